@@ -1,0 +1,57 @@
+// The message that enters the engine: immutable, tokens only. Made on an HTTP thread, read by the decode thread.
+
+using InferenceServer.Engine.Sampling;
+
+namespace InferenceServer.Engine;
+
+/// <summary>How urgent a request is; OpenAI's <c>service_tier</c>. Waiting raises the effective priority, so nothing starves.</summary>
+public enum RequestPriority
+{
+    Flex,
+    Default,
+    Priority,
+}
+
+/// <summary>One prompt to continue. Everything the decode thread needs, and nothing of HTTP, JSON or templates.</summary>
+public sealed record GenerationRequest
+{
+    /// <summary>The prompt, never empty; the caller has checked that it fits <see cref="InferenceEngine.ContextLength"/>.</summary>
+    public required ReadOnlyMemory<int> PromptTokens { get; init; }
+
+    /// <summary>Most tokens to generate; the context length bounds it too. 0 computes the prompt only.</summary>
+    public required int MaxTokens { get; init; }
+
+    public SamplingOptions Sampling { get; init; } = SamplingOptions.Default;
+
+    /// <summary>Texts that end the reply; they are not part of it. Found across token boundaries.</summary>
+    public IReadOnlyList<string> StopStrings { get; init; } = [];
+
+    /// <summary>Tokens that end the reply besides the vocabulary's own end-of-generation tokens.</summary>
+    public IReadOnlyList<int> StopTokens { get; init; } = [];
+
+    /// <summary>Go on after an end-of-generation token until <see cref="MaxTokens"/> (benchmarks ask for it).</summary>
+    public bool IgnoreEndOfGeneration { get; init; }
+
+    /// <summary>Write control tokens such as <c>&lt;|channel|&gt;</c> into the text: tool-call and reasoning parsers need them.</summary>
+    public bool EmitControlTokens { get; init; }
+
+    /// <summary>Cache entries are shared only within one namespace (tenant, adapter, salt).</summary>
+    public string CacheNamespace { get; init; } = "";
+
+    /// <summary>Names a conversation whose cached prefix is kept longer than others; null when the client named none.</summary>
+    public string? SessionId { get; init; }
+
+    public RequestPriority Priority { get; init; } = RequestPriority.Default;
+
+    /// <summary>Who asks, for round robin within a priority: an API key's fingerprint.</summary>
+    public string FairnessKey { get; init; } = "";
+
+    /// <summary>When to give up, counted from arrival through queue and prefill; null for no limit.</summary>
+    public TimeSpan? Timeout { get; init; }
+
+    /// <summary>Tokens the client expects as reply (OpenAI's <c>prediction</c>): verified as a draft, never trusted.</summary>
+    public ReadOnlyMemory<int> PredictedTokens { get; init; }
+
+    /// <summary>Token counts of the prompt at which a message ends: where models with partial memory take checkpoints.</summary>
+    public IReadOnlyList<int> MessageBoundaries { get; init; } = [];
+}

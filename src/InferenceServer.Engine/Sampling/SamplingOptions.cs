@@ -1,0 +1,42 @@
+namespace InferenceServer.Engine.Sampling;
+
+/// <summary>How the next token is drawn. The defaults are OpenAI's: the model's own distribution, untouched.</summary>
+public sealed record SamplingOptions
+{
+    public static SamplingOptions Default { get; } = new();
+
+    public static SamplingOptions Greedy { get; } = new() { Temperature = 0 };
+
+    /// <summary>0 takes the most likely token; 1 leaves the distribution as it is. 0 to 2.</summary>
+    public float Temperature { get; init; } = 1;
+
+    /// <summary>Keep the K most likely tokens; 0 keeps all.</summary>
+    public int TopK { get; init; }
+
+    /// <summary>Keep the fewest tokens whose probabilities reach this sum; 1 keeps all.</summary>
+    public float TopP { get; init; } = 1;
+
+    /// <summary>Drop tokens less likely than this share of the most likely one; 0 drops none.</summary>
+    public float MinP { get; init; }
+
+    /// <summary>Locally typical sampling: keep tokens of near-average surprise up to this sum; 1 keeps all.</summary>
+    public float TypicalP { get; init; } = 1;
+
+    /// <summary>Subtracted once from the logit of every token generated so far. -2 to 2.</summary>
+    public float PresencePenalty { get; init; }
+
+    /// <summary>Subtracted from the logit of a token for each time it was generated. -2 to 2.</summary>
+    public float FrequencyPenalty { get; init; }
+
+    /// <summary>Divides positive and multiplies negative logits of tokens seen in prompt or reply; 1 changes nothing.</summary>
+    public float RepetitionPenalty { get; init; } = 1;
+
+    /// <summary>Added to the logits before anything else; -100 bans a token in effect.</summary>
+    public IReadOnlyList<KeyValuePair<int, float>> LogitBias { get; init; } = [];
+
+    /// <summary>Same seed and same request alone: same text. Null draws a fresh seed.</summary>
+    public ulong? Seed { get; init; }
+
+    /// <summary>Null reports no log probabilities; 0 reports the taken token's; N also the N most likely.</summary>
+    public int? TopLogprobs { get; init; }
+}
