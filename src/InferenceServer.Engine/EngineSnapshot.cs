@@ -1,3 +1,6 @@
+using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Scheduling;
+
 namespace InferenceServer.Engine;
 
 /// <summary>A published copy of the engine's gauges and counters, taken by the decode thread after a step. Counters only grow.</summary>
@@ -20,13 +23,21 @@ public sealed record EngineSnapshot
     public int CellsCached { get; init; }
     public int CellsFree { get; init; }
     public int CachedLeaves { get; init; }
+    public long HostCacheBytes { get; init; }
+    public int HostCacheEntries { get; init; }
+
+    /// <summary>Requests that ended a second over the last half minute; 0 when none did.</summary>
+    public double RequestsEndedPerSecond { get; init; }
+
+    /// <summary>Seconds of a step without prefill, and of one prefill row, as learnt.</summary>
+    public double DecodeStepSeconds { get; init; }
+    public double PrefillRowSeconds { get; init; }
 
     // Counters. accepted == waiting + running + finished + cancelled + failed; prompt == computed + cached (of admitted requests).
     public long AcceptedRequests { get; init; }
     public long FinishedRequests { get; init; }
     public long CancelledRequests { get; init; }
     public long FailedRequests { get; init; }
-    public long RejectedRequests { get; init; }
     public long PromptTokens { get; init; }
     public long PromptTokensComputed { get; init; }
     public long PromptTokensCached { get; init; }
@@ -36,6 +47,48 @@ public sealed record EngineSnapshot
     /// <summary>Rows of steps that generated at least one token for a running request, and the count of those steps: their ratio is the mean batch.</summary>
     public long DecodeRows { get; init; }
     public long DecodeSteps { get; init; }
+    public long FailedSteps { get; init; }
     public long EvictedTokens { get; init; }
+    public long HostHitTokens { get; init; }
+    public long RecomputedTokens { get; init; }
+    public long WastedTokens { get; init; }
     public long Preemptions { get; init; }
+
+    internal static EngineSnapshot Of(Scheduler scheduler)
+    {
+        SchedulerCounters counters = scheduler.Counters;
+        PrefixCache cache = scheduler.Cache;
+        return new EngineSnapshot
+        {
+            WaitingRequests = scheduler.Waiting.Count,
+            RunningRequests = scheduler.Running.Count,
+            CellsTotal = cache.Ledger.Total,
+            CellsPrivate = cache.Ledger.Private,
+            CellsPinned = cache.Ledger.Pinned,
+            CellsCached = cache.Ledger.Cached,
+            CellsFree = cache.Ledger.Free,
+            CachedLeaves = cache.LeafCount,
+            HostCacheBytes = cache.Host.UsedBytes,
+            HostCacheEntries = cache.Host.Entries,
+            DecodeStepSeconds = scheduler.StepTime.DecodeSeconds,
+            PrefillRowSeconds = scheduler.StepTime.PrefillSecondsPerRow,
+            AcceptedRequests = counters.Accepted,
+            FinishedRequests = counters.Finished,
+            CancelledRequests = counters.Cancelled,
+            FailedRequests = counters.Failed,
+            PromptTokens = counters.Prompt,
+            PromptTokensComputed = counters.PromptComputed,
+            PromptTokensCached = counters.PromptCached,
+            CompletionTokens = counters.Completion,
+            Steps = counters.Steps,
+            FailedSteps = counters.FailedSteps,
+            DecodeRows = counters.DecodeRows,
+            DecodeSteps = counters.DecodeSteps,
+            EvictedTokens = cache.EvictedTokens,
+            HostHitTokens = counters.HostHits,
+            RecomputedTokens = counters.Recomputed,
+            WastedTokens = counters.Wasted,
+            Preemptions = counters.Preemptions,
+        };
+    }
 }

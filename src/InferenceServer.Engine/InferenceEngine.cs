@@ -1,5 +1,8 @@
 // The public face of the engine. HTTP threads submit and read; one decode thread does the rest (EngineLoop).
 
+using InferenceServer.Engine.Decoding;
+using Microsoft.Extensions.Logging;
+
 namespace InferenceServer.Engine;
 
 /// <summary>The waiting queue is full: answer 429. <see cref="QueuedRequests"/> and <see cref="RetryAfter"/> say how long to wait.</summary>
@@ -8,7 +11,7 @@ public sealed class EngineQueueFullException(int queuedRequests, TimeSpan retryA
 {
     public int QueuedRequests { get; } = queuedRequests;
 
-    /// <summary>From the measured rate at which requests finish.</summary>
+    /// <summary>From the measured rate at which requests end.</summary>
     public TimeSpan RetryAfter { get; } = retryAfter;
 }
 
@@ -18,22 +21,76 @@ public sealed class EngineUnavailableException(string reason) : Exception(reason
 /// <summary>Continues prompts with one model. All members are safe to call from any thread.</summary>
 public sealed class InferenceEngine : IAsyncDisposable
 {
+    private static readonly TimeSpan ShortestRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LongestRetry = TimeSpan.FromMinutes(2);
+
+    private readonly EngineOptions _options;
+    private readonly DecoderLimits _limits;
+    private readonly EngineLoop _loop;
+
+    internal InferenceEngine(EngineOptions options, IDecoder decoder, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
+    {
+        _options = options;
+        _limits = decoder.Limits;
+        _loop = new EngineLoop(options, decoder, vocabulary, time, log);
+    }
+
     /// <summary>Most tokens one sequence can hold, prompt and reply together.</summary>
-    public int ContextLength => throw new NotSupportedException();
+    public int ContextLength => _limits.ContextLength;
 
     /// <summary>Gauges and counters as of the last step.</summary>
-    public EngineSnapshot Snapshot => EngineSnapshot.Empty;
+    public EngineSnapshot Snapshot => _loop.Snapshot;
 
-    /// <summary>Null while the decode thread works; else why it cannot.</summary>
-    public string? Failure => null;
+    /// <summary>Null while the decode thread works; else why it cannot, a step that exceeds its limit included.</summary>
+    public string? Failure => _loop.Failure ?? (_loop.StepAge > _options.StepTimeLimit
+        ? $"A decode step has been running for {_loop.StepAge.TotalSeconds:F0} s; its limit is {_options.StepTimeLimit.TotalSeconds:F0} s."
+        : null);
 
     /// <summary>Queues a request.</summary>
     /// <exception cref="EngineQueueFullException">The bounded queue is full.</exception>
     /// <exception cref="EngineUnavailableException">Draining, or the decode thread failed.</exception>
-    public Generation Submit(GenerationRequest request) => throw new NotSupportedException();
+    /// <exception cref="ArgumentException">The prompt is empty or leaves no room for a token.</exception>
+    public Generation Submit(GenerationRequest request)
+    {
+        if (request.PromptTokens.IsEmpty)
+            throw new ArgumentException("A prompt needs at least one token.", nameof(request));
+        if (request.PromptTokens.Length >= ContextLength)
+            throw new ArgumentException($"The prompt has {request.PromptTokens.Length} tokens; the context holds {ContextLength}, one of them for the reply.", nameof(request));
+        if (Failure is { } failure)
+            throw new EngineUnavailableException(failure);
+        if (_loop.IsStopping)
+            throw new EngineUnavailableException("The server is shutting down.");
+        Generation generation = new(request);
+        if (!_loop.TryEnqueue(generation))
+            throw new EngineQueueFullException(_loop.Snapshot.WaitingRequests, EstimateRetry());
+        return generation;
+    }
 
     /// <summary>Takes no more requests, lets running ones finish until <paramref name="drainTimeout"/>, cancels the rest, joins the decode thread.</summary>
-    public Task StopAsync(TimeSpan drainTimeout) => throw new NotSupportedException();
+    public async Task StopAsync(TimeSpan drainTimeout)
+    {
+        _loop.Stop(cancelRunning: drainTimeout <= TimeSpan.Zero);
+        await Task.Run(() =>
+        {
+            if (_loop.Join(drainTimeout))
+                return;
+            _loop.Stop(cancelRunning: true);
+            // A native call that hangs cannot be ended; the process is stopping anyway.
+            _loop.Join(_options.StepTimeLimit);
+        });
+    }
 
-    public ValueTask DisposeAsync() => new(StopAsync(TimeSpan.Zero));
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync(TimeSpan.Zero);
+        _loop.Dispose();
+    }
+
+    private TimeSpan EstimateRetry()
+    {
+        EngineSnapshot snapshot = _loop.Snapshot;
+        double rate = snapshot.RequestsEndedPerSecond;
+        TimeSpan estimate = rate > 0 ? TimeSpan.FromSeconds(Math.Min(snapshot.WaitingRequests / rate, LongestRetry.TotalSeconds)) : ShortestRetry;
+        return estimate < ShortestRetry ? ShortestRetry : estimate;
+    }
 }

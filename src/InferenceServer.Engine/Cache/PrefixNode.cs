@@ -1,0 +1,57 @@
+// A node of the radix tree. Decode thread only; PrefixCache alone changes it.
+
+namespace InferenceServer.Engine.Cache;
+
+/// <summary>
+/// Tokens <c>[Start, End)</c> of a prompt after its parent's. Their KV is in the pool (<see cref="IsResident"/>), in a blob, or both.
+/// Always: a resident node's ancestors are resident; siblings differ in their first token; a resident node without resident children has a holder.
+/// </summary>
+internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens, int start)
+{
+    /// <summary>No sequence id.</summary>
+    public const int NoHolder = -1;
+
+    public PrefixNode? Parent { get; set; } = parent;
+
+    public ReadOnlyMemory<int> Tokens { get; set; } = tokens;
+
+    public int Start { get; set; } = start;
+
+    public int Length => Tokens.Length;
+
+    public int End => Start + Tokens.Length;
+
+    public Dictionary<int, PrefixNode> Children { get; } = [];
+
+    public bool IsResident { get; set; }
+
+    public int ResidentChildren { get; set; }
+
+    /// <summary>The id that tags this path's cells when no resident child's does: the leaf's own, or a running sequence's.</summary>
+    public int Holder { get; set; } = NoHolder;
+
+    /// <summary>Running sequences whose published prefix ends in this subtree.</summary>
+    public int Pins { get; set; }
+
+    public KvBlob? Blob { get; set; }
+
+    /// <summary>Where this node stands among those with a blob, least recently used first.</summary>
+    public LinkedListNode<PrefixNode>? HostEntry { get; set; }
+
+    /// <summary>A counter of uses, not a time: larger is more recent.</summary>
+    public long LastUse { get; set; }
+
+    /// <summary>The conversation whose newest turn ends here; its leaf is evicted later than others.</summary>
+    public SessionEntry? Session { get; set; }
+
+    /// <summary>A root's namespace; null on other nodes.</summary>
+    public string? Namespace { get; init; }
+
+    public bool IsRoot => Namespace is not null;
+}
+
+/// <summary>How much of a prompt the cache holds.</summary>
+/// <param name="PinnedTokens">Prefix that running sequences hold: it takes nothing from what can be evicted.</param>
+/// <param name="ResidentTokens">Prefix in the KV pool.</param>
+/// <param name="TotalTokens">Prefix over all tiers.</param>
+internal readonly record struct PrefixMatch(int PinnedTokens, int ResidentTokens, int TotalTokens);

@@ -1,0 +1,31 @@
+// The border between the pure scheduler and the native library. Two implementations: LlamaDecoder, and the scripted one of the tests.
+
+using InferenceServer.Engine.Scheduling;
+
+namespace InferenceServer.Engine.Decoding;
+
+/// <summary>Runs steps. Decode thread only. A step is <see cref="Begin"/>, then <see cref="Complete"/>.</summary>
+internal interface IDecoder : IDisposable
+{
+    DecoderLimits Limits { get; }
+
+    /// <summary>Applies the plan's operations in order and starts computing its rows. On a device that computes on its own this returns early.</summary>
+    void Begin(StepPlan plan, StepResult result);
+
+    /// <summary>Waits for the rows and samples where logits are wanted.</summary>
+    void Complete(StepPlan plan, StepResult result);
+
+    /// <summary>Empties the KV memory after a failed step.</summary>
+    void ClearMemory();
+}
+
+/// <summary>What the loaded model and its context allow.</summary>
+/// <param name="Cells">Cells of the KV pool, in tokens.</param>
+/// <param name="ContextLength">Most tokens of one sequence.</param>
+/// <param name="SequenceIds">Ids of the native memory, the scratch id included.</param>
+/// <param name="BatchSize">Most rows of a step.</param>
+/// <param name="SharesCells">A cell can carry several ids (kv_unified).</param>
+/// <param name="StateBytesPerToken">What saving one token's state takes.</param>
+/// <param name="ComputesAhead">Begin returns while the device computes: host work of the step before fits in between.</param>
+internal sealed record DecoderLimits(
+    int Cells, int ContextLength, int SequenceIds, int BatchSize, bool SharesCells, long StateBytesPerToken, bool ComputesAhead = false);

@@ -1,0 +1,227 @@
+// The decode thread: Drain -> Plan -> Run -> Apply -> Emit. It owns the scheduler, the cache and the decoder; other threads reach it
+// through the inbox, a generation's cancel flag and the published snapshot only. Always: whatever ends the loop, every generation that
+// was accepted gets its Finished event.
+
+using System.Collections.Concurrent;
+using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Scheduling;
+using Microsoft.Extensions.Logging;
+
+namespace InferenceServer.Engine;
+
+internal sealed partial class EngineLoop : IDisposable
+{
+    /// <summary>Deadlines and cancellations of waiting requests are looked at this often when no step runs.</summary>
+    private static readonly TimeSpan IdleTick = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>A snapshot is an allocation, so a steady stream publishes one only this often; ends publish at once.</summary>
+    private static readonly TimeSpan SnapshotInterval = TimeSpan.FromMilliseconds(50);
+
+    private readonly ConcurrentQueue<Generation> _inbox = new();
+    private readonly AutoResetEvent _wake = new(false);
+    private readonly EngineOptions _options;
+    private readonly IDecoder _decoder;
+    private readonly Scheduler _scheduler;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+    private readonly Thread _thread;
+    private readonly StepResult _result = new();
+    private readonly EventRate _endRate;
+    private volatile bool _parked;
+    private volatile bool _stopping;
+    private volatile bool _cancelAll;
+    private volatile string? _failure;
+    private volatile EngineSnapshot _snapshot = EngineSnapshot.Empty;
+    private long _snapshotTaken;
+    private long _stepStarted;
+    private int _unfinished;
+
+    public EngineLoop(EngineOptions options, IDecoder decoder, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
+    {
+        _options = options;
+        _decoder = decoder;
+        _time = time;
+        _log = log;
+        _endRate = new EventRate(time);
+        _scheduler = new Scheduler(options, decoder.Limits, vocabulary, time);
+        PublishSnapshot(time.GetTimestamp());
+        _thread = new Thread(Work) { Name = "decode", IsBackground = true };
+        _thread.Start();
+    }
+
+    public EngineSnapshot Snapshot => _snapshot;
+
+    public string? Failure => _failure;
+
+    public bool IsStopping => _stopping;
+
+    /// <summary>Requests accepted and not ended.</summary>
+    public int Unfinished => Volatile.Read(ref _unfinished);
+
+    /// <summary>How long the step that is running has taken; zero between steps.</summary>
+    public TimeSpan StepAge =>
+        Volatile.Read(ref _stepStarted) is var started and not 0 ? _time.GetElapsedTime(started) : TimeSpan.Zero;
+
+    /// <summary>Takes a request in, unless as many as may run and wait are unfinished.</summary>
+    public bool TryEnqueue(Generation generation)
+    {
+        if (Interlocked.Increment(ref _unfinished) > _options.MaxSequences + _options.MaxQueue)
+        {
+            Interlocked.Decrement(ref _unfinished);
+            return false;
+        }
+        _inbox.Enqueue(generation);
+        // The loop may have ended between the caller's check and here: then nobody else would answer this request.
+        if (_failure is { } failure && _inbox.TryDequeue(out Generation? orphan))
+            FailUnseen(orphan, failure);
+        Wake();
+        return true;
+    }
+
+    public void Stop(bool cancelRunning)
+    {
+        _cancelAll |= cancelRunning;
+        _stopping = true;
+        _wake.Set();
+    }
+
+    public bool Join(TimeSpan timeout) => _thread.Join(timeout);
+
+    /// <summary>Only after the thread has been joined.</summary>
+    public void Dispose() => _wake.Dispose();
+
+    private void Wake()
+    {
+        if (_parked)
+            _wake.Set();
+    }
+
+    private void Work()
+    {
+        try
+        {
+            while (Drain())
+                Step();
+            _failure = "The engine has been stopped.";
+        }
+#pragma warning disable CA1031 // Whatever it is, requests must be told and health must fail; the process itself may go on serving that.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            _failure = $"The decode thread failed: {e.Message}";
+            LogLoopFailed(e);
+        }
+        End();
+    }
+
+    /// <summary>Takes in what arrived; blocks only when nothing can be done. False when the loop is to end.</summary>
+    private bool Drain()
+    {
+        while (true)
+        {
+            long now = _time.GetTimestamp();
+            while (_inbox.TryDequeue(out Generation? generation))
+                _scheduler.Accept(generation, now);
+            if (_cancelAll)
+                return false;
+            if (_scheduler.HasWork)
+                return true;
+            if (_stopping)
+                return false;
+            EngineInvariants.Check(_scheduler);
+            _parked = true;
+            if (_inbox.IsEmpty && !_stopping)
+                _wake.WaitOne();
+            _parked = false;
+        }
+    }
+
+    private void Step()
+    {
+        long start = _time.GetTimestamp();
+        StepPlan plan = _scheduler.Plan(start);
+        if (plan.IsEmpty)
+        {
+            Emit(start);
+            // Requests wait, but none can start: only an arrival, a cancellation or a deadline changes that.
+            if (_scheduler.HasWork)
+                _wake.WaitOne(IdleTick);
+            return;
+        }
+        Volatile.Write(ref _stepStarted, start);
+        _decoder.Begin(plan, _result);
+        if (_decoder.Limits.ComputesAhead)
+            Emit(start);
+        _decoder.Complete(plan, _result);
+        Volatile.Write(ref _stepStarted, 0);
+        long end = _time.GetTimestamp();
+        if (_result.Error is { } error)
+        {
+            LogStepFailed(error, plan.Rows.Count);
+            _decoder.ClearMemory();
+            _scheduler.Recover(error, end);
+        }
+        else
+            _scheduler.Apply(_result, end, _time.GetElapsedTime(start, end).TotalSeconds);
+        if (_options.CheckInvariants)
+            EngineInvariants.Check(_scheduler);
+        // While a device computes the next step there is time to write this one's tokens; ends are not kept waiting.
+        if (!_decoder.Limits.ComputesAhead || !_scheduler.HasWork)
+            Emit(end);
+    }
+
+    /// <summary>The snapshot first: who reads a reply's end finds it counted.</summary>
+    private void Emit(long now)
+    {
+        int ended = 0;
+        foreach ((_, GenerationEvent e) in _scheduler.Outbox)
+            ended += e.Kind == GenerationEventKind.Finished ? 1 : 0;
+        _endRate.Count(ended, now);
+        Interlocked.Add(ref _unfinished, -ended);
+        if (ended > 0 || _time.GetElapsedTime(_snapshotTaken, now) >= SnapshotInterval)
+            PublishSnapshot(now);
+        foreach ((Generation generation, GenerationEvent e) in _scheduler.Outbox)
+        {
+            generation.Writer.TryWrite(e);
+            if (e.Kind == GenerationEventKind.Finished)
+                generation.Writer.Complete();
+        }
+        _scheduler.Outbox.Clear();
+    }
+
+    private void End()
+    {
+        long now = _time.GetTimestamp();
+        // New requests are refused from here on: _failure is set. What is still in the inbox was accepted.
+        while (_inbox.TryDequeue(out Generation? generation))
+            _scheduler.Accept(generation, now);
+        _scheduler.FinishAll(_cancelAll ? FinishReason.Cancelled : FinishReason.Failed, now, _failure);
+        Emit(now);
+        _decoder.Dispose();
+    }
+
+    private static void FailUnseen(Generation generation, string failure)
+    {
+        generation.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Finished, "", -1, null, new GenerationResult
+        {
+            FinishReason = FinishReason.Failed,
+            Error = failure,
+            PromptTokens = generation.Request.PromptTokens.Length,
+            CachedTokens = 0,
+            CompletionTokens = 0,
+        }));
+        generation.Writer.Complete();
+    }
+
+    private void PublishSnapshot(long now)
+    {
+        _snapshotTaken = now;
+        _snapshot = EngineSnapshot.Of(_scheduler) with { RequestsEndedPerSecond = _endRate.PerSecond(now) };
+    }
+
+    [LoggerMessage(Level = LogLevel.Critical, Message = "The decode thread failed; every request ends and no more are taken")]
+    private partial void LogLoopFailed(Exception exception);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "A step of {Rows} rows failed: {Error}. The KV memory is cleared and the requests are computed again")]
+    private partial void LogStepFailed(string error, int rows);
+}

@@ -1,0 +1,32 @@
+namespace InferenceServer.Engine;
+
+/// <summary>How the engine schedules and what it may keep. Limits of the model and context come from the decoder.</summary>
+public sealed record EngineOptions
+{
+    /// <summary>Most sequences that decode at once.</summary>
+    public int MaxSequences { get; init; } = 16;
+
+    /// <summary>Most requests that wait; one more is refused with <see cref="EngineQueueFullException"/>.</summary>
+    public int MaxQueue { get; init; } = 512;
+
+    /// <summary>The inter-token latency that prefill beside decoding must keep, in seconds; null: twice a step without prefill.</summary>
+    public double? TargetInterTokenSeconds { get; init; }
+
+    /// <summary>Most bytes of evicted KV kept in host memory; 0 turns the tier off.</summary>
+    public long HostCacheBytes { get; init; }
+
+    /// <summary>Folder of the disk tier; null turns it off.</summary>
+    public string? DiskCacheDirectory { get; init; }
+
+    /// <summary>Most bytes of evicted KV kept on disk.</summary>
+    public long DiskCacheBytes { get; init; } = 8L << 30;
+
+    /// <summary>Verify drafts from the text so far in spare rows of a step.</summary>
+    public bool Speculation { get; init; } = true;
+
+    /// <summary>A decode call that takes longer has hung: liveness fails and names the step.</summary>
+    public TimeSpan StepTimeLimit { get; init; } = TimeSpan.FromMinutes(2);
+
+    /// <summary>Check every invariant after every step, not only when idle.</summary>
+    public bool CheckInvariants { get; init; }
+}

@@ -1,0 +1,324 @@
+// The pure heart of the engine: Plan() says what the next step does, Apply() takes in what it brought. Decode thread only; no native
+// calls, no I/O, no clock of its own, so tests drive it step by step without a model. Always: every sequence is waiting or running and
+// in one list only; rows of a plan <= the batch size; every sequence that leaves writes exactly one Finished event.
+
+using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Sampling;
+
+namespace InferenceServer.Engine.Scheduling;
+
+internal sealed partial class Scheduler
+{
+    /// <summary>A request waits for another's prefill only where it saves at least this many tokens: a shorter wait is not worth a step.</summary>
+    private const int MinFollowTokens = 32;
+
+    /// <summary>Only so many waiting requests are looked at in a step: the rest are older than none of them by more than the queue is long.</summary>
+    private const int MaxCandidates = 64;
+
+    /// <summary>Cells left for each running sequence to grow before another is admitted; fewer would preempt it again at once.</summary>
+    private const int GrowthCells = 32;
+
+    /// <summary>A sequence whose steps failed this often in a row is given up.</summary>
+    private const int MaxFailedSteps = 3;
+
+    private readonly EngineOptions _options;
+    private readonly DecoderLimits _limits;
+    private readonly EngineVocabulary _vocabulary;
+    private readonly TimeProvider _time;
+    private readonly AdmissionPolicy _admission;
+    private readonly StepTimeModel _stepTime;
+    private readonly StepPlan _plan = new();
+    private readonly List<Sequence> _waiting = [];
+    private readonly List<Sequence> _running = [];
+    private readonly List<(AdmissionPolicy.Rank Rank, Sequence Sequence, PrefixMatch Match)> _candidates = [];
+    private readonly List<Sequence> _prefilling = [];
+    private ulong _ordinal;
+
+    public Scheduler(EngineOptions options, DecoderLimits limits, EngineVocabulary vocabulary, TimeProvider time)
+    {
+        _options = options;
+        _limits = limits;
+        _vocabulary = vocabulary;
+        _time = time;
+        _admission = new AdmissionPolicy(time);
+        _stepTime = new StepTimeModel(options.TargetInterTokenSeconds);
+        // Parts of a sequence can be saved and restored only where cells are shared: elsewhere copies move whole sequences.
+        HostTier host = new(limits.SharesCells ? options.HostCacheBytes : 0, limits.StateBytesPerToken);
+        Cache = new PrefixCache(limits.Cells, limits.SequenceIds, limits.SharesCells, host);
+    }
+
+    public PrefixCache Cache { get; }
+
+    public SchedulerCounters Counters { get; } = new();
+
+    public StepTimeModel StepTime => _stepTime;
+
+    public IReadOnlyList<Sequence> Waiting => _waiting;
+
+    public IReadOnlyList<Sequence> Running => _running;
+
+    public bool HasWork => _running.Count > 0 || _waiting.Count > 0 || Cache.PendingOps.Count > 0;
+
+    /// <summary>Events of the last Plan and Apply, for the loop to write; it clears the list.</summary>
+    public List<(Generation Generation, GenerationEvent Event)> Outbox { get; } = [];
+
+    public void Accept(Generation generation, long now)
+    {
+        Counters.Accepted++;
+        _waiting.Add(new Sequence(generation, now, _ordinal++, _vocabulary.Count));
+    }
+
+    /// <summary>What the next step does. The plan is valid until the next call.</summary>
+    public StepPlan Plan(long now)
+    {
+        _plan.Clear();
+        DropCancelledAndExpired(now);
+        PlanDecodeRows();
+        Admit(now);
+        PlanPrefill();
+        if (_plan.Rows.Count == 0 && _running.Count > 0)
+            UnblockPrefill();
+        _plan.Ops.AddRange(Cache.PendingOps);
+        Cache.PendingOps.Clear();
+        return _plan;
+    }
+
+    /// <summary>Takes in a step that succeeded.</summary>
+    public void Apply(StepResult result, long now, double stepSeconds)
+    {
+        Cache.SettleHostTier();
+        int decodeRows = _plan.Rows.Count - _plan.PrefillRows;
+        if (_plan.Rows.Count > 0)
+        {
+            _stepTime.Observe(decodeRows, _plan.PrefillRows, stepSeconds);
+            Counters.Steps++;
+            Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
+            Counters.DecodeRows += decodeRows;
+        }
+        for (int i = 0; i < _plan.Slices.Count; i++)
+            Apply(_plan.Slices[i], i, result, now);
+    }
+
+    /// <summary>Takes in a step that failed: the KV memory was cleared, so everything running is computed again, or given up after repeated failures.</summary>
+    public void Recover(string error, long now)
+    {
+        Counters.FailedSteps++;
+        foreach (PlanSlice slice in _plan.Slices)
+            slice.Sequence.FailedSteps++;
+        foreach (Sequence sequence in _running)
+            Cache.Abandon(sequence, sequence.PrivateCells + PlannedRows(sequence));
+        Cache.ForgetResident();
+        for (int i = _running.Count - 1; i >= 0; i--)
+        {
+            Sequence sequence = _running[i];
+            _running.RemoveAt(i);
+            if (sequence.FailedSteps >= MaxFailedSteps)
+                Finish(sequence, FinishReason.Failed, now, $"The model could not compute this request: {error}.");
+            else
+                _waiting.Insert(0, sequence);
+        }
+    }
+
+    /// <summary>Ends every request: the decode thread cannot go on, or time to drain is over.</summary>
+    public void FinishAll(FinishReason reason, long now, string? error)
+    {
+        foreach (Sequence sequence in _running.Concat(_waiting).ToArray())
+        {
+            _running.Remove(sequence);
+            _waiting.Remove(sequence);
+            Finish(sequence, reason, now, error);
+        }
+    }
+
+    private int PlannedRows(Sequence sequence)
+    {
+        foreach (PlanSlice slice in _plan.Slices)
+            if (slice.Sequence == sequence)
+                return slice.RowCount;
+        return 0;
+    }
+
+    private void DropCancelledAndExpired(long now)
+    {
+        for (int i = _running.Count - 1; i >= 0; i--)
+            if (EndedBeforeItsTime(_running[i], now) is { } reason)
+            {
+                Sequence sequence = _running[i];
+                _running.RemoveAt(i);
+                Finish(sequence, reason, now);
+            }
+        for (int i = _waiting.Count - 1; i >= 0; i--)
+            if (EndedBeforeItsTime(_waiting[i], now) is { } reason)
+            {
+                Sequence sequence = _waiting[i];
+                _waiting.RemoveAt(i);
+                Finish(sequence, reason, now);
+            }
+    }
+
+    private FinishReason? EndedBeforeItsTime(Sequence sequence, long now)
+    {
+        if (sequence.Generation.CancelRequested)
+            return FinishReason.Cancelled;
+        return sequence.Request.Timeout is { } timeout && _time.GetElapsedTime(sequence.Arrival, now) >= timeout
+            ? FinishReason.DeadlineExceeded
+            : null;
+    }
+
+    /// <summary>One row for each sequence that needs only its newest token computed. Most deserving first, so a victim never has a row yet.</summary>
+    private void PlanDecodeRows()
+    {
+        for (int i = 0; i < _running.Count && _plan.Rows.Count < _limits.BatchSize; i++)
+        {
+            Sequence sequence = _running[i];
+            if (sequence.Count - sequence.Computed != 1)
+                continue;
+            while (!Cache.EnsureFree(1) && _running.Count > i + 1)
+                Preempt(_running[^1]);
+            if (!Cache.EnsureFree(1))
+            {
+                Preempt(sequence);
+                return;
+            }
+            AddRows(sequence, 1);
+        }
+    }
+
+    private void AddRows(Sequence sequence, int count)
+    {
+        Cache.Ledger.TakePrivate(count);
+        int first = _plan.Rows.Count;
+        for (int i = 0; i < count; i++)
+        {
+            int position = sequence.Computed + i;
+            _plan.Rows.Add(new PlanRow(sequence.Tokens[position], position, sequence.KvId, position == sequence.Count - 1));
+        }
+        _plan.Slices.Add(new PlanSlice(sequence, first, count, 0));
+    }
+
+    /// <summary>Moves waiting requests into the batch while there is room; who waits for another's prefix stays.</summary>
+    private void Admit(long now)
+    {
+        if (_waiting.Count == 0 || _running.Count >= _options.MaxSequences)
+            return;
+        _candidates.Clear();
+        foreach (Sequence sequence in _waiting)
+        {
+            if (_candidates.Count == MaxCandidates)
+                break;
+            PrefixMatch match = Cache.Match(sequence.Request.CacheNamespace, sequence.Tokens[..^1]);
+            _candidates.Add((_admission.RankOf(sequence, match.TotalTokens, now), sequence, match));
+        }
+        _candidates.Sort(static (a, b) => a.Rank.CompareTo(b.Rank));
+        foreach ((_, Sequence sequence, PrefixMatch match) in _candidates)
+        {
+            if (_running.Count >= _options.MaxSequences)
+                return;
+            if (FollowsALeader(sequence, match))
+                continue;
+            if (!HasRoomFor(sequence, match) || !Cache.TryBegin(sequence))
+                return;
+            Start(sequence, now);
+        }
+    }
+
+    /// <summary>A running request is computing a prefix that this one shares: wait for the shared part only.</summary>
+    private bool FollowsALeader(Sequence sequence, PrefixMatch match)
+    {
+        foreach (Sequence leader in _running)
+        {
+            if (leader.Computed >= leader.PromptCount || leader.Request.CacheNamespace != sequence.Request.CacheNamespace)
+                continue;
+            if (sequence.Leader.Leader != leader)
+                sequence.Leader = (leader, leader.Tokens.CommonPrefixLength(sequence.Tokens[..^1]));
+            int common = sequence.Leader.CommonTokens;
+            if (common - match.TotalTokens >= MinFollowTokens && leader.Published < common)
+                return true;
+        }
+        return false;
+    }
+
+    private bool HasRoomFor(Sequence sequence, PrefixMatch match)
+    {
+        if (_running.Count == 0)
+            return true;
+        CellLedger cells = Cache.Ledger;
+        int growth = Math.Min(GrowthCells * (_running.Count + 1), cells.Total / 4);
+        int wanted = sequence.Count - match.ResidentTokens + growth;
+        int evictable = cells.Cached - (match.ResidentTokens - match.PinnedTokens);
+        return wanted <= cells.Free + evictable;
+    }
+
+    private void Start(Sequence sequence, long now)
+    {
+        _waiting.Remove(sequence);
+        _admission.Served(sequence, _waiting);
+        int place = _running.FindIndex(other => ComesBefore(sequence, other));
+        _running.Insert(place < 0 ? _running.Count : place, sequence);
+        if (sequence.FirstScheduled is null)
+        {
+            sequence.FirstScheduled = now;
+            sequence.CachedTokens = Math.Min(sequence.Computed, sequence.PromptCount);
+        }
+        int reached = Math.Min(sequence.Computed, sequence.PromptCount);
+        if (reached > sequence.PromptReached)
+        {
+            Counters.PromptCached += reached - sequence.PromptReached;
+            Counters.Prompt += reached - sequence.PromptReached;
+            sequence.PromptReached = reached;
+        }
+        Counters.HostHits += sequence.HostTokens;
+    }
+
+    /// <summary>Who is preempted last: the higher priority, then the earlier arrival.</summary>
+    private static bool ComesBefore(Sequence a, Sequence b) =>
+        a.Request.Priority != b.Request.Priority ? a.Request.Priority > b.Request.Priority : a.Ordinal < b.Ordinal;
+
+    /// <summary>Shares the step's prefill budget: everybody an equal part, and what short prompts leave over goes to the others.</summary>
+    private void PlanPrefill()
+    {
+        _prefilling.Clear();
+        foreach (Sequence sequence in _running)
+            if (PlannedRows(sequence) == 0)
+                _prefilling.Add(sequence);
+        if (_prefilling.Count == 0)
+            return;
+        _prefilling.Sort(static (a, b) => (a.Count - a.Computed).CompareTo(b.Count - b.Computed));
+        int budget = _stepTime.PrefillBudget(_plan.Rows.Count, _limits.BatchSize);
+        for (int i = 0; i < _prefilling.Count && budget > 0; i++)
+        {
+            Sequence sequence = _prefilling[i];
+            int share = Math.Max(budget / (_prefilling.Count - i), 1);
+            int count = Math.Min(share, sequence.Count - sequence.Computed);
+            if (!Cache.EnsureFree(count))
+                count = Cache.Ledger.Free;
+            if (count == 0)
+                continue;
+            AddRows(sequence, count);
+            _plan.PrefillRows += count;
+            budget -= count;
+        }
+    }
+
+    /// <summary>Everything running needs cells and nobody gets any: the least deserving give theirs up until somebody moves.</summary>
+    private void UnblockPrefill()
+    {
+        while (_plan.Rows.Count == 0 && _running.Count > 1)
+        {
+            Preempt(_running[^1]);
+            PlanPrefill();
+        }
+        if (_plan.Rows.Count == 0)
+            throw new InvalidOperationException("A single sequence does not fit the KV pool; its length was not checked against the context.");
+    }
+
+    /// <summary>Its KV stays in the tree as an entry like any other, to be evicted or saved as room is needed; it waits to be resumed.</summary>
+    private void Preempt(Sequence sequence)
+    {
+        Counters.Preemptions++;
+        _running.Remove(sequence);
+        Cache.Release(sequence);
+        _waiting.Insert(0, sequence);
+    }
+}

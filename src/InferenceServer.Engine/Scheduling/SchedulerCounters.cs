@@ -1,0 +1,46 @@
+namespace InferenceServer.Engine.Scheduling;
+
+/// <summary>Counts that only grow. accepted == waiting + running + finished + cancelled + failed; prompt == computed + cached.</summary>
+internal sealed class SchedulerCounters
+{
+    public long Accepted { get; set; }
+    public long Finished { get; set; }
+    public long Cancelled { get; set; }
+    public long Failed { get; set; }
+
+    /// <summary>Prompt tokens that were reached for the first time, computed or cached.</summary>
+    public long Prompt { get; set; }
+    public long PromptComputed { get; set; }
+    public long PromptCached { get; set; }
+
+    /// <summary>Of the cached tokens, those that came back from host memory.</summary>
+    public long HostHits { get; set; }
+
+    /// <summary>Tokens computed again after a preemption or a failed step.</summary>
+    public long Recomputed { get; set; }
+    public long Completion { get; set; }
+
+    /// <summary>Reply tokens of requests that were cancelled.</summary>
+    public long Wasted { get; set; }
+    public long Steps { get; set; }
+    public long FailedSteps { get; set; }
+    public long DecodeSteps { get; set; }
+    public long DecodeRows { get; set; }
+    public long Preemptions { get; set; }
+
+    public void CountEnd(FinishReason reason)
+    {
+        switch (reason)
+        {
+            case FinishReason.Stop or FinishReason.Length:
+                Finished++;
+                break;
+            case FinishReason.Cancelled or FinishReason.DeadlineExceeded:
+                Cancelled++;
+                break;
+            default:
+                Failed++;
+                break;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+// One request inside the engine. Decode thread only; the scheduler alone moves it between waiting and running.
+
+using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Text;
+
+namespace InferenceServer.Engine.Scheduling;
+
+/// <summary>
+/// A prompt and its reply so far. Always: published &lt;= computed &lt;= token count. There is no prefill and no decode phase:
+/// <see cref="Computed"/> catches up with <see cref="Count"/>, through a cache hit, a chunk, or a decoded row.
+/// </summary>
+internal sealed class Sequence
+{
+    private int[] _tokens;
+
+    public Sequence(Generation generation, long arrival, ulong ordinal, int vocabularySize)
+    {
+        Generation = generation;
+        Arrival = arrival;
+        Ordinal = ordinal;
+        ReadOnlySpan<int> prompt = Request.PromptTokens.Span;
+        PromptCount = Count = prompt.Length;
+        _tokens = new int[PromptCount + Math.Min(Request.MaxTokens, 256)];
+        prompt.CopyTo(_tokens);
+        Sampler = new Sampler(Request.Sampling, prompt, vocabularySize, fallbackSeed: (ulong)Random.Shared.NextInt64());
+        Text = new TokenTextDecoder(Request.StopStrings);
+    }
+
+    public Generation Generation { get; }
+
+    public GenerationRequest Request => Generation.Request;
+
+    public Sampler Sampler { get; }
+
+    public TokenTextDecoder Text { get; }
+
+    /// <summary>Timestamps of the engine's clock.</summary>
+    public long Arrival { get; }
+
+    public long? FirstScheduled { get; set; }
+
+    public long? FirstToken { get; set; }
+
+    /// <summary>Order of arrival; breaks ties.</summary>
+    public ulong Ordinal { get; }
+
+    /// <summary>Prompt and reply.</summary>
+    public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, Count);
+
+    public int Count { get; private set; }
+
+    public int PromptCount { get; }
+
+    public int CompletionCount => Count - PromptCount;
+
+    /// <summary>Tokens whose KV is in the pool under <see cref="KvId"/>.</summary>
+    public int Computed { get; set; }
+
+    /// <summary>Tokens whose KV is part of the tree; ends at <see cref="Node"/>.</summary>
+    public int Published { get; set; }
+
+    public PrefixNode? Node { get; set; }
+
+    public int KvId { get; set; } = PrefixNode.NoHolder;
+
+    /// <summary>Cells that only this sequence holds.</summary>
+    public int PrivateCells => Computed - Published;
+
+    /// <summary>Prompt tokens that a cache supplied when the request was first admitted.</summary>
+    public int CachedTokens { get; set; }
+
+    public int HostTokens { get; set; }
+
+    /// <summary>How far the prompt ever got: what lies behind was computed or cached once, and is recomputed after a preemption.</summary>
+    public int PromptReached { get; set; }
+
+    /// <summary>Steps in a row that failed with this sequence in them.</summary>
+    public int FailedSteps { get; set; }
+
+    /// <summary>Sum and count of rows of the steps that gave it a token, for the mean batch.</summary>
+    public long BatchRows { get; set; }
+
+    public long BatchSteps { get; set; }
+
+    /// <summary>The running sequence whose common prefix was last compared with this one's, and its length.</summary>
+    public (Sequence? Leader, int CommonTokens) Leader { get; set; }
+
+    public void Append(int token)
+    {
+        if (Count == _tokens.Length)
+            Array.Resize(ref _tokens, _tokens.Length * 2);
+        _tokens[Count++] = token;
+    }
+}

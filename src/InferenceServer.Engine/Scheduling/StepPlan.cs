@@ -1,0 +1,40 @@
+// What one step does, as data. Filled by the scheduler, read by the decoder; both reuse it, so a step allocates nothing.
+
+using InferenceServer.Engine.Cache;
+
+namespace InferenceServer.Engine.Scheduling;
+
+/// <summary>A token to compute.</summary>
+internal readonly record struct PlanRow(int Token, int Position, int SequenceId, bool WantsLogits);
+
+/// <summary>The rows of one sequence: <c>[FirstRow, FirstRow + RowCount)</c>. The last DraftCount of them are guesses to verify.</summary>
+internal readonly record struct PlanSlice(Sequence Sequence, int FirstRow, int RowCount, int DraftCount)
+{
+    public int LastRow => FirstRow + RowCount - 1;
+
+    /// <summary>The row whose logits give the next token; rows after it verify drafts.</summary>
+    public int FirstLogitsRow => LastRow - DraftCount;
+}
+
+internal sealed class StepPlan
+{
+    /// <summary>Applied first, in order.</summary>
+    public List<KvOp> Ops { get; } = [];
+
+    public List<PlanRow> Rows { get; } = [];
+
+    public List<PlanSlice> Slices { get; } = [];
+
+    /// <summary>Rows that belong to a prompt or to a resumed sequence catching up.</summary>
+    public int PrefillRows { get; set; }
+
+    public bool IsEmpty => Ops.Count == 0 && Rows.Count == 0;
+
+    public void Clear()
+    {
+        Ops.Clear();
+        Rows.Clear();
+        Slices.Clear();
+        PrefillRows = 0;
+    }
+}

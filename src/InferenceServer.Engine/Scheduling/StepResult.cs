@@ -1,0 +1,37 @@
+using InferenceServer.Engine.Sampling;
+
+namespace InferenceServer.Engine.Scheduling;
+
+/// <summary>What a step brought: per slice of the plan, the tokens sampled from its rows. Reused like the plan.</summary>
+internal sealed class StepResult
+{
+    private SampledToken[] _tokens = [];
+    private int[] _first = [];
+    private int[] _count = [];
+
+    /// <summary>Null when the step succeeded; else what failed. The KV memory is then to be cleared.</summary>
+    public string? Error { get; set; }
+
+    /// <summary>Makes room for the plan's slices, each with up to one token more than it has drafts.</summary>
+    public void Begin(StepPlan plan)
+    {
+        Error = null;
+        if (_first.Length < plan.Slices.Count)
+            (_first, _count) = (new int[plan.Slices.Count * 2], new int[plan.Slices.Count * 2]);
+        int tokens = 0;
+        for (int i = 0; i < plan.Slices.Count; i++)
+        {
+            (_first[i], _count[i]) = (tokens, 0);
+            tokens += plan.Slices[i].DraftCount + 1;
+        }
+        if (_tokens.Length < tokens)
+            _tokens = new SampledToken[tokens * 2];
+    }
+
+    /// <summary>Adds the slice's next token. Several threads may fill different slices at once.</summary>
+    public void Add(int slice, SampledToken token) => _tokens[_first[slice] + _count[slice]++] = token;
+
+    public int CountOf(int slice) => _count[slice];
+
+    public SampledToken TokenOf(int slice, int index) => _tokens[_first[slice] + index];
+}

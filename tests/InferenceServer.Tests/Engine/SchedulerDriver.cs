@@ -1,0 +1,93 @@
+using InferenceServer.Engine;
+using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Scheduling;
+using Microsoft.Extensions.Time.Testing;
+
+namespace InferenceServer.Tests.Engine;
+
+/// <summary>Turns the scheduler's crank step by step over a scripted decoder and a fake clock, checking every invariant after every step.</summary>
+internal sealed class SchedulerDriver
+{
+    private readonly StepResult _result = new();
+    private readonly Dictionary<Generation, List<GenerationEvent>> _events = [];
+
+    public SchedulerDriver(EngineOptions? options = null, DecoderLimits? limits = null)
+    {
+        Limits = limits ?? new DecoderLimits(Cells: 4096, ContextLength: 4096, SequenceIds: 33, BatchSize: 512, SharesCells: true, StateBytesPerToken: 16);
+        Decoder = new ScriptedDecoder(Limits);
+        Scheduler = new Scheduler(options ?? new EngineOptions(), Limits, ScriptedDecoder.Vocabulary, Time);
+    }
+
+    public FakeTimeProvider Time { get; } = new();
+
+    public DecoderLimits Limits { get; }
+
+    public ScriptedDecoder Decoder { get; }
+
+    public Scheduler Scheduler { get; }
+
+    /// <summary>How long each step seems to take.</summary>
+    public TimeSpan StepTime { get; set; } = TimeSpan.FromMilliseconds(10);
+
+    public Generation Submit(int[] prompt, int maxTokens = 8, Func<GenerationRequest, GenerationRequest>? change = null)
+    {
+        GenerationRequest request = new() { PromptTokens = prompt, MaxTokens = maxTokens };
+        Generation generation = new(change?.Invoke(request) ?? request);
+        _events.Add(generation, []);
+        Scheduler.Accept(generation, Time.GetTimestamp());
+        return generation;
+    }
+
+    public StepPlan Step()
+    {
+        long start = Time.GetTimestamp();
+        StepPlan plan = Scheduler.Plan(start);
+        Decoder.Begin(plan, _result);
+        Decoder.Complete(plan, _result);
+        Time.Advance(StepTime);
+        if (_result.Error is { } error)
+        {
+            Decoder.ClearMemory();
+            Scheduler.Recover(error, Time.GetTimestamp());
+        }
+        else
+        {
+            if (Limits.SharesCells)
+                Assert.Equal(Scheduler.Cache.Ledger.Total - Scheduler.Cache.Ledger.Free, Decoder.UsedCells);
+            Scheduler.Apply(_result, Time.GetTimestamp(), StepTime.TotalSeconds);
+        }
+        EngineInvariants.Check(Scheduler);
+        foreach ((Generation generation, GenerationEvent e) in Scheduler.Outbox)
+        {
+            Assert.DoesNotContain(_events[generation], old => old.Kind == GenerationEventKind.Finished);
+            _events[generation].Add(e);
+        }
+        Scheduler.Outbox.Clear();
+        return plan;
+    }
+
+    /// <summary>Steps until nothing is left to do; fails when that takes suspiciously long.</summary>
+    public int RunToEnd(int maxSteps = 10_000)
+    {
+        int steps = 0;
+        for (; Scheduler.HasWork; steps++)
+        {
+            Assert.True(steps < maxSteps, $"still work after {maxSteps} steps: {Scheduler.Running.Count} running, {Scheduler.Waiting.Count} waiting");
+            Step();
+        }
+        return steps;
+    }
+
+    public IReadOnlyList<GenerationEvent> EventsOf(Generation generation) => _events[generation];
+
+    public int[] TokensOf(Generation generation) => [.. _events[generation].Where(e => e.Kind == GenerationEventKind.Token).Select(e => e.Token)];
+
+    public GenerationResult? ResultOf(Generation generation) => _events[generation].LastOrDefault().Result;
+
+    public void AssertReply(Generation generation)
+    {
+        GenerationRequest request = generation.Request;
+        Assert.Equal(ScriptedDecoder.Reply(request.PromptTokens.Span, request.MaxTokens, Limits.ContextLength), TokensOf(generation));
+        Assert.NotNull(ResultOf(generation));
+    }
+}

@@ -1,0 +1,91 @@
+using InferenceServer.Engine;
+using InferenceServer.Engine.Decoding;
+using Xunit.Abstractions;
+
+namespace InferenceServer.Tests.Engine.Scheduling;
+
+/// <summary>Random life against the naive model of <see cref="ScriptedDecoder"/>: every invariant after every step, every reply right to the token.</summary>
+public sealed class SchedulerFuzzTests(ITestOutputHelper output)
+{
+    [Theory]
+    [InlineData(1, true, 300, 9, 0)]
+    [InlineData(2, true, 300, 9, 40_000)]
+    [InlineData(3, true, 900, 20, 8_000)]
+    [InlineData(4, true, 2_000, 60, 100_000)]
+    [InlineData(5, false, 2_000, 12, 0)]
+    [InlineData(6, true, 500, 7, 3_000)]
+    public void No_reply_is_ever_wrong_and_no_cell_is_ever_lost(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes)
+    {
+        output.WriteLine($"seed {seed}");
+        Random random = new(seed);
+        int contextLength = sharesCells ? Math.Min(cells, 250) : cells / sequenceIds;
+        DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, sharesCells, StateBytesPerToken: 16);
+        EngineOptions options = new() { MaxSequences = Math.Max(2, sequenceIds / 2 - 1), HostCacheBytes = hostBytes };
+        SchedulerDriver driver = new(options, limits);
+        List<int[]> known = [[.. Enumerable.Repeat(7, 5)]];
+        List<(Generation Generation, bool Disturbed)> open = [];
+        int operations = 0, replies = 0;
+        while (operations < 20_000)
+        {
+            operations++;
+            switch (random.Next(100))
+            {
+                case < 12 when open.Count < 40:
+                    open.Add((driver.Submit(RandomPrompt(random, known, contextLength), random.Next(0, 30), request => request with
+                    {
+                        CacheNamespace = random.Next(4) == 0 ? "other" : "",
+                        SessionId = random.Next(3) == 0 ? $"session {random.Next(5)}" : null,
+                        Priority = (RequestPriority)random.Next(3),
+                        FairnessKey = $"key {random.Next(3)}",
+                    }), false));
+                    break;
+                case < 14 when open.Count > 0:
+                    int victim = random.Next(open.Count);
+                    open[victim].Generation.Cancel();
+                    open[victim] = (open[victim].Generation, true);
+                    break;
+                case 14 when random.Next(10) == 0:
+                    driver.Decoder.FailNext = "scripted failure";
+                    break;
+                case 15:
+                    driver.Decoder.FailSaves = random.Next(4) == 0;
+                    break;
+                default:
+                    driver.Step();
+                    break;
+            }
+            for (int i = open.Count - 1; i >= 0; i--)
+            {
+                (Generation generation, bool disturbed) = open[i];
+                if (driver.ResultOf(generation) is not { } result)
+                    continue;
+                open.RemoveAt(i);
+                replies++;
+                if (!disturbed && result.FinishReason != FinishReason.Failed)
+                    driver.AssertReply(generation);
+                known.Add([.. generation.Request.PromptTokens.Span, .. driver.TokensOf(generation)]);
+                if (known.Count > 30)
+                    known.RemoveAt(random.Next(known.Count));
+            }
+        }
+        driver.Decoder.FailNext = null;
+        driver.RunToEnd();
+        foreach ((Generation generation, bool disturbed) in open)
+            if (!disturbed && driver.ResultOf(generation)!.FinishReason != FinishReason.Failed)
+                driver.AssertReply(generation);
+        EngineSnapshot end = EngineSnapshot.Of(driver.Scheduler);
+        output.WriteLine($"{replies} replies, {end.Steps} steps, {end.Preemptions} preemptions, {end.EvictedTokens} evicted, {end.HostHitTokens} restored, "
+            + $"{end.PromptTokensCached}/{end.PromptTokens} prompt tokens cached, {end.FailedSteps} failed steps");
+        Assert.True(replies > 500, $"only {replies} replies");
+        Assert.Equal(0, end.CellsPrivate + end.CellsPinned);
+    }
+
+    private static int[] RandomPrompt(Random random, List<int[]> known, int contextLength)
+    {
+        int[] stem = known[random.Next(known.Count)];
+        int keep = random.Next(3) == 0 ? random.Next(stem.Length + 1) : stem.Length;
+        int extra = random.Next(1, random.Next(4) == 0 ? 60 : 8);
+        int[] prompt = [.. stem.AsSpan(0, keep), .. Enumerable.Range(0, extra).Select(_ => random.Next(1, 4))];
+        return prompt.Length < contextLength ? prompt : prompt[..(contextLength / 2)];
+    }
+}

@@ -1,0 +1,298 @@
+using InferenceServer.Engine;
+using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Scheduling;
+
+namespace InferenceServer.Tests.Engine.Scheduling;
+
+public sealed class SchedulerTests
+{
+    /// <summary>A prompt whose scripted reply runs on for at least <paramref name="replyTokens"/> tokens, starting with the given stem.</summary>
+    private static int[] Prompt(int length, int replyTokens = 40, int salt = 0, int[]? stem = null)
+    {
+        for (int attempt = 0; ; attempt++)
+        {
+            Random random = new((length * 1_000_003) + (salt * 10_007) + attempt);
+            int[] prompt = [.. stem ?? [], .. Enumerable.Range(0, length - (stem?.Length ?? 0)).Select(_ => random.Next(1, ScriptedDecoder.VocabularySize))];
+            if (ScriptedDecoder.Reply(prompt, replyTokens).Length == replyTokens)
+                return prompt;
+        }
+    }
+
+    [Fact]
+    public void A_new_request_joins_the_running_batch_at_the_next_step()
+    {
+        SchedulerDriver driver = new();
+        Generation first = driver.Submit(Prompt(10), 20);
+        driver.Step();
+        Assert.Single(driver.TokensOf(first));
+        Generation second = driver.Submit(Prompt(10, salt: 1), 20);
+        StepPlan plan = driver.Step();
+        Assert.Equal(2, plan.Slices.Count);
+        Assert.Single(driver.TokensOf(second));
+        driver.RunToEnd();
+        driver.AssertReply(first);
+        driver.AssertReply(second);
+    }
+
+    [Fact]
+    public void Requests_that_arrive_together_compute_a_shared_prefix_once()
+    {
+        SchedulerDriver driver = new();
+        int[] system = Prompt(900);
+        List<Generation> all = [.. Enumerable.Range(0, 16).Select(i => driver.Submit(Prompt(920, 8, i, system)))];
+        driver.RunToEnd();
+        all.ForEach(driver.AssertReply);
+        Assert.InRange(driver.Scheduler.Counters.PromptComputed, 900, 900 + (16 * 20));
+        Assert.Equal(15, all.Count(g => driver.ResultOf(g)!.CachedTokens >= 900));
+    }
+
+    [Fact]
+    public void A_follower_waits_only_for_the_part_it_shares()
+    {
+        SchedulerDriver driver = new();
+        int[] system = Prompt(100);
+        Generation leader = driver.Submit(Prompt(2000, 8, 1, system));
+        driver.Step();
+        Generation follower = driver.Submit(Prompt(110, 8, 2, system));
+        while (driver.ResultOf(follower) is null)
+            driver.Step();
+        Assert.Null(driver.ResultOf(leader));
+        Assert.True(driver.ResultOf(follower)!.CachedTokens >= 100);
+        driver.RunToEnd();
+        driver.AssertReply(leader);
+    }
+
+    [Fact]
+    public void A_request_reuses_what_a_request_that_still_runs_has_computed()
+    {
+        SchedulerDriver driver = new();
+        int[] prompt = Prompt(200);
+        driver.Submit(prompt, 40);
+        while (driver.Scheduler.Running.Count == 0 || driver.Scheduler.Running[0].Computed < 205)
+            driver.Step();
+        Generation second = driver.Submit(prompt, 4);
+        driver.RunToEnd();
+        Assert.Equal(199, driver.ResultOf(second)!.CachedTokens);
+        driver.AssertReply(second);
+    }
+
+    [Fact]
+    public void Several_prompts_prefill_side_by_side()
+    {
+        SchedulerDriver driver = new();
+        driver.Submit(Prompt(400, salt: 1));
+        driver.Submit(Prompt(400, salt: 2));
+        StepPlan plan = driver.Step();
+        Assert.Equal(2, plan.Slices.Count);
+        Assert.Equal(plan.Slices[0].RowCount, plan.Slices[1].RowCount);
+    }
+
+    [Fact]
+    public void A_long_prompt_does_not_stall_the_steady_streams()
+    {
+        SchedulerDriver driver = new();
+        List<Generation> streams = [.. Enumerable.Range(0, 4).Select(i => driver.Submit(Prompt(8, 200, i), 200))];
+        for (int i = 0; i < 20; i++)
+            driver.Step();
+        Generation arrival = driver.Submit(Prompt(3000, 4, 9), 4);
+        // What the step model learnt above: 10 ms a step whatever is in it, so a chunk may take as long again.
+        while (driver.ResultOf(arrival) is null)
+        {
+            StepPlan plan = driver.Step();
+            Assert.True(plan.Slices.Count(s => s.RowCount == 1) >= 4, "every steady stream has its row in every step");
+        }
+        driver.RunToEnd();
+        streams.ForEach(driver.AssertReply);
+    }
+
+    [Fact]
+    public void The_prefill_budget_keeps_a_step_within_the_target()
+    {
+        StepTimeModel model = new(null);
+        for (int i = 0; i < 50; i++)
+        {
+            model.Observe(4, 0, 0.014);
+            model.Observe(4, 20, 0.014 + (20 * 0.001));
+        }
+        Assert.InRange(model.PrefillBudget(4, 2048), 12, 15);
+        Assert.InRange(model.PrefillBudget(0, 2048), 70, 90);
+        Assert.InRange(new StepTimeModel(0.050).PrefillBudget(4, 2048), 1, 64);
+    }
+
+    [Fact]
+    public void A_cancel_inside_a_prefill_frees_its_cells_and_touches_no_one_else()
+    {
+        SchedulerDriver driver = new();
+        Generation kept = driver.Submit(Prompt(50, salt: 1), 30);
+        Generation cancelled = driver.Submit(Prompt(3000, salt: 2), 30);
+        driver.Step();
+        driver.Step();
+        cancelled.Cancel();
+        driver.Step();
+        Assert.Equal(FinishReason.Cancelled, driver.ResultOf(cancelled)!.FinishReason);
+        driver.RunToEnd();
+        driver.AssertReply(kept);
+        Assert.Equal(driver.Limits.Cells, driver.Scheduler.Cache.Ledger.Free + driver.Scheduler.Cache.Ledger.Cached);
+    }
+
+    [Fact]
+    public void Six_long_requests_in_a_pool_for_four_all_finish()
+    {
+        DecoderLimits limits = new(Cells: 1600, ContextLength: 1600, SequenceIds: 33, BatchSize: 512, SharesCells: true, StateBytesPerToken: 16);
+        SchedulerDriver driver = new(new EngineOptions { HostCacheBytes = 1 << 20 }, limits);
+        List<Generation> all = [.. Enumerable.Range(0, 6).Select(i => driver.Submit(Prompt(20, 380, i), 380))];
+        driver.RunToEnd();
+        all.ForEach(driver.AssertReply);
+        Assert.True(driver.Scheduler.Counters.Preemptions > 0);
+        Assert.True(driver.Scheduler.Counters.Preemptions < 60, $"{driver.Scheduler.Counters.Preemptions} preemptions: the pool thrashes");
+    }
+
+    [Fact]
+    public void The_youngest_of_the_lowest_class_is_preempted()
+    {
+        DecoderLimits limits = new(Cells: 300, ContextLength: 300, SequenceIds: 9, BatchSize: 64, SharesCells: true, StateBytesPerToken: 16);
+        SchedulerDriver driver = new(new EngineOptions(), limits);
+        Generation flex = driver.Submit(Prompt(40, 100, 1), 100, r => r with { Priority = RequestPriority.Flex });
+        Generation normal = driver.Submit(Prompt(40, 150, 2), 150);
+        Generation priority = driver.Submit(Prompt(40, 150, 3), 150, r => r with { Priority = RequestPriority.Priority });
+        driver.RunToEnd();
+        Assert.True(driver.Scheduler.Counters.Preemptions > 0);
+        foreach (Generation generation in new[] { flex, normal, priority })
+            driver.AssertReply(generation);
+        Assert.True(driver.ResultOf(flex)!.Timing.DecodeSeconds > driver.ResultOf(priority)!.Timing.DecodeSeconds);
+    }
+
+    [Fact]
+    public void Ageing_lets_a_flex_request_overtake_fresh_priority_requests()
+    {
+        SchedulerDriver driver = new(new EngineOptions { MaxSequences = 1 });
+        Generation flex = driver.Submit(Prompt(10, salt: 1), 4, r => r with { Priority = RequestPriority.Flex });
+        int served = 0;
+        for (; driver.ResultOf(flex) is null && served < 10_000; served++)
+        {
+            driver.Submit(Prompt(10, salt: served % 50), 4, r => r with { Priority = RequestPriority.Priority });
+            for (int i = 0; i < 4; i++)
+                driver.Step();
+        }
+        Assert.NotNull(driver.ResultOf(flex));
+        Assert.True(served > 100, "and not before it has waited");
+    }
+
+    [Fact]
+    public void A_key_with_many_requests_does_not_crowd_out_another()
+    {
+        SchedulerDriver driver = new(new EngineOptions { MaxSequences = 1 });
+        for (int i = 0; i < 20; i++)
+            driver.Submit(Prompt(10, salt: i), 4, r => r with { FairnessKey = "busy" });
+        Generation other = driver.Submit(Prompt(10, salt: 99), 4, r => r with { FairnessKey = "other" });
+        while (driver.ResultOf(other) is null)
+            driver.Step();
+        Assert.True(driver.Scheduler.Counters.Finished <= 3, $"{driver.Scheduler.Counters.Finished} requests went first");
+    }
+
+    [Fact]
+    public void No_entry_crosses_a_namespace()
+    {
+        SchedulerDriver driver = new();
+        int[] prompt = Prompt(100);
+        driver.Submit(prompt, 4, r => r with { CacheNamespace = "a" });
+        driver.RunToEnd();
+        Generation other = driver.Submit(prompt, 4, r => r with { CacheNamespace = "b" });
+        driver.RunToEnd();
+        Generation same = driver.Submit(prompt, 4, r => r with { CacheNamespace = "a" });
+        driver.RunToEnd();
+        Assert.Equal(0, driver.ResultOf(other)!.CachedTokens);
+        Assert.Equal(99, driver.ResultOf(same)!.CachedTokens);
+    }
+
+    [Fact]
+    public void What_was_evicted_comes_back_from_host_memory()
+    {
+        DecoderLimits limits = new(Cells: 300, ContextLength: 300, SequenceIds: 9, BatchSize: 64, SharesCells: true, StateBytesPerToken: 16);
+        SchedulerDriver driver = new(new EngineOptions { HostCacheBytes = 1 << 20 }, limits);
+        int[] prompt = Prompt(200);
+        driver.Submit(prompt, 4);
+        driver.RunToEnd();
+        driver.Submit(Prompt(250, 8, 5), 4);
+        driver.RunToEnd();
+        Assert.True(driver.Scheduler.Cache.EvictedTokens > 0);
+        Generation again = driver.Submit(prompt, 4);
+        driver.RunToEnd();
+        driver.AssertReply(again);
+        Assert.Equal(199, driver.ResultOf(again)!.CachedTokens);
+        Assert.True(driver.ResultOf(again)!.Cache.HostTokens > 0);
+    }
+
+    [Fact]
+    public void A_deadline_counts_from_arrival_through_the_queue()
+    {
+        SchedulerDriver driver = new(new EngineOptions { MaxSequences = 1 });
+        Generation running = driver.Submit(Prompt(10, 100), 100);
+        driver.Step();
+        Generation late = driver.Submit(Prompt(10, salt: 2), 4, r => r with { Timeout = TimeSpan.FromMilliseconds(45) });
+        driver.RunToEnd();
+        Assert.Equal(FinishReason.DeadlineExceeded, driver.ResultOf(late)!.FinishReason);
+        Assert.Empty(driver.TokensOf(late));
+        driver.AssertReply(running);
+    }
+
+    [Fact]
+    public void A_deadline_while_decoding_keeps_the_partial_reply()
+    {
+        SchedulerDriver driver = new();
+        Generation generation = driver.Submit(Prompt(10, 100), 100, r => r with { Timeout = TimeSpan.FromMilliseconds(105) });
+        driver.RunToEnd();
+        Assert.Equal(FinishReason.DeadlineExceeded, driver.ResultOf(generation)!.FinishReason);
+        Assert.InRange(driver.TokensOf(generation).Length, 5, 11);
+    }
+
+    [Fact]
+    public void Only_the_context_limit_ends_a_request_early_and_with_length()
+    {
+        DecoderLimits limits = new(Cells: 64, ContextLength: 50, SequenceIds: 9, BatchSize: 64, SharesCells: true, StateBytesPerToken: 16);
+        SchedulerDriver driver = new(new EngineOptions(), limits);
+        Generation generation = driver.Submit(Prompt(30, 100), 100);
+        driver.RunToEnd();
+        Assert.Equal(FinishReason.Length, driver.ResultOf(generation)!.FinishReason);
+        Assert.Equal(20, driver.ResultOf(generation)!.CompletionTokens);
+    }
+
+    [Fact]
+    public void Zero_tokens_compute_the_prompt_and_nothing_else()
+    {
+        SchedulerDriver driver = new();
+        Generation generation = driver.Submit(Prompt(30), 0);
+        driver.RunToEnd();
+        Assert.Empty(driver.TokensOf(generation));
+        Assert.Equal(FinishReason.Length, driver.ResultOf(generation)!.FinishReason);
+        Assert.Equal(30, driver.Scheduler.Cache.Ledger.Cached);
+    }
+
+    [Fact]
+    public void A_failed_step_is_computed_again_and_nobody_notices()
+    {
+        SchedulerDriver driver = new();
+        List<Generation> all = [.. Enumerable.Range(0, 3).Select(i => driver.Submit(Prompt(20, 30, i), 30))];
+        for (int i = 0; i < 10; i++)
+            driver.Step();
+        driver.Decoder.FailNext = "out of memory";
+        driver.RunToEnd();
+        all.ForEach(driver.AssertReply);
+        Assert.Equal(1, driver.Scheduler.Counters.FailedSteps);
+    }
+
+    [Fact]
+    public void A_step_that_keeps_failing_ends_its_requests_with_the_cause()
+    {
+        SchedulerDriver driver = new();
+        Generation generation = driver.Submit(Prompt(20), 30);
+        for (int i = 0; i < 20 && driver.ResultOf(generation) is null; i++)
+        {
+            driver.Decoder.FailNext = "compute failed";
+            driver.Step();
+        }
+        Assert.Equal(FinishReason.Failed, driver.ResultOf(generation)!.FinishReason);
+        Assert.Contains("compute failed", driver.ResultOf(generation)!.Error);
+        Assert.False(driver.Scheduler.HasWork);
+    }
+}

@@ -1,0 +1,166 @@
+using InferenceServer.Engine;
+using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Scheduling;
+
+namespace InferenceServer.Tests.Engine;
+
+/// <summary>
+/// A decoder without a model: it keeps every cell as data and refuses whatever the native memory would compute wrongly. A cell knows
+/// the whole history it was computed from, and the "model" is a function of that history, so a reply that used a foreign, missing or
+/// misplaced cell differs from <see cref="Reply"/>.
+/// </summary>
+internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
+{
+    public const int EndToken = 0;
+    public const int VocabularySize = 64;
+
+    public static readonly EngineVocabulary Vocabulary = new(VocabularySize, static (token, _) => Letters.AsSpan(token, 1), token => token == EndToken);
+
+    private static readonly byte[] Letters = [.. Enumerable.Range(0, VocabularySize).Select(i => (byte)(i + 32))];
+
+    private readonly SortedDictionary<int, Cell>[] _sequences =
+        [.. Enumerable.Range(0, limits.SequenceIds).Select(_ => new SortedDictionary<int, Cell>())];
+
+    private ulong[] _histories = [];
+
+    private sealed record Cell(int Token, ulong History);
+
+    public DecoderLimits Limits { get; } = limits;
+
+    /// <summary>The next step fails with this.</summary>
+    public string? FailNext { get; set; }
+
+    /// <summary>Saves fail while set: host memory is exhausted.</summary>
+    public bool FailSaves { get; set; }
+
+    public int ComputedRows { get; private set; }
+
+    public int UsedCells => _sequences.SelectMany(s => s.Values).Distinct(ReferenceEqualityComparer.Instance).Count();
+
+    /// <summary>What the model answers to a prompt: the ground truth, computed without any cache.</summary>
+    public static int[] Reply(ReadOnlySpan<int> prompt, int maxTokens, int contextLength = int.MaxValue)
+    {
+        ulong history = 0;
+        foreach (int token in prompt)
+            history = Next(history, token);
+        List<int> reply = [];
+        while (reply.Count < maxTokens && prompt.Length + reply.Count < contextLength)
+        {
+            int token = Choose(history);
+            if (token == EndToken)
+                break;
+            reply.Add(token);
+            history = Next(history, token);
+        }
+        return [.. reply];
+    }
+
+    public void Begin(StepPlan plan, StepResult result)
+    {
+        result.Begin(plan);
+        if (FailNext is not null)
+        {
+            (result.Error, FailNext) = (FailNext, null);
+            return;
+        }
+        foreach (KvOp op in plan.Ops)
+        {
+            if (op is { Kind: KvOpKind.Restore, Blob.State: not KvBlobState.InMemory })
+            {
+                result.Error = "restore without saved state";
+                return;
+            }
+            Apply(op);
+        }
+        Assert.True(plan.Rows.Count <= Limits.BatchSize);
+        _histories = new ulong[plan.Rows.Count];
+        for (int i = 0; i < plan.Rows.Count; i++)
+            _histories[i] = Compute(plan.Rows[i]);
+    }
+
+    public void Complete(StepPlan plan, StepResult result)
+    {
+        if (result.Error is not null)
+            return;
+        for (int i = 0; i < plan.Slices.Count; i++)
+        {
+            PlanSlice slice = plan.Slices[i];
+            for (int row = slice.FirstLogitsRow; row <= slice.LastRow; row++)
+            {
+                if (!plan.Rows[row].WantsLogits)
+                    break;
+                int token = Choose(_histories[row]);
+                result.Add(i, new SampledToken(token, null));
+                if (row < slice.LastRow && plan.Rows[row + 1].Token != token)
+                    break;
+            }
+        }
+    }
+
+    public void ClearMemory()
+    {
+        foreach (SortedDictionary<int, Cell> cells in _sequences)
+            cells.Clear();
+    }
+
+    public void Dispose()
+    {
+    }
+
+    private static ulong Next(ulong history, int token) => (history ^ (ulong)(token + 1)) * 0x9E3779B97F4A7C15UL + 0x2545F4914F6CDD1DUL;
+
+    private static int Choose(ulong history) => (int)((history >> 40) % VocabularySize);
+
+    private ulong Compute(PlanRow row)
+    {
+        SortedDictionary<int, Cell> cells = _sequences[row.SequenceId];
+        Assert.False(cells.ContainsKey(row.Position), $"position {row.Position} of sequence {row.SequenceId} is computed twice");
+        Cell? before = null;
+        Assert.True(row.Position == 0 || cells.TryGetValue(row.Position - 1, out before), $"sequence {row.SequenceId} lacks position {row.Position - 1}");
+        Assert.Equal(row.Position, cells.Count);
+        ulong history = Next(before?.History ?? 0, row.Token);
+        cells.Add(row.Position, new Cell(row.Token, history));
+        ComputedRows++;
+        return history;
+    }
+
+    private void Apply(KvOp op)
+    {
+        SortedDictionary<int, Cell> cells = _sequences[op.Sequence];
+        int end = op.End == KvOp.ToEnd ? int.MaxValue : op.End;
+        switch (op.Kind)
+        {
+            case KvOpKind.Copy when Limits.SharesCells:
+                foreach ((int position, Cell cell) in cells.Where(c => c.Key >= op.Start && c.Key < end).ToArray())
+                    _sequences[op.Target].Add(position, cell);
+                for (int position = op.Start; position < op.End; position++)
+                    Assert.True(_sequences[op.Target].ContainsKey(position), $"copied position {position} was not in sequence {op.Sequence}");
+                break;
+            case KvOpKind.Copy:
+                Assert.Empty(_sequences[op.Target]);
+                Assert.Equal(0, op.Start);
+                foreach ((int position, Cell cell) in cells.Where(c => c.Key < end))
+                    _sequences[op.Target].Add(position, cell with { });
+                break;
+            case KvOpKind.Remove:
+                foreach (int position in cells.Keys.Where(p => p >= op.Start && p < end).ToArray())
+                    cells.Remove(position);
+                break;
+            case KvOpKind.Save when FailSaves:
+                op.Blob!.Fail();
+                break;
+            case KvOpKind.Save:
+                Assert.Equal(op.Blob!.End - op.Blob.Start, cells.Count);
+                op.Blob.Fill([.. cells.SelectMany(c => BitConverter.GetBytes(c.Key).Concat(BitConverter.GetBytes(c.Value.Token)).Concat(BitConverter.GetBytes(c.Value.History)))]);
+                break;
+            case KvOpKind.Restore:
+                Assert.Empty(cells);
+                for (int i = 0; i < op.Blob!.Data!.Length; i += 16)
+                    cells.Add(BitConverter.ToInt32(op.Blob.Data, i), new Cell(BitConverter.ToInt32(op.Blob.Data, i + 4), BitConverter.ToUInt64(op.Blob.Data, i + 8)));
+                break;
+        }
+        Assert.True(UsedCells <= Limits.Cells, "more cells used than the pool has");
+    }
+}
