@@ -1,0 +1,170 @@
+// The sequences in a context's memory: copy, cut, save, restore.
+using System.Buffers.Binary;
+
+using InferenceServer.Llama.Native;
+
+namespace InferenceServer.Llama;
+
+public sealed unsafe partial class LlamaContext
+{
+    private const uint StateMagic = 0xaf143cd8; // io_magic in llama-context.cpp: the first word of a sequence's state, its id the second.
+
+    /// <summary>
+    /// Lets <paramref name="target"/> hold positions [start, end) of <paramref name="source"/> too. With shared cells this tags them and copies
+    /// nothing; with separate ones, and for recurrent states, only whole sequences can be copied, and the target's own content is replaced.
+    /// </summary>
+    /// <param name="source">The sequence to copy from.</param>
+    /// <param name="target">The sequence to copy to.</param>
+    /// <param name="start">First position.</param>
+    /// <param name="end">One past the last position, or -1 for all that follow.</param>
+    /// <exception cref="ArgumentException">The range cannot be copied in this kind of memory, or the target holds part of it already.</exception>
+    public void CopySequence(int source, int target, int start, int end)
+    {
+        CheckSequence(source);
+        CheckSequence(target);
+        CheckRange(start, end);
+        if (source == target)
+            throw new ArgumentException("a sequence cannot be copied onto itself", nameof(target));
+        bool whole = start == 0 && (end == -1 || end > MaxPosition(source));
+        if (!whole && (!KvUnified || _model.MemoryKind is MemoryKind.Recurrent or MemoryKind.Hybrid))
+        {
+            throw new ArgumentException(
+                $"positions {start} to {end} of sequence {source} cannot be copied: {(KvUnified ? "recurrent states" : "separate memories")} copy whole only", nameof(end));
+        }
+
+        if (KvUnified && _model.MemoryKind is not MemoryKind.Recurrent && MaxPosition(target) is var held and >= 0 && held >= start
+            && (end == -1 || MinPosition(target) < end))
+            throw new ArgumentException($"sequence {target} already holds positions {MinPosition(target)} to {held}: remove them first", nameof(target));
+        LlamaNative.llama_memory_seq_cp(_memory, source, target, whole ? -1 : start, whole ? -1 : end);
+    }
+
+    /// <summary>Removes positions [start, end) of a sequence; cells that no other sequence tags become free.</summary>
+    /// <param name="id">The sequence.</param>
+    /// <param name="start">First position.</param>
+    /// <param name="end">One past the last position, or -1 for all that follow.</param>
+    /// <returns>
+    /// False when a recurrent state would have to go back, and nothing was changed. True says nothing about sliding windows: ask
+    /// <see cref="CanContinue"/> whether the sequence is still usable.
+    /// </returns>
+    public bool RemoveSequence(int id, int start, int end)
+    {
+        CheckSequence(id);
+        CheckRange(start, end);
+        return LlamaNative.llama_memory_seq_rm(_memory, id, start == 0 && end == -1 ? -1 : start, end) != 0;
+    }
+
+    /// <summary>Forgets all sequences.</summary>
+    public void ClearMemory()
+    {
+        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        LlamaNative.llama_memory_clear(_memory, data: 0);
+    }
+
+    /// <summary>The first position a sequence holds, or -1 when it is empty. Above 0 where a sliding window has passed, or a state replaced its past.</summary>
+    public int MinPosition(int id)
+    {
+        CheckSequence(id);
+        return LlamaNative.llama_memory_seq_pos_min(_memory, id);
+    }
+
+    /// <summary>The last position a sequence holds, or -1 when it is empty.</summary>
+    public int MaxPosition(int id)
+    {
+        CheckSequence(id);
+        return LlamaNative.llama_memory_seq_pos_max(_memory, id);
+    }
+
+    /// <summary>Whether a token at <paramref name="position"/> may be decoded next: the memory ends just before it and holds all that it attends to.</summary>
+    public bool CanContinue(int id, int position)
+    {
+        CheckSequence(id);
+        ArgumentOutOfRangeException.ThrowIfNegative(position);
+        if (MaxPosition(id) != position - 1)
+            return false;
+        return position == 0 || _model.MemoryKind switch
+        {
+            MemoryKind.Dense => MinPosition(id) == 0,
+            MemoryKind.SlidingWindow => MinPosition(id) <= Math.Max(0, position - _model.SlidingWindow),
+            _ => true, // A recurrent state stands for all before it; a hybrid's end is the lesser of its two parts'.
+        };
+    }
+
+    /// <summary>Bytes that <see cref="SaveState"/> will write for a sequence at this moment.</summary>
+    public long StateSize(int id, StateFlags flags)
+    {
+        CheckState(id, flags);
+        return (long)LlamaNative.llama_state_seq_get_size_ext(_context, id, (uint)flags);
+    }
+
+    /// <summary>Copies a sequence's state out.</summary>
+    /// <param name="id">The sequence.</param>
+    /// <param name="destination">Room for <see cref="StateSize"/> bytes.</param>
+    /// <param name="flags">What to save; <see cref="StateFlags.OnDevice"/> replaces what was saved so for this sequence before.</param>
+    /// <returns>Bytes written.</returns>
+    /// <exception cref="ArgumentException">The room is too small.</exception>
+    /// <exception cref="LlamaException">llama.cpp could not save it.</exception>
+    public long SaveState(int id, Span<byte> destination, StateFlags flags)
+    {
+        long needed = StateSize(id, flags);
+        if (destination.Length < needed)
+            throw new ArgumentException($"the state takes {needed} bytes, the room has {destination.Length}", nameof(destination));
+        nuint written;
+        fixed (byte* room = destination)
+            written = LlamaNative.llama_state_seq_get_data_ext(_context, room, (nuint)destination.Length, id, (uint)flags);
+        if (written == 0)
+            throw new LlamaException($"the state of sequence {id} could not be saved: {_model.Library.Log.LastError ?? "llama.cpp gave no reason"}");
+        if (flags.HasFlag(StateFlags.OnDevice))
+            _deviceStates[id] = (flags, destination[..(int)written].ToArray());
+        return (long)written;
+    }
+
+    /// <summary>Puts a saved state into a sequence, replacing its content (with <see cref="StateFlags.Partial"/>: the partial content).</summary>
+    /// <param name="id">The sequence; it need not be the one that was saved.</param>
+    /// <param name="source">What <see cref="SaveState"/> wrote with the same flags, in a context of the same model and KV types.</param>
+    /// <param name="flags">The flags it was saved with.</param>
+    /// <returns>Bytes read; 0 when it did not fit (no free cells, another model), and then the sequence is empty.</returns>
+    /// <exception cref="ArgumentException">The bytes are no state, or a device state that is no longer there.</exception>
+    public long RestoreState(int id, ReadOnlySpan<byte> source, StateFlags flags)
+    {
+        CheckState(id, flags);
+        if (source.Length < 8 || BinaryPrimitives.ReadUInt32LittleEndian(source) != StateMagic)
+            throw new ArgumentException("the bytes are not the state of a sequence", nameof(source));
+        if (flags.HasFlag(StateFlags.OnDevice))
+            CheckDeviceState(source, flags);
+        nuint read;
+        fixed (byte* bytes = source)
+            read = LlamaNative.llama_state_seq_set_data_ext(_context, bytes, (nuint)source.Length, id, (uint)flags);
+        if (read == 0)
+            LlamaNative.llama_memory_seq_rm(_memory, id, -1, -1); // What a failed restore leaves is undefined.
+        return (long)read;
+    }
+
+    /// <summary>A device state is only described by its bytes; restoring with a stale description is an assertion in llama.cpp.</summary>
+    private void CheckDeviceState(ReadOnlySpan<byte> source, StateFlags flags)
+    {
+        int savedFrom = BinaryPrimitives.ReadInt32LittleEndian(source[4..]);
+        if (!_deviceStates.TryGetValue(savedFrom, out (StateFlags Flags, byte[] Description) saved)
+            || saved.Flags != flags || !source.SequenceEqual(saved.Description))
+            throw new ArgumentException($"the device state of sequence {savedFrom} was replaced or never saved", nameof(source));
+    }
+
+    private void CheckState(int id, StateFlags flags)
+    {
+        CheckSequence(id);
+        if ((flags & ~(StateFlags.Partial | StateFlags.OnDevice)) != 0)
+            throw new ArgumentOutOfRangeException(nameof(flags), flags, "unknown state flags");
+        // Where cells must be found for it, a device state that finds none fails an assertion; one recurrent state per id always fits.
+        if (flags.HasFlag(StateFlags.OnDevice)
+            && (!flags.HasFlag(StateFlags.Partial) || _model.MemoryKind is not (MemoryKind.Recurrent or MemoryKind.Hybrid)))
+            throw new ArgumentException("only the partial state of a recurrent or hybrid model can stay on the device", nameof(flags));
+        if (_memory == 0)
+            throw new InvalidOperationException("this model keeps no memory");
+    }
+
+    private static void CheckRange(int start, int end)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(start);
+        if (end != -1 && end < start)
+            throw new ArgumentOutOfRangeException(nameof(end), end, $"the range starts at {start}");
+    }
+}

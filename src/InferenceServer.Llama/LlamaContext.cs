@@ -1,0 +1,284 @@
+// The KV memory of a model and the calls that compute with it. Owned by one thread, but for AbortRequested, which any thread may set.
+// Every argument is checked here before native code sees it: what llama.cpp asserts, it enforces by ending the process.
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+using InferenceServer.Llama.Native;
+
+using Microsoft.Extensions.Logging;
+
+namespace InferenceServer.Llama;
+
+/// <summary>A context: memory for sequences of tokens, and decoding into it.</summary>
+public sealed unsafe partial class LlamaContext : IDisposable
+{
+    /// <summary>Most sequence ids a context can have: LLAMA_MAX_SEQ.</summary>
+    public const int SequenceLimit = 256;
+
+    private readonly LlamaModel _model;
+    private readonly LlamaContextHandle _handle;
+    private readonly nint _context; // The handle's pointer; the handle outlives every use because this object owns it.
+    private readonly nint _memory;
+    private readonly int[] _abortFlag;
+    private readonly bool[] _isOutput;
+    private readonly Dictionary<int, (StateFlags Flags, byte[] Description)> _deviceStates = [];
+    private int _rows;
+
+    /// <summary>Allocates the memory.</summary>
+    /// <exception cref="LlamaException">The options contradict the model, or there is too little memory.</exception>
+    public LlamaContext(LlamaModel model, LlamaContextOptions options, ILogger logger)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(logger);
+        CheckOptions(model, options);
+        _model = model;
+
+        CpuThreadPools pools = CpuThreadPools.Create(options.Threads, options.BatchThreads, options.ThreadPoll);
+        int[] abortFlag = GC.AllocateArray<int>(1, pinned: true); // Read by native code at a fixed address.
+        LlamaContextParams parameters = Parameters(model, options, abortFlag);
+        model.Library.Log.ClearError();
+        nint context = LlamaNative.llama_init_from_model(model.Handle, parameters);
+        if (context == 0)
+        {
+            pools.Free();
+            throw new LlamaException(
+                $"no context of {options.CellCount} cells for {options.MaxSequences} sequences: {model.Library.Log.LastError ?? "too little memory"}; lower --ctx-size or --max-sequences, or change --cache-type-k and --cache-type-v");
+        }
+
+        _handle = new LlamaContextHandle(context, model.Handle, pools, abortFlag);
+        _context = context;
+        _abortFlag = abortFlag;
+        LlamaNative.llama_attach_threadpool(_handle, pools.Decode, pools.Batch);
+        _memory = LlamaNative.llama_get_memory(_handle);
+        CellCount = (int)LlamaNative.llama_n_ctx(_handle);
+        ContextLengthPerSequence = (int)LlamaNative.llama_n_ctx_seq(_handle);
+        BatchSize = (int)LlamaNative.llama_n_batch(_handle);
+        MicroBatchSize = (int)LlamaNative.llama_n_ubatch(_handle);
+        MaxSequences = (int)LlamaNative.llama_n_seq_max(_handle);
+        MaxOutputs = options.Embeddings ? BatchSize : Math.Min((int)parameters.n_outputs_max, BatchSize);
+        VocabularySize = model.Vocab.Count;
+        KvUnified = options.KvUnified;
+        Embeddings = options.Embeddings;
+        Pooling = (PoolingType)LlamaNative.llama_pooling_type(_handle);
+        _isOutput = new bool[BatchSize];
+        LogCreated(logger, CellCount, MaxSequences, KvUnified ? "shared" : "separate", BatchSize, MicroBatchSize, options.Threads, options.BatchThreads);
+    }
+
+    /// <summary>The model it computes with.</summary>
+    public LlamaModel Model => _model;
+
+    /// <summary>Cells of the KV cache over all sequences. Recurrent models have one state a sequence instead and need none.</summary>
+    public int CellCount { get; }
+
+    /// <summary>Tokens one sequence may hold: all cells when they are shared, else its part.</summary>
+    public int ContextLengthPerSequence { get; }
+
+    /// <summary>Most rows in one call.</summary>
+    public int BatchSize { get; }
+
+    /// <summary>Most rows computed at once.</summary>
+    public int MicroBatchSize { get; }
+
+    /// <summary>Sequence ids are 0 to one less.</summary>
+    public int MaxSequences { get; }
+
+    /// <summary>Most rows of one call that may want logits.</summary>
+    public int MaxOutputs { get; }
+
+    /// <summary>Logits a row has.</summary>
+    public int VocabularySize { get; }
+
+    /// <summary>Whether all sequences share one pool of cells.</summary>
+    public bool KvUnified { get; }
+
+    /// <summary>Whether it returns embeddings.</summary>
+    public bool Embeddings { get; }
+
+    /// <summary>How token embeddings are combined.</summary>
+    public PoolingType Pooling { get; }
+
+    /// <summary>
+    /// Set to stop the running decode call at its next operation, from any thread; it then returns <see cref="DecodeStatus.Aborted"/>. Stays set
+    /// until cleared. Works on the CPU backend; GPU work runs on to the end of its micro-batch.
+    /// </summary>
+    public bool AbortRequested
+    {
+        get => Volatile.Read(ref _abortFlag[0]) != 0;
+        set => Volatile.Write(ref _abortFlag[0], value ? 1 : 0);
+    }
+
+    /// <summary>Computes the batch's rows into their sequences. See <see cref="DecodeStatus"/> for what each outcome leaves behind.</summary>
+    /// <exception cref="ArgumentException">A row is outside the vocabulary, the sequences or the context, or there are too many rows.</exception>
+    public DecodeStatus Decode(LlamaBatch batch)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        NativeBatch native = batch.Native;
+        CheckRows(native);
+        _rows = 0;
+        int code = LlamaNative.llama_decode(_context, native);
+        if (code == 0)
+        {
+            _rows = native.n_tokens;
+            for (int row = 0; row < _rows; row++)
+                _isOutput[row] = native.logits[row] != 0;
+        }
+
+        return code is >= -3 and <= 2 ? (DecodeStatus)code : DecodeStatus.ComputeFailed;
+    }
+
+    /// <summary>Logits of a row of the last batch that wanted them: <see cref="VocabularySize"/> floats, valid until the next call, free to be changed.</summary>
+    /// <param name="row">The row's index in the batch.</param>
+    /// <exception cref="ArgumentException">The last call computed no logits for that row.</exception>
+    public Span<float> Logits(int row)
+    {
+        CheckOutputRow(row);
+        float* logits = LlamaNative.llama_get_logits_ith(_context, row);
+        if (logits == null)
+            ThrowNoOutput(row);
+        return new Span<float>(logits, VocabularySize);
+    }
+
+    /// <summary>The embedding of a row of the last batch, where no pooling combines them.</summary>
+    /// <exception cref="ArgumentException">The last call computed no embedding for that row.</exception>
+    public ReadOnlySpan<float> Embedding(int row)
+    {
+        CheckOutputRow(row);
+        float* embedding = Embeddings ? LlamaNative.llama_get_embeddings_ith(_context, row) : null;
+        if (embedding == null)
+            ThrowNoOutput(row);
+        return new ReadOnlySpan<float>(embedding, _model.OutputEmbeddingLength);
+    }
+
+    /// <summary>The pooled embedding of a sequence in the last batch, or its scores where the model ranks.</summary>
+    /// <exception cref="ArgumentException">The last call computed none for that sequence.</exception>
+    public ReadOnlySpan<float> SequenceEmbedding(int id)
+    {
+        CheckSequence(id);
+        float* embedding = Embeddings && _rows > 0 && Pooling is not PoolingType.None ? LlamaNative.llama_get_embeddings_seq(_context, id) : null;
+        if (embedding == null)
+            throw new ArgumentException($"the last call computed no embedding for sequence {id}", nameof(id));
+        return new ReadOnlySpan<float>(embedding, Pooling is PoolingType.Rank ? _model.ClassCount : _model.OutputEmbeddingLength);
+    }
+
+    /// <summary>Waits until the device has finished what was asked of it.</summary>
+    public void Synchronize() => LlamaNative.llama_synchronize(_handle);
+
+    /// <summary>Frees the memory; the model stays as long as someone else holds it. Not while a call runs.</summary>
+    public void Dispose() => _handle.Dispose();
+
+    private static void CheckOptions(LlamaModel model, LlamaContextOptions options)
+    {
+        CheckRange(options.CellCount, 1, 1 << 28, "--ctx-size");
+        CheckRange(options.BatchSize, 1, 1 << 20, "--batch-size");
+        CheckRange(options.MicroBatchSize, 1, 1 << 20, "--ubatch-size");
+        CheckRange(options.MaxSequences, 1, SequenceLimit, "the number of sequences");
+        CheckRange(options.Threads, 1, 512, "--threads");
+        CheckRange(options.BatchThreads, 1, 512, "--threads");
+        CheckRange(options.ThreadPoll, 0, 100, "the thread poll level");
+        CheckRange(options.MaxOutputs, 0, 1 << 20, "the number of outputs");
+        CheckRange(options.RecurrentRollback, 0, 64, "the recurrent rollback");
+        if (!Enum.IsDefined(options.TypeK) || !Enum.IsDefined(options.TypeV))
+            throw new LlamaException("--cache-type-k or --cache-type-v is not one of f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl");
+
+        double kvBytes = (double)options.CellCount * model.EstimateKvBytesPerToken(options.TypeK, options.TypeV);
+        long memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes
+            + model.Library.Devices.Where(d => d.Type is LlamaDeviceType.Gpu).Sum(d => d.TotalBytes);
+        if (kvBytes > memory)
+        {
+            throw new LlamaException(string.Create(System.Globalization.CultureInfo.InvariantCulture,
+                $"a KV cache of {options.CellCount} cells takes {kvBytes / (1L << 30):0.#} GiB, this machine has {memory / (double)(1L << 30):0.#} GiB: lower --ctx-size"));
+        }
+
+        static void CheckRange(int value, int least, int most, string name)
+        {
+            if (value < least || value > most)
+                throw new LlamaException($"{name} is {value}: give {least} to {most}");
+        }
+    }
+
+    private static LlamaContextParams Parameters(LlamaModel model, LlamaContextOptions options, int[] abortFlag)
+    {
+        LlamaContextParams parameters = LlamaNative.llama_context_default_params();
+        // llama.cpp asserts that a call's outputs can reach the number of sequences, and limits outputs by the batch size.
+        int cells = Math.Max(options.CellCount, options.MaxSequences);
+        int batch = Math.Max(Math.Min(options.BatchSize, cells), options.MaxSequences);
+        // Attention in both directions must see a whole call at once.
+        bool atOnce = options.Embeddings || model.Metadata($"{model.Architecture}.attention.causal") == "false";
+        parameters.n_ctx = (uint)cells;
+        parameters.n_batch = (uint)batch;
+        parameters.n_ubatch = (uint)(atOnce ? batch : Math.Min(options.MicroBatchSize, batch));
+        parameters.n_seq_max = (uint)options.MaxSequences;
+        parameters.n_rs_seq = (uint)options.RecurrentRollback;
+        parameters.n_outputs_max = (uint)(options.MaxOutputs == 0 || atOnce ? batch : Math.Clamp(options.MaxOutputs, options.MaxSequences, batch));
+        parameters.n_threads = options.Threads;
+        parameters.n_threads_batch = options.BatchThreads;
+        parameters.pooling_type = (int)options.Pooling;
+        parameters.flash_attn_type = (int)options.FlashAttention;
+        parameters.type_k = (int)options.TypeK;
+        parameters.type_v = (int)options.TypeV;
+        parameters.abort_callback = &OnAbortCheck;
+        parameters.abort_callback_data = (nint)Unsafe.AsPointer(ref abortFlag[0]);
+        parameters.embeddings = options.Embeddings ? (byte)1 : (byte)0;
+        parameters.offload_kqv = options.OffloadKv ? (byte)1 : (byte)0;
+        parameters.swa_full = options.FullSlidingWindow ? (byte)1 : (byte)0;
+        parameters.kv_unified = options.KvUnified ? (byte)1 : (byte)0;
+        return parameters;
+    }
+
+    private void CheckRows(in NativeBatch batch)
+    {
+        int rows = batch.n_tokens;
+        if (rows == 0)
+            throw new ArgumentException("the batch is empty", nameof(batch));
+        if (rows > BatchSize)
+            throw new ArgumentException($"the batch has {rows} rows, the context takes {BatchSize}", nameof(batch));
+        int outputs = 0;
+        for (int row = 0; row < rows; row++)
+        {
+            int token = batch.token[row], position = batch.pos[row], sequence = *batch.seq_id[row];
+            if ((uint)token >= (uint)VocabularySize)
+                throw new ArgumentException($"row {row} has token {token}, the vocabulary {VocabularySize}", nameof(batch));
+            if ((uint)sequence >= (uint)MaxSequences)
+                throw new ArgumentException($"row {row} has sequence {sequence}, the context {MaxSequences}", nameof(batch));
+            if (position < 0)
+                throw new ArgumentException($"row {row} has position {position}", nameof(batch));
+            outputs += batch.logits[row];
+        }
+
+        if (Embeddings && outputs != rows)
+            throw new ArgumentException("with embeddings every row is an output", nameof(batch));
+        if (outputs > MaxOutputs)
+            throw new ArgumentException($"the batch wants logits for {outputs} rows, the context gives {MaxOutputs}", nameof(batch));
+    }
+
+    private void CheckOutputRow(int row)
+    {
+        if ((uint)row >= (uint)_rows || !_isOutput[row])
+            ThrowNoOutput(row);
+    }
+
+    private void CheckSequence(int id)
+    {
+        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        if ((uint)id >= (uint)MaxSequences)
+            ThrowUnknownSequence(id);
+    }
+
+    [DoesNotReturn]
+    private static void ThrowNoOutput(int row) =>
+        throw new ArgumentException($"the last call computed no output for row {row}", nameof(row));
+
+    [DoesNotReturn]
+    private void ThrowUnknownSequence(int id) =>
+        throw new ArgumentOutOfRangeException(nameof(id), id, $"the context has sequences 0 to {MaxSequences - 1}");
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static byte OnAbortCheck(nint flag) => Volatile.Read(ref *(int*)flag) != 0 ? (byte)1 : (byte)0;
+
+    [LoggerMessage(EventId = 101, Level = LogLevel.Debug,
+        Message = "Context: {Cells} cells, {Sequences} sequences in {Kind} memory, batch {Batch}/{MicroBatch}, threads {Threads}/{BatchThreads}")]
+    private static partial void LogCreated(ILogger logger, int cells, int sequences, string kind, int batch, int microBatch, int threads, int batchThreads);
+}

@@ -1,0 +1,205 @@
+// A loaded model: its vocabulary, its shape and its metadata. Immutable after loading; safe to use from any thread.
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Text;
+
+using InferenceServer.Llama.Gguf;
+using InferenceServer.Llama.Native;
+
+namespace InferenceServer.Llama;
+
+/// <summary>A GGUF model in memory, ready for contexts. Contexts keep it alive; dispose in any order.</summary>
+public sealed class LlamaModel : IDisposable
+{
+    private readonly GgufFile _file;
+
+    private LlamaModel(LlamaLibrary library, LlamaModelHandle handle, GgufFile file, string path)
+    {
+        Library = library;
+        Handle = handle;
+        Path = path;
+        _file = file;
+        TrainContextLength = LlamaNative.llama_model_n_ctx_train(handle);
+        EmbeddingLength = LlamaNative.llama_model_n_embd(handle);
+        OutputEmbeddingLength = LlamaNative.llama_model_n_embd_out(handle);
+        LayerCount = LlamaNative.llama_model_n_layer(handle);
+        HeadCountKv = LlamaNative.llama_model_n_head_kv(handle);
+        SlidingWindow = Math.Max(0, LlamaNative.llama_model_n_swa(handle));
+        ClassCount = (int)LlamaNative.llama_model_n_cls_out(handle);
+        SizeBytes = (long)LlamaNative.llama_model_size(handle);
+        ParameterCount = (long)LlamaNative.llama_model_n_params(handle);
+        HasEncoder = LlamaNative.llama_model_has_encoder(handle) != 0;
+        HasDecoder = LlamaNative.llama_model_has_decoder(handle) != 0;
+        Description = ReadDescription(handle);
+        ChatTemplate = file.GetString("tokenizer.chat_template") is { Length: > 0 } template ? template : null;
+        MemoryKind = LlamaNative.llama_model_is_recurrent(handle) != 0 ? MemoryKind.Recurrent
+            : LlamaNative.llama_model_is_hybrid(handle) != 0 ? MemoryKind.Hybrid
+            : SlidingWindow > 0 ? MemoryKind.SlidingWindow
+            : MemoryKind.Dense;
+        Vocab = new LlamaVocab(handle);
+    }
+
+    /// <summary>The library that runs it.</summary>
+    public LlamaLibrary Library { get; }
+
+    /// <summary>The file it came from.</summary>
+    public string Path { get; }
+
+    /// <summary>Its tokens.</summary>
+    public LlamaVocab Vocab { get; }
+
+    /// <summary>Architecture name, such as <c>qwen2</c>.</summary>
+    public string Architecture => _file.Architecture;
+
+    /// <summary>Context length the model was trained for, in tokens.</summary>
+    public int TrainContextLength { get; }
+
+    /// <summary>Width of the hidden state.</summary>
+    public int EmbeddingLength { get; }
+
+    /// <summary>Width of the embeddings it returns.</summary>
+    public int OutputEmbeddingLength { get; }
+
+    /// <summary>Number of layers.</summary>
+    public int LayerCount { get; }
+
+    /// <summary>Key/value heads of a layer (of the first one where layers differ).</summary>
+    public int HeadCountKv { get; }
+
+    /// <summary>Tokens that sliding-window layers look back; 0 where there are none.</summary>
+    public int SlidingWindow { get; }
+
+    /// <summary>Scores a reranking model gives a sequence.</summary>
+    public int ClassCount { get; }
+
+    /// <summary>Bytes of all tensors.</summary>
+    public long SizeBytes { get; }
+
+    /// <summary>Number of parameters.</summary>
+    public long ParameterCount { get; }
+
+    /// <summary>Architecture, size and quantization in a few words.</summary>
+    public string Description { get; }
+
+    /// <summary>The model's Jinja chat template, or null.</summary>
+    public string? ChatTemplate { get; }
+
+    /// <summary>What it keeps of past tokens.</summary>
+    public MemoryKind MemoryKind { get; }
+
+    /// <summary>True for models that need an encoding pass (T5).</summary>
+    public bool HasEncoder { get; }
+
+    /// <summary>True for models that generate.</summary>
+    public bool HasDecoder { get; }
+
+    /// <summary>Layers that were put on a GPU, the output layer included.</summary>
+    public int GpuLayers { get; private init; }
+
+    internal LlamaModelHandle Handle { get; }
+
+    /// <summary>Loads a model.</summary>
+    /// <param name="library">The loaded llama.cpp.</param>
+    /// <param name="path">A GGUF file; of a split model the first part.</param>
+    /// <param name="options">How to load it.</param>
+    /// <param name="progress">Told the fraction read, 0 to 1, on the loading thread.</param>
+    /// <param name="cancellationToken">Stops loading at the next tensor.</param>
+    /// <exception cref="LlamaException">The file is missing, damaged, not supported or too large; the message says which and what to do.</exception>
+    /// <exception cref="OperationCanceledException">Loading was cancelled.</exception>
+    public static unsafe LlamaModel Load(
+        LlamaLibrary library, string path, LlamaModelOptions options, IProgress<float>? progress, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(library);
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(options);
+        GgufFile file = ModelFileCheck.Check(
+            path, library.Devices.Where(d => d.Type is LlamaDeviceType.Gpu).Sum(d => d.TotalBytes));
+
+        LlamaModelParams parameters = LlamaNative.llama_model_default_params();
+        int gpuLayers = ModelPlacement.GpuLayers(library, file, options);
+        parameters.n_gpu_layers = gpuLayers;
+        parameters.check_tensors = options.CheckTensors ? (byte)1 : (byte)0;
+        nint* devices = stackalloc nint[library.GpuDevices.Count + 1];
+        for (int i = 0; i < library.GpuDevices.Count; i++)
+            devices[i] = library.GpuDevices[i];
+        devices[library.GpuDevices.Count] = 0;
+        parameters.devices = devices;
+
+        var watch = new LoadProgress(progress, cancellationToken);
+        var pin = GCHandle.Alloc(watch);
+        nint model;
+        try
+        {
+            parameters.progress_callback = &OnProgress;
+            parameters.progress_callback_user_data = GCHandle.ToIntPtr(pin);
+            library.Log.ClearError();
+            fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
+                model = LlamaNative.llama_model_load_from_file(name, parameters);
+        }
+        finally
+        {
+            pin.Free();
+        }
+
+        if (model == 0)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            throw new LlamaException($"llama.cpp {library.Version} cannot load {path}: {library.Log.LastError ?? "it gave no reason"}; choose another --model");
+        }
+
+        var handle = new LlamaModelHandle(model);
+        try
+        {
+            return new LlamaModel(library, handle, file, path) { GpuLayers = gpuLayers };
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A metadata value as text, or null when the file has none under this key (arrays have none).</summary>
+    public string? Metadata(string key) => _file.TryGetText(key, out string? text) ? text : null;
+
+    /// <summary>
+    /// Bytes of KV cache that one token takes over all attention layers. Sliding-window layers are counted as dense ones,
+    /// recurrent layers not at all (their state has a fixed size per sequence).
+    /// </summary>
+    public long EstimateKvBytesPerToken(KvType typeK, KvType typeV) => ModelPlacement.KvBytesPerToken(_file, typeK, typeV);
+
+    /// <summary>Drops this reference; the memory goes with the last context.</summary>
+    public void Dispose() => Handle.Dispose();
+
+    private static unsafe string ReadDescription(LlamaModelHandle handle)
+    {
+        Span<byte> buffer = stackalloc byte[256];
+        fixed (byte* text = buffer)
+        {
+            LlamaNative.llama_model_desc(handle, text, (nuint)buffer.Length);
+            return Marshal.PtrToStringUTF8((nint)text) ?? "";
+        }
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static byte OnProgress(float fraction, nint userData) =>
+        GCHandle.FromIntPtr(userData).Target is LoadProgress watch && watch.Continue(fraction) ? (byte)1 : (byte)0;
+
+    private sealed class LoadProgress(IProgress<float>? progress, CancellationToken cancellationToken)
+    {
+        public bool Continue(float fraction)
+        {
+            try
+            {
+                progress?.Report(fraction);
+            }
+            catch (Exception)
+            {
+                // A listener that throws must not unwind through native frames.
+                return false;
+            }
+
+            return !cancellationToken.IsCancellationRequested;
+        }
+    }
+}
