@@ -16,7 +16,7 @@ namespace InferenceServer.Llama;
 public sealed partial class LlamaLibrary
 {
     private static readonly Lock LoadGate = new();
-    private static LlamaLibrary? s_loaded; // What the process holds; loading is irrevocable, so this is state of the process.
+    private static LlamaLibrary? _loaded; // What the process holds; loading is irrevocable, so this is state of the process.
 
     private readonly NativePackage _package;
     private readonly NativeLog _log;
@@ -63,18 +63,18 @@ public sealed partial class LlamaLibrary
         ArgumentNullException.ThrowIfNull(logger);
         lock (LoadGate)
         {
-            if (s_loaded is not null)
+            if (_loaded is not null)
             {
-                if (options.Backend is not LlamaBackend.Auto && options.Backend != s_loaded.Backend)
-                    throw new LlamaException($"this process already runs the {s_loaded.Backend} backend; start another one for {options.Backend}");
-                return s_loaded;
+                if (options.Backend is not LlamaBackend.Auto && options.Backend != _loaded.Backend)
+                    throw new LlamaException($"this process already runs the {_loaded.Backend} backend; start another one for {options.Backend}");
+                return _loaded;
             }
 
             string root = options.NativeDirectory ?? Path.Combine(AppContext.BaseDirectory, "native");
             (NativePackage package, string reason) = Choose(root, options.Backend);
             var library = new LlamaLibrary(package, reason, logger);
             library.Start(options.Backend);
-            s_loaded = library;
+            _loaded = library;
             return library;
         }
     }
