@@ -1,0 +1,56 @@
+using InferenceServer.Api.OpenAI;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.OpenAI.Completions;
+using InferenceServer.Operations;
+using Scalar.AspNetCore;
+
+namespace InferenceServer.Api;
+
+/// <summary>Every route, with what the OpenAPI document says of it. The handlers write their own answers.</summary>
+internal static class ApiRoutes
+{
+    public static void AddServices(IServiceCollection services) =>
+        services.AddSingleton<ChatCompletionEndpoint>().AddSingleton<CompletionEndpoint>().AddSingleton<ModelEndpoints>();
+
+    public static void Map(WebApplication app)
+    {
+        IServiceProvider services = app.Services;
+        ChatCompletionEndpoint chat = services.GetRequiredService<ChatCompletionEndpoint>();
+        CompletionEndpoint completions = services.GetRequiredService<CompletionEndpoint>();
+        ModelEndpoints models = services.GetRequiredService<ModelEndpoints>();
+        HealthEndpoints health = services.GetRequiredService<HealthEndpoints>();
+        ServerMetrics metrics = services.GetRequiredService<ServerMetrics>();
+
+        app.MapPost("/v1/chat/completions", (Delegate)chat.HandleAsync).WithName("createChatCompletion").WithTags("Chat")
+            .WithSummary("Continue a conversation.")
+            .Accepts<ChatCompletionRequest>("application/json")
+            .Produces<ChatCompletion>().Produces<ChatCompletionChunk>(contentType: "text/event-stream").ProducesErrors();
+        app.MapPost("/v1/completions", (Delegate)completions.HandleAsync).WithName("createCompletion").WithTags("Completions")
+            .WithSummary("Continue a text.")
+            .Accepts<CompletionRequest>("application/json")
+            .Produces<Completion>().ProducesErrors();
+        app.MapGet("/v1/models", (Delegate)models.ListAsync).WithName("listModels").WithTags("Models")
+            .WithSummary("The loaded models.").Produces<ModelList>();
+        app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models")
+            .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
+
+        app.MapGet("/health/live", (Delegate)health.LiveAsync).WithName("live").WithTags("Health")
+            .WithSummary("200 while the process can work.").Produces<HealthReport>().Produces<HealthReport>(503);
+        app.MapGet("/health/ready", (Delegate)health.ReadyAsync).WithName("ready").WithTags("Health")
+            .WithSummary("200 while a token can be decoded.").Produces<HealthReport>().Produces<HealthReport>(503);
+        app.MapGet("/health", (Delegate)health.ReportAsync).WithName("health").WithTags("Health")
+            .WithSummary("How the server is.").Produces<HealthReport>().Produces<HealthReport>(503);
+        app.MapGet("/metrics", (Delegate)metrics.WriteAsync).WithName("metrics").WithTags("Health")
+            .WithSummary("Metrics in Prometheus' text format.").Produces<string>(contentType: "text/plain");
+
+        app.MapOpenApi("/openapi/{documentName}.json");
+        app.MapScalarApiReference("/docs", scalar => scalar.WithTitle("InferenceServer"));
+    }
+
+    private static RouteHandlerBuilder ProducesErrors(this RouteHandlerBuilder route)
+    {
+        foreach (int status in (ReadOnlySpan<int>)[400, 404, 413, 415, 429, 500, 503, 504])
+            route.Produces<ErrorResponse>(status);
+        return route;
+    }
+}

@@ -1,0 +1,37 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+
+namespace InferenceServer.Api;
+
+internal static class JsonAnswer
+{
+    /// <summary>Answers 200 with one JSON body.</summary>
+    public static async Task WriteAsync<T>(HttpContext http, T value, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK)
+    {
+        byte[] body = JsonSerializer.SerializeToUtf8Bytes(value, type);
+        http.Response.StatusCode = status;
+        http.Response.ContentType = "application/json";
+        http.Response.ContentLength = body.Length;
+        await http.Response.BodyWriter.WriteAsync(body, http.RequestAborted);
+    }
+}
+
+internal static class IgnoredParameters
+{
+    private const int MaxNames = 32;
+    private const int MaxNameLength = 100;
+
+    /// <summary>Lists in <c>x-ignored-params</c> the fields that nobody knew, so that a client can tell a typing error from a setting.</summary>
+    public static void Announce(HttpResponse response, List<string> ignored)
+    {
+        if (ignored.Count > 0)
+            response.Headers["x-ignored-params"] = string.Join(", ", ignored.Take(MaxNames).Select(HeaderSafe));
+    }
+
+    /// <summary>A client wrote the name: nothing of it may end a header or forge one.</summary>
+    private static string HeaderSafe(string name) => string.Create(Math.Min(name.Length, MaxNameLength), name, static (safe, source) =>
+    {
+        for (int i = 0; i < safe.Length; i++)
+            safe[i] = char.IsAsciiLetterOrDigit(source[i]) || source[i] is '_' or '-' or '.' or '[' or ']' ? source[i] : '?';
+    });
+}

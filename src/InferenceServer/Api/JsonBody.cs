@@ -1,0 +1,80 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Text.Json;
+
+namespace InferenceServer.Api;
+
+/// <summary>Reads a request's body as one JSON object, or throws the 4xx that says why it is none.</summary>
+internal static class JsonBody
+{
+    // Message arrays with tool calls and schemas nest to about 20; what is deeper is an attack on the parser.
+    private static readonly JsonDocumentOptions Options = new() { MaxDepth = 64, AllowDuplicateProperties = false };
+
+    public static async Task<JsonDocument> ReadAsync(HttpContext http)
+    {
+        // Strict also because of browsers: a cross-site page may post text/plain or no type at all without asking; JSON it may not.
+        if (!http.Request.HasJsonContentType())
+            throw WrongContentType(http.Request);
+
+        PipeReader reader = http.Request.BodyReader;
+        ReadOnlySequence<byte> bytes;
+        while (true)
+        {
+            ReadResult read = await reader.ReadAsync(http.RequestAborted);
+            bytes = read.Buffer;
+            if (read.IsCompleted)
+                break;
+            reader.AdvanceTo(bytes.Start, bytes.End);
+        }
+
+        try
+        {
+            return Parse(bytes);
+        }
+        finally
+        {
+            reader.AdvanceTo(bytes.End);
+        }
+    }
+
+    private static JsonDocument Parse(ReadOnlySequence<byte> bytes)
+    {
+        if (bytes.IsEmpty)
+            throw ApiException.InvalidValue("The body is empty; send a JSON object.", null, "invalid_json");
+        JsonDocument document;
+        try
+        {
+            document = JsonDocument.Parse(bytes, Options);
+        }
+        catch (JsonException error)
+        {
+            throw ApiException.InvalidValue($"The body is not valid JSON: {Reason(error)}", null, "invalid_json");
+        }
+        catch (InvalidOperationException)
+        {
+            // A property name with half a surrogate pair or broken UTF-8, met while looking for duplicates.
+            throw ApiException.InvalidValue("The body is not valid JSON: a property name is not valid Unicode text.", null, "invalid_json");
+        }
+
+        if (document.RootElement.ValueKind == JsonValueKind.Object)
+            return document;
+        string kind = JsonValue.Describe(document.RootElement);
+        document.Dispose();
+        throw ApiException.InvalidValue($"The body must be a JSON object; it is {kind}.", null, "invalid_json");
+    }
+
+    /// <summary>The parser's reason with a position that counts as editors do.</summary>
+    private static string Reason(JsonException error)
+    {
+        string reason = error.Message;
+        int position = reason.IndexOf(" LineNumber:", StringComparison.Ordinal);
+        if (position >= 0)
+            reason = reason[..position];
+        return error.LineNumber is { } line ? $"{reason} (line {line + 1}, byte {(error.BytePositionInLine ?? 0) + 1})" : reason;
+    }
+
+    public static ApiException WrongContentType(HttpRequest request) => new(
+        StatusCodes.Status415UnsupportedMediaType,
+        $"The content type must be application/json; it is {(string.IsNullOrEmpty(request.ContentType) ? "missing" : $"'{request.ContentType}'")}.",
+        ErrorTypes.InvalidRequest, code: "unsupported_media_type");
+}

@@ -1,0 +1,83 @@
+using System.Text;
+using System.Text.Json;
+
+namespace InferenceServer.Api;
+
+/// <summary>One JSON value as the type that is wanted; anything else is a 400 that names the value's path.</summary>
+internal static class JsonValue
+{
+    public static string String(JsonElement value, string path)
+    {
+        if (value.ValueKind != JsonValueKind.String)
+            throw WrongType(value, path, "a string");
+        string text;
+        try
+        {
+            text = value.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            throw ApiException.InvalidValue($"'{path}' is not valid Unicode text: half a surrogate pair, or bytes that are not UTF-8.", path, "invalid_value");
+        }
+
+        // Native code takes C strings, and no tokenizer has a token for it.
+        if (text.Contains('\0'))
+            throw ApiException.InvalidValue($"'{path}' contains a NUL character.", path, "invalid_value");
+        return text;
+    }
+
+    public static bool Boolean(JsonElement value, string path) => value.ValueKind switch
+    {
+        JsonValueKind.True => true,
+        JsonValueKind.False => false,
+        _ => throw WrongType(value, path, "true or false"),
+    };
+
+    public static long Integer(JsonElement value, string path, long min, long max)
+    {
+        if (value.ValueKind != JsonValueKind.Number)
+            throw WrongType(value, path, "an integer");
+        if (!value.TryGetInt64(out long number))
+            throw ApiException.InvalidValue($"'{path}' must be an integer of at most 64 bits; it is {Excerpt(value)}.", path, "invalid_type");
+        if (number < min || number > max)
+            throw OutOfRange(path, $"from {min} to {max}", Excerpt(value));
+        return number;
+    }
+
+    public static double Number(JsonElement value, string path, double min, double max)
+    {
+        if (value.ValueKind != JsonValueKind.Number)
+            throw WrongType(value, path, "a number");
+        if (!value.TryGetDouble(out double number) || !double.IsFinite(number) || number < min || number > max)
+            throw OutOfRange(path, FormattableString.Invariant($"from {min} to {max}"), Excerpt(value));
+        return number;
+    }
+
+    public static ApiException WrongType(JsonElement value, string path, string wanted) =>
+        ApiException.InvalidValue($"'{path}' must be {wanted}; it is {Describe(value)}.", path, "invalid_type");
+
+    public static ApiException NotOneOf(string path, string value, ReadOnlySpan<string> allowed)
+    {
+        StringBuilder names = new();
+        foreach (string name in allowed)
+            names.Append(names.Length == 0 ? "" : ", ").Append('\'').Append(name).Append('\'');
+        return ApiException.InvalidValue($"'{path}' must be one of {names}; it is '{Shorten(value)}'.", path, "invalid_value");
+    }
+
+    public static string Describe(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.Object => "an object",
+        JsonValueKind.Array => "an array",
+        JsonValueKind.String => "a string",
+        JsonValueKind.Number => "a number",
+        JsonValueKind.True or JsonValueKind.False => "a boolean",
+        _ => "null",
+    };
+
+    private static ApiException OutOfRange(string path, string range, string value) =>
+        ApiException.InvalidValue($"'{path}' must be {range}; it is {value}.", path, "out_of_range");
+
+    private static string Excerpt(JsonElement number) => Shorten(number.GetRawText());
+
+    private static string Shorten(string text) => text.Length <= 40 ? text : text[..40] + "...";
+}

@@ -1,0 +1,33 @@
+using System.ComponentModel;
+using System.Text.Json.Serialization;
+
+namespace InferenceServer.Api.OpenAI.Chat;
+
+/// <summary>The answer of POST /v1/chat/completions without <c>stream</c>.</summary>
+public sealed record ChatCompletion(
+    string Id, string Object, long Created, string Model, IReadOnlyList<ChatChoice> Choices, Usage Usage, string ServiceTier, string SystemFingerprint)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+}
+
+public sealed record ChatChoice(
+    int Index, ChatReply Message, ChatLogprobs? Logprobs,
+    [property: Description("stop or length.")] string FinishReason);
+
+public sealed record ChatReply(string Role, string? Content, string? Refusal);
+
+public sealed record ChatLogprobs(IReadOnlyList<ChatTokenLogprob> Content, IReadOnlyList<ChatTokenLogprob>? Refusal);
+
+/// <param name="Bytes">The token's bytes; a character may be spread over several tokens.</param>
+public sealed record ChatTokenLogprob(string Token, float Logprob, IReadOnlyList<int> Bytes, IReadOnlyList<ChatTopLogprob> TopLogprobs);
+
+public sealed record ChatTopLogprob(string Token, float Logprob, IReadOnlyList<int> Bytes);
+
+/// <summary>One server-sent event of a streamed chat completion; the writer produces these bytes directly (<see cref="ChatStreamEncoder"/>).</summary>
+public sealed record ChatCompletionChunk(
+    string Id, string Object, long Created, string Model, string ServiceTier, string SystemFingerprint, IReadOnlyList<ChatChunkChoice> Choices, Usage? Usage);
+
+public sealed record ChatChunkChoice(int Index, ChatDelta Delta, ChatLogprobs? Logprobs, string? FinishReason);
+
+public sealed record ChatDelta(string? Role, string? Content, string? Refusal);

@@ -1,0 +1,110 @@
+using System.Text.Json;
+
+namespace InferenceServer.Api.OpenAI.Chat;
+
+/// <summary>The <c>messages</c> of a chat request.</summary>
+internal static class ChatMessageParser
+{
+    private const int MaxMessages = 10_000;
+    private const int MaxParts = 1_000;
+    private const int MaxToolCalls = 128;
+
+    public static IReadOnlyList<ChatMessage> Parse(JsonFields body, List<string> ignored) =>
+        JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages).ConvertAll(item => ReadMessage(item.Value, item.Path, ignored));
+
+    private static ChatMessage ReadMessage(JsonElement value, string path, List<string> ignored)
+    {
+        JsonFields fields = new(value, path);
+        _ = fields.Require("role");
+        string role = fields.OneOf("role", "system", "developer", "user", "assistant", "tool")!;
+        JsonElement? content = fields.Take("content");
+        ChatMessage message = new()
+        {
+            Role = role,
+            Content = content is { } present ? ReadText(present, fields.PathOf("content"), ignored) : null,
+            Name = fields.String("name"),
+            ToolCallId = role == "tool" ? fields.RequireString("tool_call_id") : null,
+            ToolCalls = role == "assistant" ? ReadToolCalls(fields, ignored) : null,
+            ReasoningContent = role == "assistant" ? fields.String("reasoning_content") : null,
+        };
+        if (role == "assistant")
+            message = ReadRefusal(fields, message);
+        if (message.Content is null && message.ToolCalls is null)
+            throw ApiException.InvalidValue($"'{fields.PathOf("content")}' is required.", fields.PathOf("content"), "missing_required_parameter");
+        fields.Close(ignored);
+        return message;
+    }
+
+    /// <summary>A refusal in the history is what the assistant said; audio and the former function_call cannot be rendered.</summary>
+    private static ChatMessage ReadRefusal(JsonFields fields, ChatMessage message)
+    {
+        foreach (string name in (ReadOnlySpan<string>)["audio", "function_call"])
+            if (fields.Take(name) is not null)
+                throw ApiException.Unsupported(fields.PathOf(name), name == "audio" ? "the model reads text only." : "use 'tool_calls'.");
+        return fields.String("refusal") is { } refusal && message.Content is null ? message with { Content = refusal } : message;
+    }
+
+    /// <summary>Text given as a string or as parts of type text.</summary>
+    public static string ReadText(JsonElement value, string path, List<string> ignored)
+    {
+        if (value.ValueKind == JsonValueKind.String)
+            return JsonValue.String(value, path);
+        if (value.ValueKind != JsonValueKind.Array)
+            throw JsonValue.WrongType(value, path, "a string or an array of content parts");
+        return string.Concat(JsonFields.Items(value, path, 1, MaxParts).ConvertAll(part => ReadPart(part.Value, part.Path, ignored)));
+    }
+
+    private static string ReadPart(JsonElement value, string path, List<string> ignored)
+    {
+        JsonFields part = new(value, path);
+        string type = part.RequireString("type");
+        string text = type switch
+        {
+            "text" => part.RequireString("text"),
+            "refusal" => part.RequireString("refusal"),
+            "image_url" or "input_audio" or "file" =>
+                throw ApiException.Unsupported(part.PathOf("type"), $"the model reads text only, not '{type}'."),
+            _ => throw JsonValue.NotOneOf(part.PathOf("type"), type, ["text", "refusal"]),
+        };
+        part.Close(ignored);
+        return text;
+    }
+
+    private static List<ChatToolCall>? ReadToolCalls(JsonFields message, List<string> ignored)
+    {
+        if (message.Array("tool_calls", 1, MaxToolCalls) is not { } calls)
+            return null;
+        return calls.ConvertAll(item =>
+        {
+            JsonFields call = new(item.Value, item.Path);
+            string id = call.RequireString("id");
+            string type = call.RequireString("type");
+            if (type != "function")
+                throw JsonValue.NotOneOf(call.PathOf("type"), type, ["function"]);
+            JsonFields function = new(call.Require("function"), call.PathOf("function"));
+            ChatFunctionCall read = new(function.RequireString("name"), ReadArguments(function));
+            function.Close(ignored);
+            call.Close(ignored);
+            return new ChatToolCall(id, type, read);
+        });
+    }
+
+    /// <summary>A malformed call in the history would break every later turn inside the template, where no one can say which it was.</summary>
+    private static string ReadArguments(JsonFields function)
+    {
+        string arguments = function.RequireString("arguments");
+        string path = function.PathOf("arguments");
+        try
+        {
+            using JsonDocument parsed = JsonDocument.Parse(arguments);
+            if (parsed.RootElement.ValueKind != JsonValueKind.Object)
+                throw ApiException.InvalidValue($"'{path}' must hold a JSON object as text; it holds {JsonValue.Describe(parsed.RootElement)}.", path, "invalid_value");
+        }
+        catch (JsonException error)
+        {
+            throw ApiException.InvalidValue($"'{path}' must hold a JSON object as text: {error.Message}", path, "invalid_value");
+        }
+
+        return arguments;
+    }
+}

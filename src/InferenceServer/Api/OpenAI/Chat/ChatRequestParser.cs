@@ -1,0 +1,115 @@
+using System.Text.Json;
+
+namespace InferenceServer.Api.OpenAI.Chat;
+
+/// <summary>JSON body to <see cref="ChatCompletionRequest"/>. Fields are honoured or refused by name; unknown ones are listed in <c>ignored</c>.</summary>
+internal static class ChatRequestParser
+{
+    private const int MaxKwargs = 32;
+    private const int MaxMetadata = 16;
+
+    public static ChatCompletionRequest Parse(JsonElement root, List<string> ignored)
+    {
+        JsonFields body = new(root, "");
+        ChatCompletionRequest request = ParameterReader.Read(body, new ChatCompletionRequest
+        {
+            Model = body.RequireString("model"),
+            Messages = ChatMessageParser.Parse(body, ignored),
+            MaxTokens = body.Integer("max_tokens", 0, int.MaxValue),
+            MaxCompletionTokens = body.Integer("max_completion_tokens", 0, int.MaxValue),
+            Logprobs = body.Boolean("logprobs") ?? false,
+            TopLogprobs = body.Integer("top_logprobs", 0, 20),
+            Prediction = ReadPrediction(body, ignored),
+            ReasoningEffort = body.OneOf("reasoning_effort", "none", "minimal", "low", "medium", "high", "xhigh", "max"),
+            ChatTemplateKwargs = ReadKwargs(body),
+            Metadata = ReadMetadata(body),
+        });
+        request = request with { StreamOptions = ParameterReader.StreamOptions(body, request.Stream, ignored) };
+        if (request.TopLogprobs is not null && !request.Logprobs)
+            throw ApiException.InvalidValue("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs", "invalid_value");
+        RefuseUnsupported(body);
+        body.Close(ignored);
+        return request;
+    }
+
+    /// <summary>Fields whose feature is not here. Values that mean "off" pass.</summary>
+    private static void RefuseUnsupported(JsonFields body)
+    {
+        if (body.Array("tools", 0, 1024) is { Count: > 0 })
+            throw ApiException.Unsupported("tools", "tool calling is not available yet.");
+        if (body.Take("tool_choice") is { } choice && !(choice.ValueKind == JsonValueKind.String && choice.ValueEquals("none") || choice.ValueEqualsAuto()))
+            throw ApiException.Unsupported("tool_choice", "tool calling is not available yet; only 'none' and 'auto' pass.");
+        body.Boolean("parallel_tool_calls");
+        if (body.Array("functions", 0, 1024) is { Count: > 0 })
+            throw ApiException.Unsupported("functions", "it is OpenAI's former name for 'tools', which are not available yet.");
+        if (body.Take("function_call") is { } call && !(call.ValueKind == JsonValueKind.String && call.ValueEquals("none") || call.ValueEqualsAuto()))
+            throw ApiException.Unsupported("function_call", "tool calling is not available yet; only 'none' and 'auto' pass.");
+        if (body.Object("response_format") is { } format && format.OneOf("type", "text", "json_object", "json_schema") is not "text" and var type)
+            throw type is null
+                ? ApiException.InvalidValue("'response_format.type' is required.", "response_format.type", "missing_required_parameter")
+                : ApiException.Unsupported("response_format.type", $"'{type}' is not available yet; only 'text' passes.");
+        foreach ((JsonElement value, string path) in body.Array("modalities", 0, 8) ?? [])
+            if (JsonValue.String(value, path) is not "text")
+                throw ApiException.Unsupported(path, "this server answers in text only.");
+        foreach (string name in (ReadOnlySpan<string>)["audio", "web_search_options", "moderation", "grammar", "regex", "choice"])
+            if (body.Take(name) is not null)
+                throw ApiException.Unsupported(name, "this server has no such feature.");
+        if (body.Boolean("store") == true)
+            throw ApiException.Unsupported("store", "completions are not stored yet.");
+        if (body.OneOf("verbosity", "low", "medium", "high") is "low" or "high")
+            throw ApiException.Unsupported("verbosity", "the model has no such setting; say it in the system message.");
+        if (body.OneOf("prompt_cache_retention", "in_memory", "in-memory", "24h") is "24h")
+            throw ApiException.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
+        body.String("safety_identifier");
+    }
+
+    private static bool ValueEqualsAuto(this JsonElement value) => value.ValueKind == JsonValueKind.String && value.ValueEquals("auto");
+
+    private static Prediction? ReadPrediction(JsonFields body, List<string> ignored)
+    {
+        if (body.Object("prediction") is not { } prediction)
+            return null;
+        _ = prediction.OneOf("type", "content")
+            ?? throw ApiException.InvalidValue("'prediction.type' is required and must be 'content'.", "prediction.type", "missing_required_parameter");
+        string content = ChatMessageParser.ReadText(prediction.Require("content"), "prediction.content", ignored);
+        prediction.Close(ignored);
+        return new Prediction(content);
+    }
+
+    private static Dictionary<string, JsonElement>? ReadKwargs(JsonFields body)
+    {
+        if (body.Take("chat_template_kwargs") is not { } value)
+            return null;
+        if (value.ValueKind != JsonValueKind.Object)
+            throw JsonValue.WrongType(value, "chat_template_kwargs", "an object");
+        Dictionary<string, JsonElement> kwargs = [];
+        foreach (JsonProperty kwarg in value.EnumerateObject())
+        {
+            kwargs[kwarg.Name] = kwarg.Value.Clone();
+            if (kwargs.Count > MaxKwargs)
+                throw ApiException.InvalidValue($"'chat_template_kwargs' may have at most {MaxKwargs} entries.", "chat_template_kwargs", "invalid_length");
+        }
+
+        return kwargs;
+    }
+
+    private static Dictionary<string, string>? ReadMetadata(JsonFields body)
+    {
+        if (body.Take("metadata") is not { } value)
+            return null;
+        if (value.ValueKind != JsonValueKind.Object)
+            throw JsonValue.WrongType(value, "metadata", "an object of texts");
+        Dictionary<string, string> metadata = [];
+        foreach (JsonProperty pair in value.EnumerateObject())
+        {
+            string text = JsonValue.String(pair.Value, $"metadata.{pair.Name}");
+            if (pair.Name.Length > 64 || text.Length > 512)
+                throw ApiException.InvalidValue("'metadata' keys may have 64 and values 512 characters.", "metadata", "invalid_length");
+            metadata[pair.Name] = text;
+            if (metadata.Count > MaxMetadata)
+                throw ApiException.InvalidValue($"'metadata' may have at most {MaxMetadata} pairs.", "metadata", "invalid_length");
+        }
+
+        return metadata;
+    }
+}

@@ -1,0 +1,34 @@
+using InferenceServer.Chat;
+using InferenceServer.Engine;
+using InferenceServer.Models;
+
+namespace InferenceServer.Api.OpenAI.Chat;
+
+/// <summary>A checked chat request to engine requests: render, tokenize, check the length.</summary>
+internal static class ChatTranslator
+{
+    public static List<GenerationRequest> Translate(ChatCompletionRequest request, ServedModel model, RequestHints hints)
+    {
+        string rendered = model.Chat(new ChatConversation
+        {
+            Messages = request.Messages,
+            ReasoningEffort = request.ReasoningEffort,
+            Kwargs = request.ChatTemplateKwargs,
+        });
+        GenerationTranslator.CheckTextLength(model, rendered, "messages");
+        int[] prompt = model.Vocabulary.TokenizeChat(rendered);
+        List<GenerationRequest> requests = [];
+        GenerationTranslator.AddRequests(requests, model, request, hints, prompt,
+            request.MaxCompletionTokens ?? request.MaxTokens,
+            request.Logprobs ? request.TopLogprobs ?? 0 : null, "messages", Predicted(request, model));
+        return requests;
+    }
+
+    private static ReadOnlyMemory<int> Predicted(ChatCompletionRequest request, ServedModel model)
+    {
+        if (request.Prediction is not { Content.Length: > 0 } prediction)
+            return default;
+        GenerationTranslator.CheckTextLength(model, prediction.Content, "prediction.content");
+        return model.Vocabulary.Tokenize(prediction.Content, false, false);
+    }
+}

@@ -1,0 +1,93 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+
+namespace InferenceServer.Api.OpenAI;
+
+/// <summary>What chat completions and completions have in common, as it stands on the wire.</summary>
+public abstract record GenerationParameters
+{
+    [Description("Id of the loaded model, as /v1/models lists it.")]
+    public required string Model { get; init; }
+
+    [Description("Most tokens to generate.")]
+    [Range(0, int.MaxValue)]
+    public int? MaxTokens { get; init; }
+
+    [Description("Up to 16 texts that end the reply; they are not part of it.")]
+    [SingleOrArray]
+    public IReadOnlyList<string> Stop { get; init; } = [];
+
+    [Description("How many choices to generate for each prompt; the prompt is computed once.")]
+    [Range(1, 128)]
+    public int N { get; init; } = 1;
+
+    [Description("Same seed and same request alone: same text.")]
+    public long? Seed { get; init; }
+
+    [Description("0 takes the most likely token; 1 leaves the model's distribution as it is.")]
+    [Range(0, 2)]
+    public float Temperature { get; init; } = 1;
+
+    [Description("Keep the fewest tokens whose probabilities reach this sum.")]
+    [Range(0, 1)]
+    public float TopP { get; init; } = 1;
+
+    [Description("Extra: keep the K most likely tokens; 0 keeps all.")]
+    [Range(0, int.MaxValue)]
+    public int TopK { get; init; }
+
+    [Description("Extra: drop tokens less likely than this share of the most likely one.")]
+    [Range(0, 1)]
+    public float MinP { get; init; }
+
+    [Description("Extra: locally typical sampling; 1 keeps all.")]
+    [Range(0, 1)]
+    public float TypicalP { get; init; } = 1;
+
+    [Description("Subtracted once from the logit of every token generated so far.")]
+    [Range(-2, 2)]
+    public float PresencePenalty { get; init; }
+
+    [Description("Subtracted from the logit of a token for each time it was generated.")]
+    [Range(-2, 2)]
+    public float FrequencyPenalty { get; init; }
+
+    [Description("Extra: divides positive and multiplies negative logits of tokens seen so far; 1 changes nothing.")]
+    [Range(0.01, 100)]
+    public float RepetitionPenalty { get; init; } = 1;
+
+    [Description("Token id to a bias of -100 to 100, added to its logit.")]
+    public IReadOnlyDictionary<string, float>? LogitBias { get; init; }
+
+    [Description("Extra: go on after an end-of-generation token until max_tokens.")]
+    public bool IgnoreEos { get; init; }
+
+    [Description("Send server-sent events as tokens come.")]
+    public bool Stream { get; init; }
+
+    public StreamOptions? StreamOptions { get; init; }
+
+    [Description("How urgent the request is: priority before default before flex; waiting raises it.")]
+    [AllowedValues("auto", "default", "flex", "priority", "scale", "fast")]
+    public string? ServiceTier { get; init; }
+
+    [Description("Extra: most milliseconds from arrival to the last token; the header X-Request-Timeout-Ms does the same.")]
+    [Range(1, 86_400_000)]
+    public int? TimeoutMs { get; init; }
+
+    [Description("Extra: cached prefixes are shared only among requests with the same salt.")]
+    public string? CacheSalt { get; init; }
+
+    [Description("Names a session whose cached prefix is kept longer; the header X-Session-Id does the same.")]
+    public string? PromptCacheKey { get; init; }
+
+    [Description("Who asks on behalf of whom: requests of different users take turns.")]
+    public string? User { get; init; }
+}
+
+public sealed record StreamOptions(
+    [property: Description("Send a last chunk with the usage and no choices.")] bool IncludeUsage);
+
+/// <summary>On the wire one value or an array of them.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal sealed class SingleOrArrayAttribute : Attribute;

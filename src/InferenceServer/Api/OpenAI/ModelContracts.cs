@@ -1,0 +1,10 @@
+using System.ComponentModel;
+
+namespace InferenceServer.Api.OpenAI;
+
+/// <summary>The answer of GET /v1/models.</summary>
+public sealed record ModelList(string Object, IReadOnlyList<ModelDescription> Data);
+
+public sealed record ModelDescription(
+    string Id, string Object, long Created, string OwnedBy,
+    [property: Description("Extra: most tokens of one conversation, prompt and reply together.")] int ContextLength);

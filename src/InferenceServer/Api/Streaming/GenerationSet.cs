@@ -1,0 +1,120 @@
+using System.Threading.Channels;
+using InferenceServer.Engine;
+using InferenceServer.Models;
+
+namespace InferenceServer.Api.Streaming;
+
+/// <summary>
+/// The choices of one request, read as one sequence of events. One reader. Disposing cancels what still runs, so no path out of an endpoint leaves work behind.
+/// </summary>
+internal sealed class GenerationSet : IDisposable
+{
+    private readonly Generation[] _generations;
+    private readonly Task<bool>?[] _waits;
+    private readonly CancellationTokenRegistration _abort;
+    private int _open;
+    private int _next;
+
+    private GenerationSet(Generation[] generations, CancellationToken aborted)
+    {
+        _generations = generations;
+        _waits = new Task<bool>?[generations.Length];
+        Results = new GenerationResult?[generations.Length];
+        _open = generations.Length;
+        _abort = aborted.UnsafeRegister(static set => ((GenerationSet)set!).Cancel(), this);
+    }
+
+    /// <summary>Submits every request or none: when one is refused, those before it are cancelled.</summary>
+    public static GenerationSet Submit(ServedEngine engine, IReadOnlyList<GenerationRequest> requests, CancellationToken aborted)
+    {
+        Generation[] generations = new Generation[requests.Count];
+        int count = 0;
+        try
+        {
+            for (; count < generations.Length; count++)
+                generations[count] = engine.Submit(requests[count]);
+        }
+        catch
+        {
+            foreach (Generation generation in generations.AsSpan(0, count))
+                generation.Cancel();
+            throw;
+        }
+
+        return new GenerationSet(generations, aborted);
+    }
+
+    /// <summary>How each choice ended; null while it runs.</summary>
+    public GenerationResult?[] Results { get; }
+
+    public int Count => _generations.Length;
+
+    /// <summary>True when an event can be read, false when every choice has ended.</summary>
+    /// <exception cref="OperationCanceledException">The token was cancelled; nothing is lost, wait again.</exception>
+    public ValueTask<bool> WaitToReadAsync(CancellationToken cancellation)
+    {
+        if (_open == 0)
+            return new(false);
+        return _generations.Length == 1 ? _generations[0].Events.WaitToReadAsync(cancellation) : WaitForAnyAsync(cancellation);
+    }
+
+    /// <summary>Takes the next event that is there, round robin over the choices.</summary>
+    public bool TryRead(out int choice, out GenerationEvent read)
+    {
+        for (int tried = 0; tried < _generations.Length; tried++)
+        {
+            choice = _next;
+            _next = _next + 1 == _generations.Length ? 0 : _next + 1;
+            if (!_generations[choice].Events.TryRead(out read))
+                continue;
+            if (read.Kind == GenerationEventKind.Finished)
+            {
+                Results[choice] = read.Result;
+                _open--;
+            }
+
+            return true;
+        }
+
+        choice = 0;
+        read = default;
+        return false;
+    }
+
+    public void Cancel()
+    {
+        foreach (Generation generation in _generations)
+            generation.Cancel();
+    }
+
+    public void Dispose()
+    {
+        _abort.Dispose();
+        if (_open > 0)
+            Cancel();
+    }
+
+    /// <summary>Waits on all open channels; a wait that has not fired is kept for the next turn, since a channel takes one reader.</summary>
+    private async ValueTask<bool> WaitForAnyAsync(CancellationToken cancellation)
+    {
+        List<Task> pending = [];
+        for (int i = 0; i < _generations.Length; i++)
+        {
+            if (Results[i] is not null)
+                continue;
+            Task<bool> wait = _waits[i] ??= _generations[i].Events.WaitToReadAsync(CancellationToken.None).AsTask();
+            if (wait.IsCompleted)
+            {
+                _waits[i] = null;
+                if (await wait)
+                    return true;
+                throw new ChannelClosedException("A generation ended without a result.");
+            }
+
+            pending.Add(wait);
+        }
+
+        await Task.WhenAny(pending).WaitAsync(cancellation);
+        return true;
+    }
+}

@@ -1,0 +1,18 @@
+using System.Text.Json;
+using InferenceServer.Api.OpenAI.Chat;
+
+namespace InferenceServer.Chat;
+
+/// <summary>A conversation to the prompt's text.</summary>
+/// <param name="conversation">What the template sees.</param>
+public delegate string ChatRenderer(ChatConversation conversation);
+
+/// <summary>What a chat template is given.</summary>
+public sealed record ChatConversation
+{
+    public required IReadOnlyList<ChatMessage> Messages { get; init; }
+
+    public string? ReasoningEffort { get; init; }
+
+    public IReadOnlyDictionary<string, JsonElement>? Kwargs { get; init; }
+}

@@ -1,0 +1,49 @@
+using InferenceServer.Chat;
+using InferenceServer.Engine;
+
+namespace InferenceServer.Models;
+
+/// <summary>A loaded model as the API sees it: how to make tokens of a request, and where to send them. Immutable; safe from any thread.</summary>
+public sealed record ServedModel
+{
+    /// <summary>What clients put into <c>model</c>.</summary>
+    public required string Id { get; init; }
+
+    public required DateTimeOffset Created { get; init; }
+
+    /// <summary>Changes whenever build or model do; OpenAI's <c>system_fingerprint</c>.</summary>
+    public required string Fingerprint { get; init; }
+
+    public required ServedVocabulary Vocabulary { get; init; }
+
+    public required ServedEngine Engine { get; init; }
+
+    public required ChatRenderer Chat { get; init; }
+}
+
+/// <summary>The engine's border. Delegates, since a record of five calls is all that two implementations (the engine, the scripted one of the tests) share.</summary>
+public sealed record ServedEngine
+{
+    public required int ContextLength { get; init; }
+
+    /// <exception cref="EngineQueueFullException">The bounded queue is full.</exception>
+    /// <exception cref="EngineUnavailableException">Draining, or the decode thread failed.</exception>
+    public required Func<GenerationRequest, Generation> Submit { get; init; }
+
+    public required Func<EngineSnapshot> Snapshot { get; init; }
+
+    /// <summary>Null while the decode thread works; else why it cannot.</summary>
+    public required Func<string?> Failure { get; init; }
+
+    /// <summary>Takes no more requests and lets running ones finish for the given time.</summary>
+    public required Func<TimeSpan, Task> Stop { get; init; }
+
+    public static ServedEngine For(InferenceEngine engine) => new()
+    {
+        ContextLength = engine.ContextLength,
+        Submit = engine.Submit,
+        Snapshot = () => engine.Snapshot,
+        Failure = () => engine.Failure,
+        Stop = engine.StopAsync,
+    };
+}

@@ -1,0 +1,41 @@
+using System.Text;
+
+namespace InferenceServer.Models;
+
+/// <param name="text">The text to tokenize.</param>
+/// <param name="addSpecial">Add what the model wants around every text, such as a beginning-of-sequence token.</param>
+/// <param name="parseSpecial">Take the names of control tokens in the text for the tokens themselves.</param>
+public delegate int[] Tokenizer(string text, bool addSpecial, bool parseSpecial);
+
+/// <summary>A token's bytes. Control tokens are empty unless asked for.</summary>
+public delegate ReadOnlySpan<byte> TokenBytes(int token, bool control);
+
+/// <summary>What the API must know of a vocabulary.</summary>
+public sealed record ServedVocabulary
+{
+    public required int Count { get; init; }
+
+    public required Tokenizer Tokenize { get; init; }
+
+    public required TokenBytes Bytes { get; init; }
+
+    public int? Bos { get; init; }
+
+    public int? Eos { get; init; }
+
+    /// <summary>Whether the model wants <see cref="Bos"/> before every prompt.</summary>
+    public bool AddBos { get; init; }
+
+    /// <summary>Bytes of the longest token: a text of more than this times the context length cannot fit, and need not be tokenized to know it.</summary>
+    public required int LongestTokenBytes { get; init; }
+
+    /// <summary>A token as text; bytes that are no complete character become U+FFFD.</summary>
+    public string Text(int token) => Encoding.UTF8.GetString(Bytes(token, true));
+
+    /// <summary>A rendered chat: control tokens are parsed, and the beginning-of-sequence token is there once, whether template or tokenizer put it.</summary>
+    public int[] TokenizeChat(string rendered)
+    {
+        int[] tokens = Tokenize(rendered, true, true);
+        return AddBos && tokens.Length > 1 && tokens[0] == Bos && tokens[1] == Bos ? tokens[1..] : tokens;
+    }
+}

@@ -1,0 +1,56 @@
+using System.Text.Json.Serialization.Metadata;
+using InferenceServer.Api.OpenAI;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.OpenAI.Completions;
+using Microsoft.AspNetCore.OpenApi;
+using Microsoft.OpenApi;
+
+namespace InferenceServer.Operations;
+
+/// <summary>What the generator cannot see in the types: fields that take one value or several, and the document's title.</summary>
+internal static class OpenApiDocument
+{
+    public static void Configure(OpenApiOptions options)
+    {
+        options.AddDocumentTransformer((document, _, _) =>
+        {
+            document.Info = new OpenApiInfo
+            {
+                Title = "InferenceServer",
+                Version = HealthEndpoints.Version,
+                Description = "A local inference server for GPT-style models. Fields are honoured or refused with 400; unknown ones are listed in the header x-ignored-params.",
+            };
+            return Task.CompletedTask;
+        });
+        options.AddSchemaTransformer((schema, context, _) =>
+        {
+            if (context.JsonPropertyInfo?.AttributeProvider?.IsDefined(typeof(SingleOrArrayAttribute), false) == true)
+                Widen(schema, context.JsonPropertyInfo);
+            return Task.CompletedTask;
+        });
+    }
+
+    private static void Widen(OpenApiSchema schema, JsonPropertyInfo property)
+    {
+        OpenApiSchema text = new() { Type = JsonSchemaType.String };
+        OpenApiSchema tokens = new() { Type = JsonSchemaType.Array, Items = new OpenApiSchema { Type = JsonSchemaType.Integer } };
+        OpenApiSchema texts = new() { Type = JsonSchemaType.Array, Items = text };
+        schema.AnyOf = property.DeclaringType == typeof(ChatMessage)
+            ? [text, new OpenApiSchema { Type = JsonSchemaType.Array, Items = TextPart() }]
+            : property.DeclaringType == typeof(CompletionRequest) && property.Name == "prompt"
+                ? [text, texts, tokens, new OpenApiSchema { Type = JsonSchemaType.Array, Items = tokens }]
+                : [text, texts];
+        (schema.Type, schema.Items, schema.Properties, schema.Required) = (null, null, null, null);
+    }
+
+    private static OpenApiSchema TextPart() => new()
+    {
+        Type = JsonSchemaType.Object,
+        Properties = new Dictionary<string, IOpenApiSchema>
+        {
+            ["type"] = new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["text"] },
+            ["text"] = new OpenApiSchema { Type = JsonSchemaType.String },
+        },
+        Required = new HashSet<string> { "type", "text" },
+    };
+}

@@ -1,0 +1,77 @@
+// Puts the web host together: Kestrel's limits, the middlewares in their order, the routes. Used as it is by the program and by the tests.
+
+using InferenceServer.Api;
+using InferenceServer.Api.OpenAI;
+using InferenceServer.Models;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+
+namespace InferenceServer.Operations;
+
+/// <summary>What the web host is told besides its models.</summary>
+internal sealed record HostOptions
+{
+    public required string Host { get; init; }
+
+    /// <summary>0 takes a free one.</summary>
+    public required int Port { get; init; }
+
+    public required ServerIdentity Identity { get; init; }
+
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Decode and answer once before readiness says yes.</summary>
+    public bool WarmUp { get; init; } = true;
+
+    /// <summary>How long running requests may go on after SIGTERM.</summary>
+    public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Largest request body, in bytes: a context of a million tokens as text.</summary>
+    public long MaxBodyBytes { get; init; } = 16L << 20;
+
+    public LogLevel LogLevel { get; init; } = LogLevel.Information;
+}
+
+internal static class ServerHost
+{
+    public static WebApplication Build(HostOptions options, ModelCatalogue models)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [] });
+        builder.WebHost.UseUrls($"http://{(options.Host.Contains(':') ? $"[{options.Host}]" : options.Host)}:{options.Port}");
+        builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, options));
+        // A stream's writes are short and never block: running them where the wake-up happens saves a thread hop a token.
+        builder.WebHost.UseSockets(sockets => sockets.UnsafePreferInlineScheduling = true);
+
+        builder.Logging.ClearProviders();
+        builder.Logging.AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat) = (true, "yyyy-MM-ddTHH:mm:ss.fffZ "));
+        builder.Logging.AddFilter(null, options.LogLevel).AddFilter("Microsoft", LogLevel.Warning);
+
+        IServiceCollection services = builder.Services;
+        services.AddSingleton(models).AddSingleton(options).AddSingleton(options.Identity).AddSingleton(options.Clock);
+        services.AddSingleton<ServerMetrics>().AddSingleton<Readiness>().AddSingleton<HealthEndpoints>();
+        ApiRoutes.AddServices(services);
+        services.AddHostedService<ServerLifecycle>();
+        services.Configure<Microsoft.Extensions.Hosting.HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + TimeSpan.FromSeconds(10));
+        services.ConfigureHttpJsonOptions(json =>
+        {
+            json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower;
+            json.SerializerOptions.TypeInfoResolverChain.Insert(0, OpenAIJson.Default);
+        });
+        services.AddOpenApi(OpenApiDocument.Configure);
+
+        WebApplication app = builder.Build();
+        app.UseMiddleware<RequestTraceMiddleware>();
+        app.UseMiddleware<ErrorMiddleware>();
+        ApiRoutes.Map(app);
+        return app;
+    }
+
+    private static void Configure(KestrelServerOptions kestrel, HostOptions options)
+    {
+        kestrel.AddServerHeader = false;
+        kestrel.Limits.MaxRequestBodySize = options.MaxBodyBytes;
+        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(15);
+        kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(120);
+        // Streams are slow by nature; StreamWatch ends those that nobody reads.
+        kestrel.Limits.MinResponseDataRate = null;
+    }
+}

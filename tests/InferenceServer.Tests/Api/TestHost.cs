@@ -1,0 +1,91 @@
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json;
+using InferenceServer.Chat;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace InferenceServer.Tests.Api;
+
+/// <summary>The real host on a free port of 127.0.0.1, in this process.</summary>
+internal sealed class TestHost : IAsyncDisposable
+{
+    public const string ModelId = "scripted";
+
+    // Nothing in these tests takes seconds; what hangs must fail and not stall the run.
+    private static readonly TimeSpan CallLimit = TimeSpan.FromSeconds(30);
+
+    private TestHost(WebApplication app)
+    {
+        App = app;
+        Client = new HttpClient { BaseAddress = new Uri(app.Urls.First()), Timeout = CallLimit };
+    }
+
+    public WebApplication App { get; }
+
+    public HttpClient Client { get; }
+
+    public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
+
+    public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false) =>
+        StartAsync(new ServedModel
+        {
+            Id = ModelId,
+            Created = Created,
+            Fingerprint = "fp_test",
+            Vocabulary = ByteVocabulary.Instance,
+            Engine = engine.AsServed(),
+            Chat = ChatMl,
+        }, clock, maxBodyBytes, warmUp);
+
+    public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false)
+    {
+        WebApplication app = ServerHost.Build(new HostOptions
+        {
+            Host = "127.0.0.1",
+            Port = 0,
+            Identity = new ServerIdentity("scripted"),
+            Clock = clock ?? TimeProvider.System,
+            WarmUp = warmUp,
+            MaxBodyBytes = maxBodyBytes,
+            DrainTimeout = TimeSpan.FromSeconds(5),
+            LogLevel = LogLevel.None,
+        }, new ModelCatalogue([model]));
+        await app.StartAsync();
+        return new TestHost(app);
+    }
+
+    public static string ChatMl(ChatConversation conversation) =>
+        string.Concat(conversation.Messages.Select(message => $"<|im_start|>{message.Role}\n{message.Content}<|im_end|>\n")) + "<|im_start|>assistant\n";
+
+    public T Service<T>()
+        where T : notnull => App.Services.GetRequiredService<T>();
+
+    public Task<HttpResponseMessage> PostAsync(string path, string body, CancellationToken cancellation = default) =>
+        PostAsync(path, Encoding.UTF8.GetBytes(body), cancellation);
+
+    public async Task<HttpResponseMessage> PostAsync(string path, byte[] body, CancellationToken cancellation = default)
+    {
+        using HttpRequestMessage request = new(HttpMethod.Post, path) { Content = new ByteArrayContent(body) };
+        request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        return await Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellation);
+    }
+
+    public async Task<JsonElement> PostJsonAsync(string path, string body)
+    {
+        using HttpResponseMessage answer = await PostAsync(path, body);
+        string text = await answer.Content.ReadAsStringAsync();
+        Assert.True(answer.IsSuccessStatusCode, text);
+        return JsonDocument.Parse(text).RootElement;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Client.Dispose();
+        await App.StopAsync();
+        await App.DisposeAsync();
+    }
+}
