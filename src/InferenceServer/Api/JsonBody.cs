@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace InferenceServer.Api;
 
@@ -27,20 +28,17 @@ internal static class JsonBody
             reader.AdvanceTo(bytes.Start, bytes.End);
         }
 
-        try
-        {
-            return Parse(bytes);
-        }
-        finally
-        {
-            reader.AdvanceTo(bytes.End);
-        }
+        byte[] body = bytes.ToArray();
+        reader.AdvanceTo(bytes.End);
+        return Parse(body);
     }
 
-    private static JsonDocument Parse(ReadOnlySequence<byte> bytes)
+    private static JsonDocument Parse(byte[] bytes)
     {
-        if (bytes.IsEmpty)
+        if (bytes.Length == 0)
             throw ApiException.InvalidValue("The body is empty; send a JSON object.", null, "invalid_json");
+        if (!Utf8.IsValid(bytes))
+            throw ApiException.InvalidValue("The body is not valid JSON: it is not valid UTF-8.", null, "invalid_json");
         JsonDocument document;
         try
         {
@@ -52,7 +50,7 @@ internal static class JsonBody
         }
         catch (InvalidOperationException)
         {
-            // A property name with half a surrogate pair or broken UTF-8, met while looking for duplicates.
+            // A property name with half a surrogate pair, met while looking for duplicates.
             throw ApiException.InvalidValue("The body is not valid JSON: a property name is not valid Unicode text.", null, "invalid_json");
         }
 

@@ -31,7 +31,7 @@ public sealed partial class ChatCompletionTests
             + head + "{\"index\":0,\"delta\":{\"content\":\"llo \\\"<w>\\\"\\n\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n"
             + head + "{\"index\":0,\"delta\":{\"content\":\"\\uD83D\\uDE00\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n"
             + head + "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":null}\n\n"
-            + head + "],\"usage\":{\"prompt_tokens\":30,\"completion_tokens\":4,\"total_tokens\":34,\"prompt_tokens_details\":{\"cached_tokens\":3,\"audio_tokens\":0},"
+            + head + "],\"usage\":{\"prompt_tokens\":21,\"completion_tokens\":4,\"total_tokens\":25,\"prompt_tokens_details\":{\"cached_tokens\":3,\"audio_tokens\":0},"
             + "\"completion_tokens_details\":{\"reasoning_tokens\":0,\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0,\"audio_tokens\":0}}}\n\n"
             + "data: [DONE]\n\n";
         Assert.Equal(expected, stream);
@@ -127,7 +127,7 @@ public sealed partial class ChatCompletionTests
         Assert.Equal(["seed 10", "seed 11", "seed 12"],
             answer.GetProperty("choices").EnumerateArray().Select(choice => choice.GetProperty("message").GetProperty("content").GetString()));
         JsonElement usage = answer.GetProperty("usage");
-        Assert.Equal((30, 3, 0), (usage.GetProperty("prompt_tokens").GetInt32(), usage.GetProperty("completion_tokens").GetInt32(),
+        Assert.Equal((21, 3, 0), (usage.GetProperty("prompt_tokens").GetInt32(), usage.GetProperty("completion_tokens").GetInt32(),
             usage.GetProperty("prompt_tokens_details").GetProperty("cached_tokens").GetInt32()));
     }
 
