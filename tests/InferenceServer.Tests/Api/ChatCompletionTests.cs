@@ -102,7 +102,7 @@ public sealed partial class ChatCompletionTests
             (sampling.PresencePenalty, sampling.FrequencyPenalty, sampling.RepetitionPenalty, sampling.Seed, sampling.TopLogprobs));
         Assert.Equal(KeyValuePair.Create(65, -100f), Assert.Single(sampling.LogitBias));
         Assert.Equal(TestHost.ChatMl(new() { Messages = [new() { Role = "developer", Content = "AB" }] }),
-            string.Concat(got.PromptTokens.ToArray().Select(ByteVocabulary.Instance.Text)));
+            string.Concat(got.PromptTokens.ToArray().Select(ScriptedVocabulary.Instance.Text)));
     }
 
     [Fact]

@@ -74,7 +74,7 @@ internal sealed class ScriptedReply(Generation generation)
     public void Token(string text, TokenLogprobs? logprobs = null)
     {
         _tokens++;
-        Assert.True(generation.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Token, text, ByteVocabulary.First(text), logprobs, null)));
+        Assert.True(generation.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Token, text, ScriptedVocabulary.First(text), logprobs, null)));
     }
 
     public void Finish(FinishReason reason = FinishReason.Stop, string heldBack = "", string? error = null, int cached = 3)
@@ -101,7 +101,7 @@ internal sealed class ScriptedReply(Generation generation)
 }
 
 /// <summary>A token for each byte, then the two of ChatML and one for the beginning.</summary>
-internal static class ByteVocabulary
+internal static class ScriptedVocabulary
 {
     public const int Start = 256;
     public const int End = 257;

@@ -36,7 +36,7 @@ internal sealed class TestHost : IAsyncDisposable
             Id = ModelId,
             Created = Created,
             Fingerprint = "fp_test",
-            Vocabulary = ByteVocabulary.Instance,
+            Vocabulary = ScriptedVocabulary.Instance,
             Engine = engine.AsServed(),
             Chat = ChatMl,
         }, clock, maxBodyBytes, warmUp);

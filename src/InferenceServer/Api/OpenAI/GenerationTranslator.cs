@@ -27,8 +27,8 @@ internal static class GenerationTranslator
     {
         int context = model.Engine.ContextLength;
         int room = context - prompt.Length;
-        if (room < 0 || (room == 0 && maxTokens != 0))
-            throw TooLong(model, param, $"it has {prompt.Length} tokens");
+        if (room < 1)
+            throw TooLong(model, param, $"it has {prompt.Length} tokens, and the reply needs one");
         if (prompt.IsEmpty)
             throw ApiException.InvalidValue($"'{param}' has no tokens.", param, "invalid_value");
 

@@ -1,0 +1,81 @@
+using InferenceServer.Engine;
+using InferenceServer.Models;
+using Prometheus;
+
+namespace InferenceServer.Operations;
+
+/// <summary>One engine's gauges and counters, read from its snapshot at each scrape.</summary>
+internal sealed class EngineCollector
+{
+    private readonly Gauge.Child _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep;
+    private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
+        _decodeRows, _failedSteps, _evicted, _hostHits, _recomputed, _wasted, _preemptions;
+
+    public EngineCollector(MetricFactory factory, CollectorRegistry registry, ServedModel model)
+    {
+        string id = model.Id;
+        _waiting = factory.CreateGauge("inference_requests_waiting", "Requests in the engine's queue.", "model").WithLabels(id);
+        _running = factory.CreateGauge("inference_requests_running", "Requests that hold a sequence.", "model").WithLabels(id);
+        _cells = factory.CreateGauge("inference_kv_capacity_cells", "Cells of the KV pool, one for a token of a sequence.", "model").WithLabels(id);
+        Gauge cells = factory.CreateGauge("inference_kv_cells",
+            "Cells by state: private to running requests, pinned or evictable cache, free. They add up to the capacity.", "model", "state");
+        _cellsPrivate = cells.WithLabels(id, "private");
+        _cellsPinned = cells.WithLabels(id, "pinned");
+        _cellsCached = cells.WithLabels(id, "cached");
+        _cellsFree = cells.WithLabels(id, "free");
+        _leaves = factory.CreateGauge("inference_prefix_cache_leaves", "Prefixes that the KV pool holds.", "model").WithLabels(id);
+        _hostBytes = factory.CreateGauge("inference_host_cache_bytes", "Evicted KV kept in host memory.", "model").WithLabels(id);
+        _decodeStep = factory.CreateGauge("inference_decode_step_seconds", "A step without prefill, as learnt from the last ones.", "model").WithLabels(id);
+
+        _accepted = factory.CreateCounter("inference_engine_accepted_requests_total", "Generations that the engine took.", "model").WithLabels(id);
+        Counter ended = factory.CreateCounter("inference_engine_ended_requests_total", "Generations that ended, by how.", "model", "outcome");
+        _finished = ended.WithLabels(id, "finished");
+        _cancelled = ended.WithLabels(id, "cancelled");
+        _failed = ended.WithLabels(id, "failed");
+        Counter prompt = factory.CreateCounter("inference_prompt_tokens_total", "Prompt tokens, computed or found in the prefix cache.", "model", "source");
+        _computed = prompt.WithLabels(id, "computed");
+        _cached = prompt.WithLabels(id, "cached");
+        _completion = factory.CreateCounter("inference_completion_tokens_total", "Generated tokens.", "model").WithLabels(id);
+        _steps = factory.CreateCounter("inference_engine_steps_total", "Decode calls.", "model").WithLabels(id);
+        _decodeSteps = factory.CreateCounter("inference_decode_steps_total", "Steps that generated for at least one request.", "model").WithLabels(id);
+        _decodeRows = factory.CreateCounter("inference_decode_rows_total",
+            "Generating rows of those steps; divided by inference_decode_steps_total: the mean batch.", "model").WithLabels(id);
+        _failedSteps = factory.CreateCounter("inference_engine_failed_steps_total", "Decode calls that failed.", "model").WithLabels(id);
+        _hostHits = factory.CreateCounter("inference_host_hit_tokens_total", "Cached prompt tokens that came back from host memory.", "model").WithLabels(id);
+        _recomputed = factory.CreateCounter("inference_recomputed_tokens_total", "Tokens computed again after a preemption.", "model").WithLabels(id);
+        _wasted = factory.CreateCounter("inference_wasted_tokens_total", "Tokens computed for requests that were cancelled.", "model").WithLabels(id);
+        _evicted = factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model").WithLabels(id);
+        _preemptions = factory.CreateCounter("inference_preemptions_total", "Running requests that made room and resumed later.", "model").WithLabels(id);
+        registry.AddBeforeCollectCallback(() => Copy(model.Engine.Snapshot()));
+    }
+
+    private void Copy(EngineSnapshot now)
+    {
+        _waiting.Set(now.WaitingRequests);
+        _running.Set(now.RunningRequests);
+        _cells.Set(now.CellsTotal);
+        _cellsPrivate.Set(now.CellsPrivate);
+        _cellsPinned.Set(now.CellsPinned);
+        _cellsCached.Set(now.CellsCached);
+        _cellsFree.Set(now.CellsFree);
+        _leaves.Set(now.CachedLeaves);
+        _accepted.IncTo(now.AcceptedRequests);
+        _finished.IncTo(now.FinishedRequests);
+        _cancelled.IncTo(now.CancelledRequests);
+        _failed.IncTo(now.FailedRequests);
+        _computed.IncTo(now.PromptTokensComputed);
+        _cached.IncTo(now.PromptTokensCached);
+        _completion.IncTo(now.CompletionTokens);
+        _steps.IncTo(now.Steps);
+        _decodeSteps.IncTo(now.DecodeSteps);
+        _decodeRows.IncTo(now.DecodeRows);
+        _hostBytes.Set(now.HostCacheBytes);
+        _decodeStep.Set(now.DecodeStepSeconds);
+        _failedSteps.IncTo(now.FailedSteps);
+        _hostHits.IncTo(now.HostHitTokens);
+        _recomputed.IncTo(now.RecomputedTokens);
+        _wasted.IncTo(now.WastedTokens);
+        _evicted.IncTo(now.EvictedTokens);
+        _preemptions.IncTo(now.Preemptions);
+    }
+}
