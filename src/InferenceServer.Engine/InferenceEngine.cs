@@ -1,6 +1,7 @@
 // The public face of the engine. HTTP threads submit and read; one decode thread does the rest (EngineLoop).
 
 using InferenceServer.Engine.Decoding;
+using InferenceServer.Llama;
 using Microsoft.Extensions.Logging;
 
 namespace InferenceServer.Engine;
@@ -33,6 +34,27 @@ public sealed class InferenceEngine : IAsyncDisposable
         _options = options;
         _limits = decoder.Limits;
         _loop = new EngineLoop(options, decoder, vocabulary, time, log);
+    }
+
+    /// <summary>Makes a context for the model and starts the decode thread over it. The model must outlive the engine.</summary>
+    /// <param name="contextOptions">Cells, batch sizes, threads and KV types; how many sequences it can hold is the engine's to say.</param>
+    /// <exception cref="LlamaException">The context cannot be made: too little memory, or options that contradict the model.</exception>
+    public static InferenceEngine Start(
+        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, TimeProvider time, ILogger log)
+    {
+        LlamaContext context = new(model, contextOptions with
+        {
+            MaxSequences = SequenceIds(options, contextOptions.KvUnified),
+            MaxOutputs = Math.Min(options.MaxSequences, contextOptions.BatchSize),
+        }, log);
+        LlamaVocab vocab = model.Vocab;
+        LlamaDecoder decoder = new(
+            context,
+            Math.Min(context.ContextLengthPerSequence, context.CellCount),
+            contextOptions.KvUnified,
+            model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
+            computesAhead: model.GpuLayers > 0);
+        return new InferenceEngine(options, decoder, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log);
     }
 
     /// <summary>Most tokens one sequence can hold, prompt and reply together.</summary>
@@ -85,6 +107,13 @@ public sealed class InferenceEngine : IAsyncDisposable
         await StopAsync(TimeSpan.Zero);
         _loop.Dispose();
     }
+
+    /// <summary>
+    /// Shared cells: a running request can pin one leaf that it did not make, and idle leaves worth keeping need an id each, which costs
+    /// nothing. Separate memories: a stream a sequence, since unused streams slow every step down.
+    /// </summary>
+    private static int SequenceIds(EngineOptions options, bool sharesCells) =>
+        sharesCells ? LlamaContext.SequenceLimit : Math.Min(options.MaxSequences, LlamaContext.SequenceLimit);
 
     private TimeSpan EstimateRetry()
     {

@@ -1,0 +1,110 @@
+// The decoder over llama.cpp. Decode thread only, except that sampling a step's rows is shared with a few helper threads, each row by one.
+
+using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Scheduling;
+using InferenceServer.Llama;
+
+namespace InferenceServer.Engine.Decoding;
+
+internal sealed class LlamaDecoder : IDecoder
+{
+    private readonly LlamaContext _context;
+    private readonly LlamaBatch _batch;
+    private readonly SamplingThreads _sampling = new();
+
+    /// <param name="context">Owned from here on.</param>
+    /// <param name="contextLength">Most tokens of one sequence.</param>
+    /// <param name="stateBytesPerToken">What saving one token's state takes.</param>
+    /// <param name="computesAhead">The model runs on a device, which computes while this thread goes on.</param>
+    public LlamaDecoder(LlamaContext context, int contextLength, bool sharesCells, long stateBytesPerToken, bool computesAhead)
+    {
+        _context = context;
+        Limits = new DecoderLimits(
+            context.CellCount, contextLength, context.MaxSequences, context.BatchSize, sharesCells, stateBytesPerToken, computesAhead);
+        _batch = new LlamaBatch(context.BatchSize);
+    }
+
+    public DecoderLimits Limits { get; }
+
+    public void Begin(StepPlan plan, StepResult result)
+    {
+        result.Begin(plan);
+        foreach (KvOp op in plan.Ops)
+            if (Apply(op) is { } error)
+            {
+                result.Error = error;
+                return;
+            }
+        if (plan.Rows.Count == 0)
+            return;
+        _batch.Clear();
+        foreach (PlanRow row in plan.Rows)
+            _batch.Add(row.Token, row.Position, row.SequenceId, row.WantsLogits);
+        DecodeStatus status = _context.Decode(_batch);
+        if (status != DecodeStatus.Ok)
+            result.Error = $"llama_decode answered {status} ({(int)status}) to {plan.Rows.Count} rows";
+    }
+
+    public void Complete(StepPlan plan, StepResult result)
+    {
+        if (result.Error is null && plan.Rows.Count > 0)
+            _sampling.Run(_context, plan, result);
+    }
+
+    public void ClearMemory() => _context.ClearMemory();
+
+    public void Dispose()
+    {
+        _sampling.Dispose();
+        _batch.Dispose();
+        _context.Dispose();
+    }
+
+    private string? Apply(KvOp op)
+    {
+        switch (op.Kind)
+        {
+            case KvOpKind.Copy when Limits.SharesCells:
+                _context.CopySequence(op.Sequence, op.Target, op.Start, op.End);
+                return null;
+            case KvOpKind.Copy:
+                // Between streams only whole sequences can be copied (llama_kv_cache::seq_cp); what is too much is cut off.
+                _context.CopySequence(op.Sequence, op.Target, 0, KvOp.ToEnd);
+                return Remove(op.Target, op.End, KvOp.ToEnd);
+            case KvOpKind.Remove:
+                return Remove(op.Sequence, op.Start, op.End);
+            case KvOpKind.Save:
+                Save(op);
+                return null;
+            case KvOpKind.Restore when op.Blob!.State == KvBlobState.InMemory:
+                return _context.RestoreState(op.Sequence, op.Blob.Data, StateFlags.None) == op.Blob.Data!.LongLength
+                    ? null
+                    : $"the saved KV state of positions {op.Start} to {op.End} could not be restored";
+            case KvOpKind.Restore:
+                return $"the KV state of positions {op.Start} to {op.End} was not saved";
+            default:
+                throw new InvalidOperationException($"Unknown operation {op.Kind}.");
+        }
+    }
+
+    private string? Remove(int sequence, int start, int end) =>
+        _context.RemoveSequence(sequence, start, end) ? null : $"positions {start} to {end} of sequence {sequence} could not be removed";
+
+    /// <summary>A save that fails costs a later hit, nothing else.</summary>
+    private void Save(KvOp op)
+    {
+        try
+        {
+            byte[] data = GC.AllocateUninitializedArray<byte>(checked((int)_context.StateSize(op.Sequence, StateFlags.None)));
+            if (_context.SaveState(op.Sequence, data, StateFlags.None) == data.LongLength)
+                op.Blob!.Fill(data);
+            else
+                op.Blob!.Fail();
+        }
+        catch (Exception e) when (e is OutOfMemoryException or OverflowException)
+        {
+            op.Blob!.Fail();
+        }
+    }
+}

@@ -1,0 +1,108 @@
+// Samples a step's rows on the decode thread and a few helpers. The helpers own nothing: each takes one slice's logits and that
+// sequence's sampler at a time, and all have finished when Run returns.
+
+using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Scheduling;
+using InferenceServer.Llama;
+
+namespace InferenceServer.Engine.Decoding;
+
+internal sealed class SamplingThreads : IDisposable
+{
+    /// <summary>With fewer rows, waking a helper (10-20 us) costs more than it takes off.</summary>
+    private const int MinSlicesToShare = 4;
+
+    private const int MaxHelpers = 3;
+
+    private readonly SemaphoreSlim _work = new(0);
+    private readonly CountdownEvent _helpersDone = new(1);
+    private readonly Thread[] _helpers;
+    private LlamaContext? _context;
+    private StepPlan? _plan;
+    private StepResult? _result;
+    private volatile Exception? _failure;
+    private volatile bool _stopping;
+    private int _nextSlice;
+
+    public SamplingThreads()
+    {
+        _helpers = new Thread[Math.Clamp(Environment.ProcessorCount - 1, 0, MaxHelpers)];
+        for (int i = 0; i < _helpers.Length; i++)
+        {
+            _helpers[i] = new Thread(Help) { Name = "sampling", IsBackground = true };
+            _helpers[i].Start();
+        }
+    }
+
+    public void Run(LlamaContext context, StepPlan plan, StepResult result)
+    {
+        // Waits for the device once, before several threads read its output.
+        context.Synchronize();
+        (_context, _plan, _result, _nextSlice) = (context, plan, result, 0);
+        int helpers = plan.Slices.Count < MinSlicesToShare ? 0 : Math.Min(_helpers.Length, plan.Slices.Count - 1);
+        _helpersDone.Reset(helpers + 1);
+        if (helpers > 0)
+            _work.Release(helpers);
+        TakeSlices();
+        _helpersDone.Signal();
+        _helpersDone.Wait();
+        if (_failure is { } failure)
+        {
+            _failure = null;
+            result.Error = failure.Message;
+        }
+    }
+
+    public void Dispose()
+    {
+        _stopping = true;
+        _work.Release(Math.Max(_helpers.Length, 1));
+        foreach (Thread helper in _helpers)
+            helper.Join();
+        _work.Dispose();
+        _helpersDone.Dispose();
+    }
+
+    private void Help()
+    {
+        while (true)
+        {
+            _work.Wait();
+            if (_stopping)
+                return;
+            TakeSlices();
+            _helpersDone.Signal();
+        }
+    }
+
+    private void TakeSlices()
+    {
+        try
+        {
+            for (int slice; (slice = Interlocked.Increment(ref _nextSlice) - 1) < _plan!.Slices.Count;)
+                Sample(slice);
+        }
+#pragma warning disable CA1031 // Whatever a sampler throws fails the step with its message; a helper must not take the process down.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            _failure = e;
+        }
+    }
+
+    /// <summary>One token from the slice's last row; where it has drafts, one from each row as long as the drafts hold.</summary>
+    private void Sample(int sliceIndex)
+    {
+        PlanSlice slice = _plan!.Slices[sliceIndex];
+        if (!_plan.Rows[slice.LastRow].WantsLogits)
+            return;
+        for (int row = slice.FirstLogitsRow; row <= slice.LastRow; row++)
+        {
+            SampledToken token = slice.Sequence.Sampler.Sample(_context!.Logits(row));
+            slice.Sequence.Sampler.Accept(token.Token);
+            _result!.Add(sliceIndex, token);
+            if (row < slice.LastRow && _plan.Rows[row + 1].Token != token.Token)
+                return;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+using InferenceServer.Engine;
+using InferenceServer.Engine.Sampling;
+
+namespace InferenceServer.Tests.Engine;
+
+/// <summary>The whole engine over llama.cpp with a tiny model.</summary>
+public sealed class InferenceEngineTests
+{
+    private static string Words(int count, int salt = 0) => string.Concat(Enumerable.Range(0, count).Select(i => $"w{(i * 7) + salt} "));
+
+    [Fact]
+    public async Task Sixteen_at_once_say_what_each_says_alone()
+    {
+        await using TinyEngine tiny = new();
+        List<int[]> alone = [];
+        for (int i = 0; i < 16; i++)
+            alone.Add((await tiny.RunAsync(TinyEngine.Greedy(tiny.Tokens(Words(5 + i, i))) with { CacheNamespace = $"alone {i}" })).Tokens);
+        Generation[] batch = [.. Enumerable.Range(0, 16).Select(i => tiny.Engine.Submit(TinyEngine.Greedy(tiny.Tokens(Words(5 + i, i)))))];
+        int same = 0;
+        for (int i = 0; i < 16; i++)
+        {
+            int[] b = (await TinyEngine.ReadAsync(batch[i])).Tokens;
+            if (b.Length == 0) Console.WriteLine(tiny.Engine.Failure);
+            same += b.SequenceEqual(alone[i]) ? 1 : 0;
+        }
+        // Rows computed together may round differently, and a near tie may then flip.
+        Assert.True(same >= 15, $"only {same} of 16 replies are the same");
+        Assert.True((double)tiny.Engine.Snapshot.DecodeRows / tiny.Engine.Snapshot.DecodeSteps > 1.5);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_shared_prefix_gives_the_reply_of_a_cold_run(bool unified)
+    {
+        await using TinyEngine tiny = new(unified: unified, cells: unified ? 4096 : 16 * 1024, options: new EngineOptions { MaxSequences = 8 });
+        int[] system = tiny.Tokens(Words(60));
+        int[] prompt = [.. system, .. tiny.Tokens("and now for something else")];
+        (int[] cold, _) = await tiny.RunAsync(TinyEngine.Greedy(prompt) with { CacheNamespace = "cold" });
+        await tiny.RunAsync(TinyEngine.Greedy([.. system, .. tiny.Tokens("first question")]));
+        (int[] shared, GenerationResult result) = await tiny.RunAsync(TinyEngine.Greedy(prompt));
+        Assert.Equal(cold, shared);
+        Assert.True(result.CachedTokens >= system.Length, $"{result.CachedTokens} of {system.Length} shared tokens were reused");
+    }
+
+    [Fact]
+    public async Task An_evicted_prefix_comes_back_from_host_memory_with_the_same_reply()
+    {
+        await using TinyEngine tiny = new(cells: 1024, options: new EngineOptions { HostCacheBytes = 64 << 20, MaxSequences = 4 });
+        int[] prompt = tiny.Tokens(Words(120));
+        (int[] cold, _) = await tiny.RunAsync(TinyEngine.Greedy(prompt));
+        for (int i = 1; i <= 3; i++)
+            await tiny.RunAsync(TinyEngine.Greedy(tiny.Tokens(Words(120, i))));
+        Assert.True(tiny.Engine.Snapshot.EvictedTokens > 0);
+        (int[] again, GenerationResult result) = await tiny.RunAsync(TinyEngine.Greedy(prompt));
+        Assert.Equal(cold, again);
+        Assert.True(result.Cache.HostTokens > 0, "nothing came from host memory");
+    }
+
+    [Fact]
+    public async Task Six_long_requests_in_a_pool_for_four_all_finish()
+    {
+        await using TinyEngine tiny = new(cells: 1536, options: new EngineOptions { HostCacheBytes = 64 << 20 });
+        Generation[] all = [.. Enumerable.Range(0, 6).Select(i => tiny.Engine.Submit(TinyEngine.Greedy(tiny.Tokens(Words(4, i)), 380)))];
+        foreach (Generation generation in all)
+            Assert.Equal(380, (await TinyEngine.ReadAsync(generation)).Result.CompletionTokens);
+        Assert.True(tiny.Engine.Snapshot.Preemptions > 0);
+    }
+
+    [Fact]
+    public async Task A_cancelled_request_ends_and_frees_its_cells()
+    {
+        await using TinyEngine tiny = new();
+        Generation generation = tiny.Engine.Submit(TinyEngine.Greedy(tiny.Tokens(Words(20)), 3000));
+        await generation.Events.WaitToReadAsync();
+        generation.Cancel();
+        Assert.Equal(FinishReason.Cancelled, (await TinyEngine.ReadAsync(generation)).Result.FinishReason);
+        Assert.Equal(0, tiny.Engine.Snapshot.CellsPrivate + tiny.Engine.Snapshot.CellsPinned);
+        Assert.Equal(1, tiny.Engine.Snapshot.CancelledRequests);
+    }
+
+    [Fact]
+    public async Task The_same_seed_gives_the_same_text_and_another_seed_another()
+    {
+        await using TinyEngine tiny = new();
+        GenerationRequest request = TinyEngine.Greedy(tiny.Tokens(Words(10)), 32) with { Sampling = new SamplingOptions { Seed = 7 } };
+        int[] first = (await tiny.RunAsync(request)).Tokens;
+        Assert.Equal(first, (await tiny.RunAsync(request)).Tokens);
+        Assert.NotEqual(first, (await tiny.RunAsync(request with { Sampling = new SamplingOptions { Seed = 8 } })).Tokens);
+    }
+
+    [Fact]
+    public async Task A_full_queue_refuses_and_says_when_to_come_back()
+    {
+        await using TinyEngine tiny = new(options: new EngineOptions { MaxSequences = 1, MaxQueue = 2 });
+        GenerationRequest request = TinyEngine.Greedy(tiny.Tokens(Words(10)), 2000);
+        Generation[] accepted = [.. Enumerable.Range(0, 3).Select(_ => tiny.Engine.Submit(request))];
+        EngineQueueFullException full = Assert.Throws<EngineQueueFullException>(() => tiny.Engine.Submit(request));
+        Assert.True(full.RetryAfter >= TimeSpan.FromSeconds(1));
+        foreach (Generation generation in accepted)
+        {
+            generation.Cancel();
+            await TinyEngine.ReadAsync(generation);
+        }
+        await tiny.RunAsync(request with { MaxTokens = 1 });
+    }
+
+    [Fact]
+    public async Task Stopping_ends_every_request_and_takes_no_more()
+    {
+        await using TinyEngine tiny = new(options: new EngineOptions { MaxSequences = 2 });
+        GenerationRequest request = TinyEngine.Greedy(tiny.Tokens(Words(10)), 3000);
+        Generation[] accepted = [.. Enumerable.Range(0, 5).Select(_ => tiny.Engine.Submit(request))];
+        await tiny.Engine.StopAsync(TimeSpan.FromMilliseconds(50));
+        foreach (Generation generation in accepted)
+            Assert.Equal(FinishReason.Cancelled, (await TinyEngine.ReadAsync(generation)).Result.FinishReason);
+        Assert.Throws<EngineUnavailableException>(() => tiny.Engine.Submit(request));
+    }
+
+    [Fact]
+    public async Task Draining_lets_running_requests_finish()
+    {
+        await using TinyEngine tiny = new();
+        Generation generation = tiny.Engine.Submit(TinyEngine.Greedy(tiny.Tokens(Words(10)), 20));
+        await tiny.Engine.StopAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(FinishReason.Length, (await TinyEngine.ReadAsync(generation)).Result.FinishReason);
+    }
+}

@@ -1,0 +1,56 @@
+using InferenceServer.Engine;
+using InferenceServer.Engine.Sampling;
+using InferenceServer.Llama;
+using InferenceServer.Llama.TestModels;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace InferenceServer.Tests.Engine;
+
+/// <summary>A real engine over llama.cpp and a tiny random model of the wanted architecture, with every invariant checked after every step.</summary>
+internal sealed class TinyEngine : IAsyncDisposable
+{
+    private static readonly Lazy<LlamaLibrary> Library =
+        new(() => LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance));
+
+    private readonly string _path = Path.Combine(Path.GetTempPath(), $"tiny-{Guid.NewGuid():N}.gguf");
+    private readonly LlamaModel _model;
+
+    public TinyEngine(TinyArchitecture architecture = TinyArchitecture.Llama, int cells = 4096, EngineOptions? options = null, bool unified = true, int batch = 512)
+    {
+        TinyModel.Write(_path, architecture);
+        _model = LlamaModel.Load(Library.Value, _path, new LlamaModelOptions(), null, CancellationToken.None);
+        LlamaContextOptions context = new() { CellCount = cells, BatchSize = batch, MicroBatchSize = Math.Min(batch, 256), KvUnified = unified, Threads = 1, BatchThreads = 1 };
+        Engine = InferenceEngine.Start((options ?? new EngineOptions()) with { CheckInvariants = true }, _model, context, TimeProvider.System, NullLogger.Instance);
+    }
+
+    public InferenceEngine Engine { get; }
+
+    public LlamaVocab Vocab => _model.Vocab;
+
+    public int[] Tokens(string text) => _model.Vocab.Tokenize(text, addSpecial: false, parseSpecial: true);
+
+    public static GenerationRequest Greedy(int[] prompt, int maxTokens = 16) =>
+        new() { PromptTokens = prompt, MaxTokens = maxTokens, Sampling = SamplingOptions.Greedy, IgnoreEndOfGeneration = true };
+
+    /// <summary>Reads a generation to its end; fails after a minute.</summary>
+    public static async Task<(int[] Tokens, GenerationResult Result)> ReadAsync(Generation generation)
+    {
+        using CancellationTokenSource limit = new(TimeSpan.FromMinutes(1));
+        List<int> tokens = [];
+        await foreach (GenerationEvent e in generation.Events.ReadAllAsync(limit.Token))
+            if (e.Kind == GenerationEventKind.Finished)
+                return ([.. tokens], e.Result!);
+            else
+                tokens.Add(e.Token);
+        throw new InvalidOperationException("The events ended without a result.");
+    }
+
+    public async Task<(int[] Tokens, GenerationResult Result)> RunAsync(GenerationRequest request) => await ReadAsync(Engine.Submit(request));
+
+    public async ValueTask DisposeAsync()
+    {
+        await Engine.DisposeAsync();
+        _model.Dispose();
+        File.Delete(_path);
+    }
+}
