@@ -195,7 +195,7 @@ internal sealed partial class EngineLoop : IDisposable
         // New requests are refused from here on: _failure is set. What is still in the inbox was accepted.
         while (_inbox.TryDequeue(out Generation? generation))
             _scheduler.Accept(generation, now);
-        _scheduler.FinishAll(_cancelAll ? FinishReason.Cancelled : FinishReason.Failed, now, _failure);
+        _scheduler.FinishAll(_cancelAll ? FinishReason.Cancelled : FinishReason.Failed, now, _cancelAll ? null : _failure);
         Emit(now);
         _decoder.Dispose();
     }

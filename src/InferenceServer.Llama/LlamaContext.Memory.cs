@@ -12,12 +12,13 @@ public sealed unsafe partial class LlamaContext
     /// <summary>
     /// Lets <paramref name="target"/> hold positions [start, end) of <paramref name="source"/> too. With shared cells this tags them and copies
     /// nothing; with separate ones, and for recurrent states, only whole sequences can be copied, and the target's own content is replaced.
+    /// With shared cells the target must not hold any of these positions: remove them first.
     /// </summary>
     /// <param name="source">The sequence to copy from.</param>
     /// <param name="target">The sequence to copy to.</param>
     /// <param name="start">First position.</param>
     /// <param name="end">One past the last position, or -1 for all that follow.</param>
-    /// <exception cref="ArgumentException">The range cannot be copied in this kind of memory, or the target holds part of it already.</exception>
+    /// <exception cref="ArgumentException">The range cannot be copied in this kind of memory.</exception>
     public void CopySequence(int source, int target, int start, int end)
     {
         CheckSequence(source);
@@ -32,9 +33,6 @@ public sealed unsafe partial class LlamaContext
                 $"positions {start} to {end} of sequence {source} cannot be copied: {(KvUnified ? "recurrent states" : "separate memories")} copy whole only", nameof(end));
         }
 
-        if (KvUnified && _model.MemoryKind is not MemoryKind.Recurrent && MaxPosition(target) is var held and >= 0 && held >= start
-            && (end == -1 || MinPosition(target) < end))
-            throw new ArgumentException($"sequence {target} already holds positions {MinPosition(target)} to {held}: remove them first", nameof(target));
         LlamaNative.llama_memory_seq_cp(_memory, source, target, whole ? -1 : start, whole ? -1 : end);
     }
 

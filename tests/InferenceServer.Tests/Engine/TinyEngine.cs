@@ -39,7 +39,7 @@ internal sealed class TinyEngine : IAsyncDisposable
         List<int> tokens = [];
         await foreach (GenerationEvent e in generation.Events.ReadAllAsync(limit.Token))
             if (e.Kind == GenerationEventKind.Finished)
-                return ([.. tokens], e.Result!);
+                return e.Result!.Error is { } error ? throw new InvalidOperationException(error) : ([.. tokens], e.Result);
             else
                 tokens.Add(e.Token);
         throw new InvalidOperationException("The events ended without a result.");
