@@ -1,0 +1,247 @@
+// The automaton run lazily as a deterministic one: a configuration is everything the automaton can be doing after some text
+// (nodes with their stacks), and each configuration learns once, when first needed, where every class of bytes leads.
+// Thread-safe: rows and masks are published by one reference write after they are complete and read without a lock; making them takes the lock.
+// Always holds: stacks and configurations are interned, so within one epoch equal ones are the same object; at most MaxConfigurations are kept.
+
+namespace InferenceServer.Engine.Constraints.Automaton;
+
+/// <summary>A position in the automaton and the stack below it: each frame is where its child returns to.</summary>
+internal sealed class Frame(int id, int node, int count, Frame? parent, int nesting)
+{
+    public int Id { get; } = id;
+
+    public int Node { get; } = node;
+
+    /// <summary>Repetitions done, at repeat nodes.</summary>
+    public int Count { get; } = count;
+
+    public Frame? Parent { get; } = parent;
+
+    /// <summary>Levels of nesting below this frame.</summary>
+    public int Nesting { get; } = nesting;
+}
+
+/// <summary>What the automaton can be doing after some text.</summary>
+internal sealed class Configuration(Frame[] items, bool canEnd, int plainTextCapacity, bool isPlainTextOnly)
+{
+    /// <summary>Positions that read a byte, by ascending id.</summary>
+    public Frame[] Items { get; } = items;
+
+    /// <summary>Whether the text so far satisfies the constraint.</summary>
+    public bool CanEnd { get; } = canEnd;
+
+    /// <summary>How many more code points of plain JSON string content are allowed here for certain; int.MaxValue without limit.</summary>
+    public int PlainTextCapacity { get; } = plainTextCapacity;
+
+    /// <summary>Whether plain content is allowed through the string alone, so that tokens longer than the capacity are refused.</summary>
+    public bool IsPlainTextOnly { get; } = isPlainTextOnly;
+
+    /// <summary>Successors by byte class, null where the byte is refused; the array is null until someone needed it.</summary>
+    public volatile Configuration?[]? Row;
+
+    /// <summary>The tokens allowed here, once computed; evicted by the vocabulary's budget.</summary>
+    public volatile TokenSet? Mask;
+}
+
+internal sealed class ConfigurationCache
+{
+    /// <summary>Around 1 kB each with their rows; a schema's working set is a few hundred.</summary>
+    private const int MaxConfigurations = 16_384;
+
+    /// <summary>Around 100 bytes each.</summary>
+    private const int MaxFrames = 16 * MaxConfigurations;
+
+    /// <summary>Grammars so ambiguous that a text can be read in more ways are given up, as they would stall the decode thread.</summary>
+    private const int MaxPositions = 16_384;
+
+    private readonly Lock _gate = new();
+    private readonly PushdownAutomaton _automaton;
+    private readonly Dictionary<(int Node, int Count, int Parent), Frame> _frames = [];
+    private readonly Dictionary<ItemsKey, Configuration> _configurations = [];
+
+    // Scratch of the thread that holds the gate.
+    private readonly Stack<Frame> _pending = [];
+    private readonly HashSet<Frame> _seen = [];
+    private readonly List<Frame> _items = [];
+    private int _nextFrameId;
+    private volatile int _epoch;
+
+    public ConfigurationCache(PushdownAutomaton automaton)
+    {
+        _automaton = automaton;
+        lock (_gate)
+            Initial = Close([FrameOf(automaton.Start, 0, null, 0)])
+                ?? throw new ConstraintException("grammar", "nothing can satisfy this constraint");
+    }
+
+    public Configuration Initial { get; }
+
+    /// <summary>Changes when the cache was emptied: configurations from before then should be imported.</summary>
+    public int Epoch => _epoch;
+
+    /// <summary>The successors of a configuration by byte class.</summary>
+    public Configuration?[] RowOf(Configuration configuration) => configuration.Row ?? Expand(configuration);
+
+    /// <summary>The configuration of this epoch that equals one of an earlier epoch.</summary>
+    public Configuration Import(Configuration old)
+    {
+        lock (_gate)
+        {
+            Frame Copy(Frame frame) => FrameOf(frame.Node, frame.Count, frame.Parent is null ? null : Copy(frame.Parent), frame.Nesting);
+            Frame[] items = [.. old.Items.Select(Copy).OrderBy(f => f.Id)];
+            return Intern(items, old.CanEnd, old.PlainTextCapacity, old.IsPlainTextOnly);
+        }
+    }
+
+    private Configuration?[] Expand(Configuration configuration)
+    {
+        lock (_gate)
+        {
+            if (configuration.Row is { } known)
+                return known;
+            if (_configurations.Count > MaxConfigurations || _frames.Count > MaxFrames)
+                Reset();
+            int classes = _automaton.ClassCount;
+            Span<bool> boundary = stackalloc bool[257];
+            List<(ByteEdge Edge, Frame Item)> edges = [];
+            foreach (Frame item in configuration.Items)
+                foreach (ByteEdge edge in _automaton[item.Node].Edges)
+                {
+                    boundary[edge.Low] = true;
+                    boundary[edge.High + 1] = true;
+                    edges.Add((edge, item));
+                }
+            Configuration?[] row = new Configuration?[classes];
+            List<Frame> targets = [];
+            for (int c = 0; c < classes; c++)
+            {
+                if (c > 0 && !boundary[c])
+                {
+                    row[c] = row[c - 1];
+                    continue;
+                }
+                targets.Clear();
+                foreach ((ByteEdge edge, Frame item) in edges)
+                    if (edge.Low <= c && c <= edge.High)
+                        targets.Add(FrameOf(edge.Target, 0, item.Parent, item.Nesting));
+                row[c] = targets.Count == 0 ? null : Close(targets);
+            }
+            configuration.Row = row;
+            return row;
+        }
+    }
+
+    /// <summary>Forgets all rows and masks. Whoever still holds an old configuration keeps it alone alive, not what it led to.</summary>
+    private void Reset()
+    {
+        foreach (Configuration configuration in _configurations.Values)
+        {
+            configuration.Row = null;
+            configuration.Mask = null;
+        }
+        _configurations.Clear();
+        _frames.Clear();
+        _epoch++;
+    }
+
+    private Frame FrameOf(int node, int count, Frame? parent, int nesting)
+    {
+        var key = (node, count, parent?.Id ?? -1);
+        if (!_frames.TryGetValue(key, out Frame? frame))
+            _frames.Add(key, frame = new(_nextFrameId++, node, count, parent, nesting));
+        return frame;
+    }
+
+    /// <summary>Follows everything that reads nothing. Null when no text can go on or end from there.</summary>
+    private Configuration? Close(List<Frame> seeds)
+    {
+        _seen.Clear();
+        _pending.Clear();
+        _items.Clear();
+        bool canEnd = false;
+        int capacity = 0;
+        foreach (Frame seed in seeds)
+            Visit(seed);
+        while (_pending.TryPop(out Frame? frame))
+        {
+            if (_seen.Count > MaxPositions)
+                throw new ConstraintException("grammar", $"is too ambiguous: a text can be read in more than {MaxPositions} ways at once");
+            AutomatonNode node = _automaton[frame.Node];
+            switch (node.Kind)
+            {
+                case NodeKind.Bytes:
+                    _items.Add(frame);
+                    break;
+                case NodeKind.Choice:
+                    foreach (int target in node.Targets)
+                        Visit(FrameOf(target, 0, frame.Parent, frame.Nesting));
+                    break;
+                case NodeKind.Call:
+                    Frame after = FrameOf(node.Next, 0, frame.Parent, frame.Nesting);
+                    Visit(FrameOf(node.Body, 0, after, frame.Nesting + (node.Nests ? 1 : 0)));
+                    break;
+                case NodeKind.Repeat:
+                    if (node.IsStringBody)
+                        capacity = Math.Max(capacity, node.Max == int.MaxValue ? int.MaxValue : node.Max - frame.Count);
+                    FollowRepeat(frame, node);
+                    break;
+                case NodeKind.End when frame.Parent is null:
+                    canEnd = true;
+                    break;
+                case NodeKind.End:
+                    Visit(frame.Parent);
+                    break;
+            }
+        }
+        if (_items.Count == 0 && !canEnd)
+            return null;
+        _items.Sort((a, b) => a.Id.CompareTo(b.Id));
+        bool plainTextOnly = _items.TrueForAll(item => _automaton[item.Node] is { IsStringCharacter: true } or { RefusesPlainText: true });
+        return Intern([.. _items], canEnd, capacity, plainTextOnly);
+    }
+
+    private void FollowRepeat(Frame frame, AutomatonNode node)
+    {
+        if (frame.Count >= node.Min)
+            Visit(FrameOf(node.Next, 0, frame.Parent, frame.Nesting));
+        if (frame.Count >= node.Max)
+            return;
+        // Without an upper bound, counts past the minimum are all alike: the automaton stays finite.
+        int count = node.Max == int.MaxValue ? Math.Min(frame.Count + 1, node.Min) : frame.Count + 1;
+        Frame after = FrameOf(frame.Node, count, frame.Parent, frame.Nesting);
+        Visit(FrameOf(node.Body, 0, after, frame.Nesting + (node.Nests ? 1 : 0)));
+    }
+
+    /// <summary>Positions from which the text could not be finished within the nesting limit are dropped, so no dead end is ever entered.</summary>
+    private void Visit(Frame frame)
+    {
+        if (frame.Nesting + _automaton.NeedAt(frame.Node, frame.Count) <= _automaton.MaxNesting && _seen.Add(frame))
+            _pending.Push(frame);
+    }
+
+    private Configuration Intern(Frame[] items, bool canEnd, int capacity, bool plainTextOnly)
+    {
+        ItemsKey key = new(items, canEnd);
+        if (!_configurations.TryGetValue(key, out Configuration? configuration))
+            _configurations.Add(key, configuration = new(items, canEnd, capacity, plainTextOnly));
+        return configuration;
+    }
+
+    private readonly struct ItemsKey(Frame[] items, bool canEnd) : IEquatable<ItemsKey>
+    {
+        private readonly Frame[] _items = items;
+        private readonly bool _canEnd = canEnd;
+
+        public bool Equals(ItemsKey other) => _canEnd == other._canEnd && _items.AsSpan().SequenceEqual(other._items);
+
+        public override bool Equals(object? obj) => obj is ItemsKey other && Equals(other);
+
+        public override int GetHashCode()
+        {
+            HashCode hash = new();
+            foreach (Frame item in _items)
+                hash.Add(item.Id);
+            return hash.ToHashCode();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+// What every front end (JSON Schema, GBNF, regex, choices, tool-call parts) produces and GrammarCompiler turns into an automaton:
+// rules whose bodies are expressions over bytes. Built by one thread while a constraint is compiled, not changed after.
+
+using InferenceServer.Engine.Constraints.Regular;
+
+namespace InferenceServer.Engine.Constraints.Automaton;
+
+/// <summary>How the strings of a <see cref="Dfa"/> are spelled in bytes.</summary>
+internal enum TextEncoding
+{
+    /// <summary>As UTF-8.</summary>
+    Raw,
+
+    /// <summary>As the inside of a JSON string, in one spelling: short escapes, \u00XX for other controls, everything else as UTF-8.</summary>
+    JsonString,
+}
+
+/// <summary>A named rule; references may be made before the body is set, so that rules can recur.</summary>
+internal sealed class GrammarRule(string name)
+{
+    public string Name { get; } = name;
+
+    public Expression? Body { get; set; }
+}
+
+/// <summary>One way to go on when free text reaches a trigger.</summary>
+internal sealed record Trigger(byte[] Bytes, Expression Then);
+
+internal abstract record Expression
+{
+    public static Expression Empty { get; } = new Sequence([]);
+
+    /// <summary>Matches nothing at all; paths through it are cut away.</summary>
+    public static Expression Never { get; } = new Choice([]);
+
+    public static Expression Text(string text) => new Literal(System.Text.Encoding.UTF8.GetBytes(text));
+
+    public static Expression Optional(Expression body) => new Repeat(body, 0, 1);
+
+    internal sealed record Literal(byte[] Bytes) : Expression;
+
+    /// <summary>A control token by its name. Where it is required, a vocabulary without it is refused; elsewhere the path is just never taken.</summary>
+    internal sealed record ControlToken(string Name, bool IsRequired) : Expression;
+
+    /// <summary>One character, as UTF-8.</summary>
+    internal sealed record Characters(CodePointSet Set) : Expression;
+
+    internal sealed record Sequence(IReadOnlyList<Expression> Items) : Expression;
+
+    internal sealed record Choice(IReadOnlyList<Expression> Items) : Expression;
+
+    /// <summary>Null Max: without upper bound.</summary>
+    internal sealed record Repeat(Expression Body, int Min, int? Max) : Expression;
+
+    internal sealed record Reference(GrammarRule Rule) : Expression;
+
+    internal sealed record Terminal(Dfa Dfa, TextEncoding Encoding) : Expression;
+
+    /// <summary>The inside of a JSON string of Min to Max code points: any escapes, valid UTF-8, no lone surrogates.</summary>
+    internal sealed record JsonStringBody(int Min, int? Max) : Expression;
+
+    /// <summary>Counts towards the nesting limit. Must be followed by something, as the inside of brackets is.</summary>
+    internal sealed record Nested(Expression Body) : Expression;
+
+    /// <summary>
+    /// Any bytes until the first occurrence of a trigger, which is part of the match and decides how to go on. May end at any point when
+    /// <paramref name="MayEnd"/>. Control tokens occur only where a trigger names them.
+    /// </summary>
+    internal sealed record FreeText(IReadOnlyList<Trigger> Triggers, bool MayEnd) : Expression;
+}
+
+/// <summary>How control tokens, which no text can spell, appear among the bytes: between two bytes that UTF-8 never uses.</summary>
+internal static class ControlTokenBytes
+{
+    public const byte Open = 0xFF;
+    public const byte Close = 0xFE;
+
+    public static byte[] Of(string name) => [Open, .. System.Text.Encoding.UTF8.GetBytes(name), Close];
+}

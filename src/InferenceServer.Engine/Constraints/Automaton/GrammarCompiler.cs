@@ -1,0 +1,330 @@
+// Grammar -> pushdown automaton. Lowers expressions back to front: each is given the node that follows it and returns its entry.
+// One use per grammar, on the thread that compiles the constraint.
+
+using InferenceServer.Engine.Constraints.Regular;
+
+namespace InferenceServer.Engine.Constraints.Automaton;
+
+internal sealed class GrammarCompiler
+{
+    /// <summary>Some 100 bytes a node: a grammar past this limit would hold more memory than a model's masks may.</summary>
+    private const int MaxNodes = 400_000;
+
+    /// <summary>Expressions nested deeper would overflow the compiling thread's stack.</summary>
+    private const int MaxExpressionDepth = 2_000;
+
+    /// <summary>Counted repetitions of small bodies up to this many copies are unrolled; counting on the stack costs more.</summary>
+    private const int MaxUnrolled = 8;
+
+    /// <summary>A repetition of a possibly empty body is followed through all its counts at once, so its count is limited.</summary>
+    private const int MaxEmptyRepetitions = 500;
+
+    private const int EndNode = 0;
+
+    private readonly List<AutomatonNode> _nodes = [new() { Kind = NodeKind.End }];
+    private readonly Dictionary<GrammarRule, int> _entryOfRule = [];
+    private readonly Queue<GrammarRule> _pendingRules = [];
+    private readonly SortedSet<string> _controlTokens = [];
+    private readonly bool _countCalls;
+    private int _jsonCharacter = -1;
+    private int _depth;
+
+    private GrammarCompiler(bool countCalls) => _countCalls = countCalls;
+
+    /// <param name="root">The rule that the whole output must match.</param>
+    /// <param name="maxNesting">The most levels of nesting (of <see cref="Expression.Nested"/>, or of calls) the output may have.</param>
+    /// <param name="countCalls">Whether every call of a rule counts as a level; for grammars that do not mark their nesting.</param>
+    /// <exception cref="ConstraintException">Left recursion, nothing matches, or past a limit.</exception>
+    public static PushdownAutomaton Compile(GrammarRule root, int maxNesting, bool countCalls)
+    {
+        GrammarCompiler compiler = new(countCalls);
+        int start = compiler.EntryOf(root);
+        while (compiler._pendingRules.TryDequeue(out GrammarRule? rule))
+        {
+            if (rule.Body is null)
+                throw new ConstraintException(rule.Name, "this rule is referred to but not defined");
+            compiler._nodes[compiler._entryOfRule[rule]].Targets = [compiler.Lower(rule.Body, EndNode)];
+        }
+        compiler.RefuseLeftRecursion();
+        PushdownAutomaton automaton = new(compiler._nodes, start, maxNesting, compiler._controlTokens);
+        if (automaton.NeedAt(start, 0) > maxNesting)
+            throw new ConstraintException(root.Name, automaton.NeedAt(start, 0) >= PushdownAutomaton.Unproductive
+                ? "nothing can satisfy this constraint" : $"needs nesting deeper than {maxNesting} levels");
+        return automaton;
+    }
+
+    private int Add(AutomatonNode node)
+    {
+        if (_nodes.Count >= MaxNodes)
+            throw new ConstraintException("grammar", $"needs more than {MaxNodes} automaton nodes");
+        _nodes.Add(node);
+        return _nodes.Count - 1;
+    }
+
+    private int AddBytes(params ByteEdge[] edges) => Add(new() { Kind = NodeKind.Bytes, Edges = edges });
+
+    private int AddChoice(params int[] targets) => targets.Length == 1 ? targets[0] : Add(new() { Kind = NodeKind.Choice, Targets = targets });
+
+    private int EntryOf(GrammarRule rule)
+    {
+        if (!_entryOfRule.TryGetValue(rule, out int entry))
+        {
+            _entryOfRule.Add(rule, entry = Add(new() { Kind = NodeKind.Choice }));
+            _pendingRules.Enqueue(rule);
+        }
+        return entry;
+    }
+
+    private int Lower(Expression expression, int next)
+    {
+        if (++_depth > MaxExpressionDepth)
+            throw new ConstraintException("grammar", $"expressions nest deeper than {MaxExpressionDepth}");
+        int entry = expression switch
+        {
+            Expression.Literal(var bytes) => LowerLiteral(bytes, next),
+            Expression.ControlToken token => LowerControlToken(token, next),
+            Expression.Characters(var set) => AddBytes([.. EdgesOf(set, next, [])]),
+            Expression.Sequence(var items) => LowerSequence(items, next),
+            Expression.Choice(var items) => AddChoice([.. items.Select(item => Lower(item, next))]),
+            Expression.Repeat repeat => LowerRepeat(repeat, next),
+            Expression.Reference(var rule) => LowerCall(EntryOf(rule), next, _countCalls),
+            Expression.Nested(var body) => LowerCall(Lower(body, EndNode), next, nests: true),
+            Expression.Terminal(var dfa, var encoding) => LowerTerminal(dfa, encoding, next),
+            Expression.JsonStringBody(int min, var max) => Add(new()
+            {
+                Kind = NodeKind.Repeat,
+                Body = JsonCharacter(),
+                Next = next,
+                Min = min,
+                Max = max ?? int.MaxValue,
+                IsStringBody = true,
+            }),
+            Expression.FreeText freeText => LowerFreeText(freeText, next),
+            _ => throw new InvalidOperationException($"unknown expression {expression}"),
+        };
+        _depth--;
+        return entry;
+    }
+
+    private int LowerLiteral(ReadOnlySpan<byte> bytes, int next)
+    {
+        for (int i = bytes.Length - 1; i >= 0; i--)
+            next = AddBytes(new ByteEdge(bytes[i], bytes[i], next));
+        return next;
+    }
+
+    private int LowerControlToken(Expression.ControlToken token, int next)
+    {
+        if (token.IsRequired)
+            _controlTokens.Add(token.Name);
+        return LowerLiteral(ControlTokenBytes.Of(token.Name), next);
+    }
+
+    private int LowerSequence(IReadOnlyList<Expression> items, int next)
+    {
+        for (int i = items.Count - 1; i >= 0; i--)
+            next = Lower(items[i], next);
+        return next;
+    }
+
+    private int LowerCall(int body, int next, bool nests)
+    {
+        // A call in last position needs no return: right recursion then takes no stack.
+        if (next == EndNode)
+            return body;
+        return Add(new() { Kind = NodeKind.Call, Body = body, Next = next, Nests = nests });
+    }
+
+    private int LowerRepeat(Expression.Repeat repeat, int next)
+    {
+        if (repeat.Max is null && repeat.Min <= 1)
+        {
+            int loop = Add(new() { Kind = NodeKind.Choice });
+            int body = Lower(repeat.Body, loop);
+            _nodes[loop].Targets = [body, next];
+            return repeat.Min == 0 ? loop : body;
+        }
+        if (repeat.Max is 0)
+            return next;
+        bool small = repeat.Body is Expression.Literal { Bytes.Length: <= 8 } or Expression.Characters or Expression.Reference;
+        if (repeat.Max is { } max && (max == 1 || (small && max <= MaxUnrolled)))
+        {
+            int after = next;
+            for (int i = max; i > 0; i--)
+                next = i > repeat.Min ? AddChoice(Lower(repeat.Body, next), after) : Lower(repeat.Body, next);
+            return next;
+        }
+        return Add(new()
+        {
+            Kind = NodeKind.Repeat,
+            Body = Lower(repeat.Body, EndNode),
+            Next = next,
+            Min = repeat.Min,
+            Max = repeat.Max ?? int.MaxValue,
+        });
+    }
+
+    private int LowerTerminal(Dfa dfa, TextEncoding encoding, int next)
+    {
+        int[] entries = new int[dfa.StateCount];
+        int[] readers = new int[dfa.StateCount];
+        for (int state = 0; state < dfa.StateCount; state++)
+        {
+            readers[state] = AddBytes();
+            entries[state] = dfa.IsAccepting(state) ? AddChoice(readers[state], next) : readers[state];
+        }
+        Dictionary<(int, byte, byte), int> shared = [];
+        for (int state = 0; state < dfa.StateCount; state++)
+        {
+            List<ByteEdge> edges = [];
+            foreach ((CodePointSet set, int target) in dfa.Transitions(state))
+                edges.AddRange(encoding == TextEncoding.Raw ? EdgesOf(set, entries[target], shared) : JsonEdgesOf(set, entries[target], shared));
+            _nodes[readers[state]].Edges = [.. edges];
+        }
+        return entries[0];
+    }
+
+    /// <summary>Edges that read one character of the set as UTF-8; nodes for the later bytes are shared through the dictionary.</summary>
+    private IEnumerable<ByteEdge> EdgesOf(CodePointSet set, int next, Dictionary<(int, byte, byte), int> shared)
+    {
+        List<(byte Low, byte High)[]> sequences = [];
+        foreach (CodePointRange range in set.Ranges)
+            Utf8Ranges.Split(range.Low, range.High, sequences);
+        foreach ((byte Low, byte High)[] sequence in sequences)
+        {
+            int target = next;
+            for (int i = sequence.Length - 1; i > 0; i--)
+            {
+                var key = (target, sequence[i].Low, sequence[i].High);
+                if (!shared.TryGetValue(key, out int node))
+                    shared.Add(key, node = AddBytes(new ByteEdge(key.Low, key.High, target)));
+                target = node;
+            }
+            yield return new(sequence[0].Low, sequence[0].High, target);
+        }
+    }
+
+    private IEnumerable<ByteEdge> JsonEdgesOf(CodePointSet set, int next, Dictionary<(int, byte, byte), int> shared)
+    {
+        foreach (ByteEdge edge in EdgesOf(set.Except(JsonText.MustEscape), next, shared))
+            yield return edge;
+        List<int> escapes = [];
+        for (int c = 0; c <= '\\'; c++)
+            if (JsonText.MustEscape.Contains(c) && set.Contains(c))
+                foreach (string spelling in JsonText.EscapesOf((char)c))
+                    escapes.Add(LowerLiteral(System.Text.Encoding.UTF8.GetBytes(spelling[1..]), next));
+        if (escapes.Count > 0)
+            yield return new('\\', '\\', AddChoice([.. escapes]));
+    }
+
+    /// <summary>The shared sub-rule that reads one code point inside a JSON string, in any spelling.</summary>
+    private int JsonCharacter()
+    {
+        if (_jsonCharacter >= 0)
+            return _jsonCharacter;
+        CodePointSet hex = CodePointSet.FromRanges([new('0', '9'), new('A', 'F'), new('a', 'f')]);
+        static Expression OneOf(string characters) => new Expression.Characters(CodePointSet.FromRanges(characters.Select(c => new CodePointRange(c, c))));
+        Expression digit = new Expression.Characters(hex);
+        Expression notSurrogate = new Expression.Choice([
+            new Expression.Sequence([new Expression.Characters(hex.Except(CodePointSet.Of('D').Union(CodePointSet.Of('d')))), digit, digit, digit]),
+            new Expression.Sequence([OneOf("dD"), OneOf("01234567"), digit, digit])]);
+        Expression pair = new Expression.Sequence([OneOf("dD"), OneOf("89abAB"), digit, digit, Expression.Text("\\u"), OneOf("dD"), OneOf("cdefCDEF"), digit, digit]);
+        Expression escape = new Expression.Choice([OneOf("\"\\/bfnrt"), new Expression.Sequence([Expression.Text("u"), new Expression.Choice([notSurrogate, pair])])]);
+        List<ByteEdge> edges = [.. EdgesOf(CodePointSet.All.Except(JsonText.MustEscape), EndNode, [])];
+        edges.Add(new('\\', '\\', Lower(escape, EndNode)));
+        _jsonCharacter = AddBytes([.. edges]);
+        _nodes[_jsonCharacter].IsStringCharacter = true;
+        return _jsonCharacter;
+    }
+
+    /// <summary>An Aho-Corasick automaton over the triggers; completing one leaves the free text for what it leads to.</summary>
+    private int LowerFreeText(Expression.FreeText freeText, int next)
+    {
+        TriggerTrie trie = new(freeText.Triggers.Select(t => t.Bytes));
+        int[] continuations = new int[freeText.Triggers.Count];
+        for (int i = 0; i < continuations.Length; i++)
+            continuations[i] = Lower(freeText.Triggers[i].Then, next);
+        int[] readers = new int[trie.StateCount];
+        int[] entries = new int[trie.StateCount];
+        for (int state = 0; state < trie.StateCount; state++)
+        {
+            readers[state] = AddBytes();
+            entries[state] = freeText.MayEnd && !trie.IsInsideControlToken(state) ? AddChoice(readers[state], next) : readers[state];
+        }
+        for (int state = 0; state < trie.StateCount; state++)
+        {
+            List<ByteEdge> edges = [];
+            for (int b = 0; b < 256; b++)
+            {
+                int target = trie.Next(state, (byte)b);
+                if (target < 0)
+                    continue;
+                int node = trie.TriggerAt(target) is { } trigger ? continuations[trigger] : entries[target];
+                if (edges.Count > 0 && edges[^1].Target == node && edges[^1].High == b - 1)
+                    edges[^1] = edges[^1] with { High = b };
+                else
+                    edges.Add(new(b, b, node));
+            }
+            _nodes[readers[state]].Edges = [.. edges];
+        }
+        return entries[0];
+    }
+
+    /// <summary>A rule that reaches itself before reading anything would push forever.</summary>
+    private void RefuseLeftRecursion()
+    {
+        bool[] nullable = ComputeNullable();
+        foreach (AutomatonNode node in _nodes)
+            if (node.Kind == NodeKind.Repeat && node.Max is > MaxEmptyRepetitions and < int.MaxValue && nullable[node.Body])
+                throw new ConstraintException("grammar", $"repeats something that may be empty up to {node.Max} times; the limit is {MaxEmptyRepetitions}");
+        HashSet<int> called = [.. _nodes.Where(n => n.Kind == NodeKind.Call).Select(n => n.Body)];
+        Stack<int> pending = new();
+        foreach ((GrammarRule rule, int entry) in _entryOfRule)
+        {
+            if (!called.Contains(entry))
+                continue;
+            HashSet<int> seen = [entry];
+            pending.Push(entry);
+            while (pending.TryPop(out int id))
+            {
+                AutomatonNode node = _nodes[id];
+                if (node.Kind == NodeKind.Call && node.Body == entry)
+                    throw new ConstraintException(rule.Name, $"the rule '{rule.Name}' is left-recursive: it can reach itself before reading a character");
+                IEnumerable<int> reached = node.Kind switch
+                {
+                    NodeKind.Choice => node.Targets,
+                    NodeKind.Call => nullable[node.Body] ? [node.Body, node.Next] : [node.Body],
+                    NodeKind.Repeat => node.Min == 0 || nullable[node.Body] ? [node.Body, node.Next] : [node.Body],
+                    _ => [],
+                };
+                foreach (int target in reached)
+                    if (seen.Add(target))
+                        pending.Push(target);
+            }
+        }
+    }
+
+    private bool[] ComputeNullable()
+    {
+        bool[] nullable = new bool[_nodes.Count];
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            for (int id = 0; id < nullable.Length; id++)
+            {
+                AutomatonNode node = _nodes[id];
+                bool value = node.Kind switch
+                {
+                    NodeKind.End => true,
+                    NodeKind.Choice => node.Targets.Any(t => nullable[t]),
+                    NodeKind.Call => nullable[node.Body] && nullable[node.Next],
+                    NodeKind.Repeat => (node.Min == 0 || nullable[node.Body]) && nullable[node.Next],
+                    _ => false,
+                };
+                changed |= value && !nullable[id];
+                nullable[id] |= value;
+            }
+        }
+        return nullable;
+    }
+}

@@ -1,0 +1,166 @@
+// A grammar as a byte-level pushdown automaton: nodes joined by byte edges, choices and calls. Immutable, shared by threads.
+// Always holds: byte edges are given in classes (bytes that no edge tells apart), so rows of transitions are short.
+
+namespace InferenceServer.Engine.Constraints.Automaton;
+
+internal enum NodeKind : byte
+{
+    /// <summary>Reads one byte.</summary>
+    Bytes,
+
+    /// <summary>Goes to any of its targets without reading.</summary>
+    Choice,
+
+    /// <summary>Runs Body with Next on the stack.</summary>
+    Call,
+
+    /// <summary>Runs Body Min to Max times, counting on the stack, then goes to Next.</summary>
+    Repeat,
+
+    /// <summary>Returns to the top of the stack; with an empty stack, the constraint is complete.</summary>
+    End,
+}
+
+/// <summary>Low and High are bytes while nodes are built and byte classes in the finished automaton.</summary>
+internal readonly record struct ByteEdge(int Low, int High, int Target);
+
+internal sealed class AutomatonNode
+{
+    public required NodeKind Kind { get; init; }
+
+    public ByteEdge[] Edges { get; set; } = [];
+
+    public int[] Targets { get; set; } = [];
+
+    public int Body { get; set; } = -1;
+
+    public int Next { get; set; } = -1;
+
+    public int Min { get; init; }
+
+    public int Max { get; init; } = int.MaxValue;
+
+    /// <summary>Whether what this node pushes counts towards the nesting limit.</summary>
+    public bool Nests { get; init; }
+
+    /// <summary>A repeat node over the characters of a JSON string.</summary>
+    public bool IsStringBody { get; init; }
+
+    /// <summary>The node that starts a character of a JSON string.</summary>
+    public bool IsStringCharacter { get; set; }
+
+    /// <summary>No token that is plain string content (no quote, backslash or control character) can begin here.</summary>
+    public bool RefusesPlainText { get; set; }
+
+    /// <summary>Levels of nesting needed to get from here to the end of the rule; <see cref="PushdownAutomaton.Unproductive"/> when no text does.</summary>
+    public int Need { get; set; } = PushdownAutomaton.Unproductive;
+}
+
+internal sealed class PushdownAutomaton
+{
+    public const int Unproductive = int.MaxValue / 2;
+
+    private readonly AutomatonNode[] _nodes;
+    private readonly byte[] _classOf = new byte[256];
+
+    public PushdownAutomaton(List<AutomatonNode> nodes, int start, int maxNesting, IReadOnlyCollection<string> controlTokens)
+    {
+        _nodes = [.. nodes];
+        Start = start;
+        MaxNesting = maxNesting;
+        ControlTokens = controlTokens;
+        ClassCount = NumberClasses();
+        ComputeNeeds();
+        foreach (AutomatonNode node in _nodes)
+            if (node.Kind == NodeKind.Bytes)
+                node.RefusesPlainText = node.Edges.All(e => IsOutsidePlainText(e.Low, e.High));
+    }
+
+    public int Start { get; }
+
+    public int ClassCount { get; }
+
+    public int MaxNesting { get; }
+
+    /// <summary>Names of control tokens that the grammar spells; a vocabulary may lack some.</summary>
+    public IReadOnlyCollection<string> ControlTokens { get; }
+
+    public AutomatonNode this[int node] => _nodes[node];
+
+    /// <summary>The class of each byte; length 256.</summary>
+    public ReadOnlySpan<byte> ClassOfByte => _classOf;
+
+    private int NumberClasses()
+    {
+        // Bytes that plain string content never holds get boundaries of their own: see IsOutsidePlainText.
+        HashSet<int> starts = [0, 0x20, '"', '"' + 1, '\\', '\\' + 1, ControlTokenBytes.Close];
+        foreach (AutomatonNode node in _nodes)
+            foreach (ByteEdge edge in node.Edges)
+            {
+                starts.Add(edge.Low);
+                starts.Add(edge.High + 1);
+            }
+        int current = -1;
+        for (int b = 0; b < 256; b++)
+        {
+            if (starts.Contains(b))
+                current++;
+            _classOf[b] = (byte)current;
+        }
+        foreach (AutomatonNode node in _nodes)
+            for (int i = 0; i < node.Edges.Length; i++)
+                node.Edges[i] = new(_classOf[node.Edges[i].Low], _classOf[node.Edges[i].High], node.Edges[i].Target);
+        return current + 1;
+    }
+
+    private bool IsOutsidePlainText(int lowClass, int highClass)
+    {
+        for (int b = 0; b < 256; b++)
+            if (_classOf[b] >= lowClass && _classOf[b] <= highClass && b >= 0x20 && b != '"' && b != '\\' && b < ControlTokenBytes.Close)
+                return false;
+        return true;
+    }
+
+    /// <summary>A fixpoint over all nodes. Nodes were made back to front, so ascending passes settle all but loops at once.</summary>
+    private void ComputeNeeds()
+    {
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            foreach (AutomatonNode node in _nodes)
+            {
+                int need = NeedOf(node, node.Min > 0);
+                if (need < node.Need)
+                {
+                    node.Need = need;
+                    changed = true;
+                }
+            }
+        }
+    }
+
+    /// <summary>Levels of nesting a position needs to finish its rule; a repeat that has its minimum needs only what follows.</summary>
+    public int NeedAt(int node, int count)
+    {
+        AutomatonNode at = _nodes[node];
+        return at.Kind == NodeKind.Repeat ? NeedOf(at, count < at.Min) : at.Need;
+    }
+
+    private int NeedOf(AutomatonNode node, bool needsBody)
+    {
+        int nesting = node.Nests ? 1 : 0;
+        switch (node.Kind)
+        {
+            case NodeKind.End:
+                return 0;
+            case NodeKind.Bytes:
+                return node.Edges.Length == 0 ? Unproductive : node.Edges.Min(e => _nodes[e.Target].Need);
+            case NodeKind.Choice:
+                return node.Targets.Length == 0 ? Unproductive : node.Targets.Min(t => _nodes[t].Need);
+            case NodeKind.Repeat when !needsBody:
+                return _nodes[node.Next].Need;
+            default:
+                return Math.Max(_nodes[node.Next].Need, Math.Min(Unproductive, nesting + _nodes[node.Body].Need));
+        }
+    }
+}

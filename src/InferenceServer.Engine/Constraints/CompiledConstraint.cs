@@ -1,0 +1,78 @@
+// The public door of this room: source text in, an immutable automaton out. Compile on a request's thread, never on the decode thread.
+
+using InferenceServer.Engine.Constraints.Automaton;
+using InferenceServer.Engine.Constraints.Gbnf;
+using InferenceServer.Engine.Constraints.JsonSchema;
+using InferenceServer.Engine.Constraints.Regular;
+
+namespace InferenceServer.Engine.Constraints;
+
+/// <summary>What a reply must match. Immutable and safe to share between requests and threads; worth caching by its source text.</summary>
+public sealed class CompiledConstraint
+{
+    /// <summary>Levels of nesting that a grammar of rules may use; a level takes some 100 bytes while it is open.</summary>
+    private const int MaxRuleNesting = 512;
+
+    private readonly PushdownAutomaton _automaton;
+
+    private CompiledConstraint(PushdownAutomaton automaton)
+    {
+        _automaton = automaton;
+        Cache = new(automaton);
+    }
+
+    internal ConfigurationCache Cache { get; }
+
+    internal ReadOnlySpan<byte> ClassOfByte => _automaton.ClassOfByte;
+
+    /// <summary>JSON that validates against a schema (draft 2020-12).</summary>
+    /// <exception cref="ConstraintException">Not JSON, not a schema, or a keyword that cannot be enforced: the path names it.</exception>
+    public static CompiledConstraint FromJsonSchema(string schema, JsonSchemaOptions? options = null)
+    {
+        options ??= JsonSchemaOptions.Default;
+        return new(GrammarCompiler.Compile(SchemaCompiler.Compile(schema, options), options.MaxNesting, countCalls: false));
+    }
+
+    /// <summary>Any JSON object.</summary>
+    public static CompiledConstraint FromJsonObject(JsonSchemaOptions? options = null) => FromJsonSchema("""{"type":"object"}""", options);
+
+    /// <summary>A grammar in llama.cpp's notation; its rule <c>root</c> describes the whole reply.</summary>
+    /// <exception cref="ConstraintException">Malformed (the path is line and column), left-recursive or past a limit.</exception>
+    public static CompiledConstraint FromGbnf(string grammar) => new(GrammarCompiler.Compile(GbnfParser.Parse(grammar), MaxRuleNesting, countCalls: true));
+
+    /// <summary>Text that a regular expression matches from its first to its last character.</summary>
+    /// <exception cref="ConstraintException">Malformed, not regular (backreferences, lookaround) or past a limit.</exception>
+    public static CompiledConstraint FromRegex(string pattern)
+    {
+        try
+        {
+            return FromExpression("regex", new Expression.Terminal(RegexCompiler.CompileWhole(pattern), TextEncoding.Raw));
+        }
+        catch (Exception e) when (e is RegexSyntaxException or AutomatonTooLargeException)
+        {
+            throw new ConstraintException("regex", e.Message);
+        }
+    }
+
+    /// <summary>Exactly one of the given texts.</summary>
+    /// <exception cref="ConstraintException">No choices, or one that is not well-formed text.</exception>
+    public static CompiledConstraint FromChoices(IReadOnlyList<string> choices)
+    {
+        if (choices.Count == 0)
+            throw new ConstraintException("choice", "must name at least one choice");
+        for (int i = 0; i < choices.Count; i++)
+            JsonText.RequireWellFormed(choices[i], $"choice[{i}]");
+        return FromExpression("choice", new Expression.Choice([.. choices.Select(Expression.Text)]));
+    }
+
+    private static CompiledConstraint FromExpression(string name, Expression body) =>
+        new(GrammarCompiler.Compile(new GrammarRule(name) { Body = body }, MaxRuleNesting, countCalls: false));
+
+    /// <summary>Refuses a vocabulary in which a named control token is missing, rather than meeting a dead end while decoding.</summary>
+    internal void RequireControlTokens(TokenVocabularyTrie vocabulary)
+    {
+        foreach (string name in _automaton.ControlTokens)
+            if (!vocabulary.HasControlToken(name))
+                throw new ConstraintException(name, "this model's vocabulary has no such control token");
+    }
+}

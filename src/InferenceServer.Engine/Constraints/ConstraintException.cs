@@ -1,0 +1,11 @@
+namespace InferenceServer.Engine.Constraints;
+
+/// <summary>A constraint that cannot be enforced as written. Nothing is ever dropped silently: answer 400 with <see cref="Path"/>.</summary>
+/// <param name="path">Where: a JSON pointer such as <c>#/properties/a/pattern</c>, <c>line 3, column 5</c> of a grammar, or a part's name.</param>
+/// <param name="reason">What is wrong or unsupported, for the person who wrote the constraint.</param>
+public sealed class ConstraintException(string path, string reason) : Exception($"{path}: {reason}")
+{
+    public string Path { get; } = path;
+
+    public string Reason { get; } = reason;
+}

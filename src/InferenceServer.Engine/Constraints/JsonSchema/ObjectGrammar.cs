@@ -1,0 +1,162 @@
+// The members of an object: declared ones in order, each required, optional or forbidden, then those that patterns and additionalProperties allow.
+// Rules in last position call each other without stack, so a thousand optional properties cost a thousand rules and no depth.
+
+using InferenceServer.Engine.Constraints.Automaton;
+using InferenceServer.Engine.Constraints.Regular;
+
+namespace InferenceServer.Engine.Constraints.JsonSchema;
+
+internal sealed class ObjectGrammar
+{
+    /// <summary>Each subset of the patterns is a kind of member of its own.</summary>
+    private const int MaxPatterns = 4;
+
+    /// <summary>Rules for one object whose members are counted.</summary>
+    private const int MaxStates = 20_000;
+
+    private readonly SchemaCompiler _compiler;
+    private readonly SchemaAlternative _alternative;
+    private readonly string _path;
+    private readonly List<string> _names = [];
+    private readonly List<Expression> _members = [];
+    private readonly Dictionary<(int Index, int Count), GrammarRule> _tails = [];
+    private readonly Expression? _extra;
+    private readonly int _min;
+    private readonly int? _max;
+
+    public ObjectGrammar(SchemaCompiler compiler, SchemaAlternative alternative, string path)
+    {
+        (_compiler, _alternative, _path) = (compiler, alternative, path);
+        Dfa? keys = alternative.PropertyNames.Count > 0 ? KeysAllowed() : null;
+        List<string> declared = [.. alternative.Members.SelectMany(m => m.Properties).Select(p => p.Name).Concat(alternative.Required).Distinct()];
+        foreach (string name in declared)
+        {
+            if (alternative.Forbidden.Contains(name) || keys?.Accepts(name) == false)
+                continue;
+            _names.Add(name);
+            _members.Add(Member(Expression.Text(JsonText.Quote(name)), alternative.MemberNamed(name)));
+        }
+        _impossible = alternative.Required.Exists(name => !_names.Contains(name));
+        _extra = ExtraMember(keys, [.. declared, .. alternative.Forbidden]);
+        _min = alternative.MinProperties <= alternative.Required.Count ? 0 : alternative.MinProperties;
+        _max = _extra is null && alternative.MaxProperties >= _names.Count ? null : alternative.MaxProperties;
+        // JSON allows a name twice, and a constraint cannot remember which names it has seen: two extra members may count as one.
+        if (_extra is not null && _min > alternative.Required.Count + 1)
+            throw new ConstraintException(path + "/minProperties", "demands several members whose names are not declared; nothing keeps their names apart");
+    }
+
+    private readonly bool _impossible;
+
+    public Expression Build()
+    {
+        if (_impossible)
+            return Expression.Never;
+        Expression members = new Expression.Sequence([_compiler.Space, new Expression.Reference(Tail(0, 0))]);
+        return new Expression.Sequence([Expression.Text("{"), new Expression.Nested(members), Expression.Text("}")]);
+    }
+
+    private Expression.Sequence Member(Expression key, IReadOnlyList<SchemaNode> schemas) =>
+        new([key, Expression.Text(":"), _compiler.AfterColon, _compiler.ValueOf(schemas)]);
+
+    private Expression.Sequence Comma => new([Expression.Text(","), _compiler.Space]);
+
+    /// <summary>How many members written so far still matter: whether there were any, or the exact count when it is bounded.</summary>
+    private int Clamp(int count) => Math.Min(count, _max is { } max ? Math.Max(max, _min) : Math.Max(1, _min));
+
+    /// <summary>The rest of the object after <paramref name="index"/> declared members were passed and <paramref name="count"/> written.</summary>
+    private GrammarRule Tail(int index, int count)
+    {
+        Stack<(int Index, int Count)> pending = [];
+        GrammarRule RuleOf(int at, int written)
+        {
+            if (_tails.TryGetValue((at, written), out GrammarRule? rule))
+                return rule;
+            if (_tails.Count >= MaxStates)
+                throw new ConstraintException(_path, "counts too many members");
+            _tails.Add((at, written), rule = new($"{_path} (member {at})"));
+            pending.Push((at, written));
+            return rule;
+        }
+        GrammarRule first = RuleOf(index, count);
+        while (pending.TryPop(out var state))
+            _tails[state].Body = state.Index < _names.Count ? Declared(state.Index, state.Count, RuleOf) : Extras(state.Count);
+        return first;
+    }
+
+    private Expression.Choice Declared(int index, int count, Func<int, int, GrammarRule> ruleOf)
+    {
+        List<Expression> ways = [];
+        if (_max is not { } max || count < max)
+            ways.Add(new Expression.Sequence([count > 0 ? Comma : Expression.Empty, _members[index], new Expression.Reference(ruleOf(index + 1, Clamp(count + 1)))]));
+        if (!_alternative.Required.Contains(_names[index]))
+            ways.Add(new Expression.Reference(ruleOf(index + 1, count)));
+        return new(ways);
+    }
+
+    private Expression Extras(int count)
+    {
+        Expression close = count > 0 ? _compiler.Space : Expression.Empty;
+        int need = Math.Max(0, _min - count);
+        int? most = _max is { } max ? Math.Max(0, max - count) : null;
+        if (_extra is null || most == 0)
+            return need == 0 && most is null or >= 0 && (_max is null || count <= _max) ? close : Expression.Never;
+        Expression following = new Expression.Sequence([Comma, _extra]);
+        if (count > 0)
+            return new Expression.Sequence([new Expression.Repeat(following, need, most), close]);
+        Expression some = new Expression.Sequence([_extra, new Expression.Repeat(following, Math.Max(0, need - 1), most - 1), _compiler.Space]);
+        return need > 0 ? some : Expression.Optional(some);
+    }
+
+    /// <summary>The names that propertyNames allows.</summary>
+    private Dfa KeysAllowed()
+    {
+        Dfa keys = Dfa.FromWords([]);
+        foreach (SchemaAlternative names in _compiler.Expander.Expand(_alternative.PropertyNames))
+        {
+            if (names.IsContradiction || !names.Types.HasFlag(JsonTypes.String))
+                continue;
+            keys = keys.Union(names.Values is { } values
+                ? Dfa.FromWords(values.Where(v => v.ValueKind == System.Text.Json.JsonValueKind.String && SchemaValues.Accepts(_compiler.Expander, names, v)).Select(v => v.GetString()!))
+                : SchemaValues.StringsOf(names) ?? Dfa.OfLength(names.MinLength, names.MaxLength));
+        }
+        return keys;
+    }
+
+    /// <summary>A member that is not declared, by which of the patterns its name matches; null when there can be none.</summary>
+    private Expression? ExtraMember(Dfa? keys, List<string> declared)
+    {
+        var patterns = _alternative.Members.SelectMany(m => m.Patterns).DistinctBy(p => p.Source).ToList();
+        if (patterns.Count > MaxPatterns)
+            throw new ConstraintException(_path + "/patternProperties", $"more than {MaxPatterns} patterns for one object are not supported");
+        Dfa? excluded = declared.Count > 0 ? Dfa.FromWords(declared) : null;
+        List<Expression> kinds = [];
+        for (int subset = 0; subset < 1 << patterns.Count; subset++)
+        {
+            List<SchemaNode> schemas = [];
+            bool evaluated = false;
+            foreach (ObjectApplicator applicator in _alternative.Members)
+            {
+                List<SchemaNode> matching = [.. applicator.Patterns.Where(p => (subset >> patterns.FindIndex(q => q.Source == p.Source) & 1) != 0).Select(p => p.Schema)];
+                evaluated |= matching.Count > 0 || applicator.Additional is not null;
+                schemas.AddRange(matching.Count == 0 && applicator.Additional is { } additional ? [additional] : matching);
+            }
+            if (!evaluated && _alternative.Unevaluated is { } unevaluated)
+                schemas.Add(unevaluated);
+            if (schemas.Exists(s => s.IsFalse))
+                continue;
+            Dfa? names = keys;
+            for (int i = 0; i < patterns.Count; i++)
+            {
+                Dfa matched = patterns[i].Keys;
+                names = (subset >> i & 1) != 0 ? names?.Intersect(matched) ?? matched : (names ?? Dfa.AllStrings).Except(matched);
+            }
+            if (excluded is not null)
+                names = (names ?? Dfa.AllStrings).Except(excluded);
+            if (names is { IsEmpty: true })
+                continue;
+            Expression key = names is null ? new Expression.JsonStringBody(0, null) : new Expression.Terminal(names, TextEncoding.JsonString);
+            kinds.Add(Member(SchemaCompiler.Quoted(key), schemas));
+        }
+        return kinds.Count == 0 ? null : kinds.Count == 1 ? kinds[0] : new Expression.Choice(kinds);
+    }
+}

@@ -1,0 +1,129 @@
+// Judges the values that a schema lists (enum, const) by the rest of that schema, and gathers what it says about strings and numbers.
+
+using System.Text;
+using System.Text.Json;
+using InferenceServer.Engine.Constraints.Regular;
+
+namespace InferenceServer.Engine.Constraints.JsonSchema;
+
+internal static class SchemaValues
+{
+    /// <summary>The strings allowed, as an automaton; null when only their length may be bounded.</summary>
+    /// <exception cref="AutomatonTooLargeException">Past the limits.</exception>
+    public static Dfa? StringsOf(SchemaAlternative alternative)
+    {
+        string[] excluded = [.. alternative.NotValues.Where(v => v.ValueKind == JsonValueKind.String).Select(v => v.GetString()!)];
+        if (alternative.MinLength > (alternative.MaxLength ?? int.MaxValue))
+            return Dfa.FromWords([]);
+        if (alternative.Strings.Count == 0 && excluded.Length == 0)
+            return null;
+        Dfa dfa = alternative.Strings.Count == 0 ? Dfa.AllStrings : alternative.Strings.Aggregate((a, b) => a.Intersect(b));
+        if (excluded.Length > 0)
+            dfa = dfa.Except(Dfa.FromWords(excluded));
+        if (alternative.MinLength > 0 || alternative.MaxLength is not null)
+            dfa = dfa.Intersect(Dfa.OfLength(alternative.MinLength, alternative.MaxLength));
+        return dfa;
+    }
+
+    public static NumberBounds NumbersOf(SchemaAlternative alternative) => alternative.Number with
+    {
+        AllowIntegers = alternative.Types.HasFlag(JsonTypes.Integer),
+        AllowFractions = alternative.Types.HasFlag(JsonTypes.Fraction),
+        Excluded = [.. alternative.NotValues.Where(v => v.ValueKind == JsonValueKind.Number).Select(v => ExactDecimal.Parse(v.GetRawText())).OfType<ExactDecimal>()],
+    };
+
+    /// <summary>Whether the alternative accepts a value; its own list of values is not looked at.</summary>
+    public static bool Accepts(SchemaExpander expander, SchemaAlternative alternative, JsonElement value)
+    {
+        if (alternative.NotValues.Exists(v => JsonElement.DeepEquals(v, value)))
+            return false;
+        switch (value.ValueKind)
+        {
+            case JsonValueKind.Null:
+                return alternative.Types.HasFlag(JsonTypes.Null);
+            case JsonValueKind.True or JsonValueKind.False:
+                return alternative.Types.HasFlag(JsonTypes.Boolean);
+            case JsonValueKind.Number:
+                return ExactDecimal.Parse(value.GetRawText()) is { } number && NumbersOf(alternative).Accepts(number);
+            case JsonValueKind.String:
+                string text = value.GetString()!;
+                int length = text.EnumerateRunes().Count();
+                return alternative.Types.HasFlag(JsonTypes.String) && length >= alternative.MinLength && length <= (alternative.MaxLength ?? int.MaxValue)
+                    && alternative.Strings.TrueForAll(dfa => dfa.Accepts(text));
+            case JsonValueKind.Array:
+                return alternative.Types.HasFlag(JsonTypes.Array) && AcceptsArray(expander, alternative, [.. value.EnumerateArray()]);
+            default:
+                return alternative.Types.HasFlag(JsonTypes.Object) && AcceptsObject(expander, alternative, [.. value.EnumerateObject()]);
+        }
+    }
+
+    private static bool Accepts(SchemaExpander expander, IReadOnlyList<SchemaNode> conjunction, JsonElement value) =>
+        expander.Expand(conjunction).Exists(a => (a.Values?.Exists(v => JsonElement.DeepEquals(v, value)) ?? true) && Accepts(expander, a, value));
+
+    private static bool AcceptsArray(SchemaExpander expander, SchemaAlternative alternative, JsonElement[] items)
+    {
+        if (items.Length < alternative.MinItems || items.Length > (alternative.MaxItems ?? int.MaxValue))
+            return false;
+        for (int i = 0; i < items.Length; i++)
+        {
+            if (!Accepts(expander, alternative.ElementAt(i), items[i]))
+                return false;
+            if (alternative.UniqueItems && Array.Exists(items[..i], earlier => JsonElement.DeepEquals(earlier, items[i])))
+                return false;
+        }
+        return alternative.Contains.TrueForAll(c =>
+            items.Count(item => Accepts(expander, [c.Schema], item)) is var count && count >= c.Min && count <= (c.Max ?? int.MaxValue));
+    }
+
+    private static bool AcceptsObject(SchemaExpander expander, SchemaAlternative alternative, JsonProperty[] members)
+    {
+        if (members.Length < alternative.MinProperties || members.Length > (alternative.MaxProperties ?? int.MaxValue))
+            return false;
+        if (alternative.Required.Exists(name => !Array.Exists(members, m => m.Name == name)) || Array.Exists(members, m => alternative.Forbidden.Contains(m.Name)))
+            return false;
+        return Array.TrueForAll(members, member =>
+            Accepts(expander, alternative.MemberNamed(member.Name), member.Value)
+            && (alternative.PropertyNames.Count == 0 || Accepts(expander, alternative.PropertyNames, NameElement(member.Name))));
+    }
+
+    public static JsonElement NameElement(string name)
+    {
+        using JsonDocument document = JsonDocument.Parse(JsonText.Quote(name));
+        return document.RootElement.Clone();
+    }
+
+    /// <summary>The value as compact JSON, spelled as the schema's author would expect it.</summary>
+    public static void Write(JsonElement value, StringBuilder text)
+    {
+        switch (value.ValueKind)
+        {
+            case JsonValueKind.String:
+                text.Append(JsonText.Quote(value.GetString()!));
+                break;
+            case JsonValueKind.Array:
+                text.Append('[');
+                foreach (JsonElement item in value.EnumerateArray())
+                {
+                    if (text[^1] != '[')
+                        text.Append(',');
+                    Write(item, text);
+                }
+                text.Append(']');
+                break;
+            case JsonValueKind.Object:
+                text.Append('{');
+                foreach (JsonProperty member in value.EnumerateObject())
+                {
+                    if (text[^1] != '{')
+                        text.Append(',');
+                    text.Append(JsonText.Quote(member.Name)).Append(':');
+                    Write(member.Value, text);
+                }
+                text.Append('}');
+                break;
+            default:
+                text.Append(value.GetRawText());
+                break;
+        }
+    }
+}
