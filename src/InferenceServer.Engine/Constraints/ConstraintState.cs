@@ -2,6 +2,7 @@
 // Always holds: _history has one configuration per accepted token, so going back is dropping its tail.
 
 using InferenceServer.Engine.Constraints.Automaton;
+using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Engine.Constraints;
 
@@ -68,9 +69,17 @@ public sealed class ConstraintState
         _ended = false;
     }
 
+    /// <summary>Overwrites a mask with the allowed tokens, end tokens included when the constraint is complete.</summary>
+    public void FillMask(TokenMask mask)
+    {
+        if (mask.VocabularySize != _vocabulary.VocabularySize)
+            throw new ArgumentException($"The mask is over {mask.VocabularySize} tokens, the vocabulary has {_vocabulary.VocabularySize}.", nameof(mask));
+        FillMask(mask.WritableWords);
+    }
+
     /// <summary>Overwrites a bit set with the allowed tokens, end tokens included when the constraint is complete.</summary>
     /// <param name="words">One bit a token, at least <see cref="TokenVocabularyTrie.VocabularySize"/> bits; bit t % 64 of word t / 64.</param>
-    public void FillMask(Span<ulong> words)
+    internal void FillMask(Span<ulong> words)
     {
         words[_vocabulary.WordCount..].Clear();
         words = words[.._vocabulary.WordCount];

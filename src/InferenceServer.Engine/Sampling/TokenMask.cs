@@ -30,6 +30,9 @@ public sealed class TokenMask
     /// <summary>Bit t % 64 of word t / 64 is set when token t is allowed.</summary>
     public ReadOnlySpan<ulong> Words => _words;
 
+    /// <summary>For constraints, which copy whole sets in; bits beyond the vocabulary must stay zero.</summary>
+    internal Span<ulong> WritableWords => _words;
+
     /// <summary>How many tokens are allowed. Counted on each call: under a microsecond for 152k tokens.</summary>
     public int Count
     {

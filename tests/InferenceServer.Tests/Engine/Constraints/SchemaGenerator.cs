@@ -159,6 +159,7 @@ internal sealed class SchemaGenerator(Random random)
     private GeneratedSchema Recursive(int depth)
     {
         string name = $"node{_definitions.Count}";
+        _definitions[name] = null; // taken: the value below may make more of them
         GeneratedSchema value = Any(Math.Min(1, depth - 1));
         JsonObject reference = new() { ["$ref"] = $"#/$defs/{name}" };
         _definitions[name] = new JsonObject
