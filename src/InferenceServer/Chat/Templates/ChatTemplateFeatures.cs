@@ -1,0 +1,130 @@
+namespace InferenceServer.Chat.Templates;
+
+/// <summary>What a template can take. A server that knows it fits its input to the template instead of failing the request.</summary>
+public sealed record ChatTemplateFeatures
+{
+    /// <summary>Prints content given as a string.</summary>
+    public bool TakesTextContent { get; init; }
+
+    /// <summary>Prints the texts of content given as a list of parts; else the caller joins them into a string first.</summary>
+    public bool TakesContentParts { get; init; }
+
+    /// <summary>Prints a system message; else the caller puts its text before the first user message.</summary>
+    public bool TakesSystemRole { get; init; }
+
+    /// <summary>Prints a developer message as it is; else the caller renames the role to system.</summary>
+    public bool TakesDeveloperRole { get; init; }
+
+    /// <summary>Prints the tools given in <c>tools</c>.</summary>
+    public bool TakesTools { get; init; }
+
+    /// <summary>Prints the tool calls of an assistant message, their arguments given as a dict.</summary>
+    public bool TakesToolCalls { get; init; }
+
+    /// <summary>Wants the arguments of a tool call as JSON text: with a dict it fails or prints Python's notation.</summary>
+    public bool WantsArgumentsAsText { get; init; }
+
+    /// <summary>Prints messages of the role tool.</summary>
+    public bool TakesToolRole { get; init; }
+
+    /// <summary>Prints an assistant message's <c>reasoning_content</c>, at least after the last user message.</summary>
+    public bool TakesReasoning { get; init; }
+
+    /// <summary>Reads <c>enable_thinking</c> or <c>thinking</c>: thinking can be switched.</summary>
+    public bool CanSwitchThinking { get; init; }
+
+    // A word that no template prints of itself.
+    private const string Mark = "qzx7mark";
+
+    internal static ChatTemplateFeatures Probe(ChatTemplate template)
+    {
+        bool text = Prints(template, Mark, Message("user", Mark));
+        bool parts = Prints(template, Mark, Message("user", Parts(Mark))) && !Prints(template, "{'type'", Message("user", Parts(Mark)));
+        TemplateValue hello = text || !parts ? "Hello" : Parts("Hello");
+        TemplateValue marked = text || !parts ? Mark : Parts(Mark);
+        TemplateDict user = Message("user", hello);
+        TemplateDict objectCall = ToolCall(Arguments(), hello);
+        TemplateDict textCall = ToolCall("{\"qzx7arg\": \"" + Mark + "\"}", hello);
+        bool takesObject = Prints(template, Mark, user, objectCall, ToolResult("x", hello))
+            && !Prints(template, "{'qzx7arg'", user, objectCall, ToolResult("x", hello));
+        bool takesText = Prints(template, Mark, user, textCall, ToolResult("x", hello));
+        TemplateDict reasoning = Message("assistant", hello);
+        reasoning.Set("reasoning_content", Mark);
+        return new ChatTemplateFeatures
+        {
+            TakesTextContent = text,
+            TakesContentParts = parts,
+            TakesSystemRole = Prints(template, Mark, Message("system", marked), user),
+            TakesDeveloperRole = Prints(template, Mark, Message("developer", marked), user),
+            TakesTools = Prints(template, Mark, [user], Tools()),
+            TakesToolCalls = takesObject || takesText,
+            WantsArgumentsAsText = takesText && !takesObject,
+            TakesToolRole = Prints(template, Mark, user, takesObject ? ToolCall(new TemplateDict(), hello) : ToolCall("{}", hello), ToolResult(Mark, marked)),
+            TakesReasoning = Prints(template, Mark, user, reasoning) || Prints(template, Mark, user, WithReasoning(objectCall), ToolResult("x", hello)),
+            CanSwitchThinking = template.Reads("enable_thinking") || template.Reads("thinking"),
+        };
+    }
+
+    private static bool Prints(ChatTemplate template, string text, params TemplateDict[] messages) => Prints(template, text, messages, null);
+
+    private static bool Prints(ChatTemplate template, string text, TemplateDict[] messages, TemplateValue? tools)
+    {
+        TemplateDict context = new();
+        context.Set("messages", new TemplateList(messages.Select(message => TemplateValue.From(message))).Freeze());
+        context.Set("add_generation_prompt", true);
+        context.Set("bos_token", "<s>");
+        context.Set("eos_token", "</s>");
+        if (tools is TemplateValue given)
+            context.Set("tools", given);
+        try
+        {
+            return template.Render(context, TimeProvider.System).Contains(text, StringComparison.Ordinal);
+        }
+        catch (TemplateException)
+        {
+            // Refused or failed: that is the answer, the template does not take such input.
+            return false;
+        }
+    }
+
+    private static TemplateDict Message(string role, TemplateValue content) => Dict(("role", role), ("content", content));
+
+    private static TemplateValue Parts(string text) => new TemplateList([Dict(("type", "text"), ("text", text))]).Freeze();
+
+    private static TemplateDict Arguments() => Dict(("qzx7arg", Mark));
+
+    private static TemplateDict ToolCall(TemplateValue arguments, TemplateValue content) => Dict(
+        ("role", "assistant"),
+        ("content", content),
+        ("tool_calls", new TemplateList([Dict(
+            ("id", "call12345"), ("type", "function"), ("function", Dict(("name", "probe"), ("arguments", arguments))))]).Freeze()));
+
+    private static TemplateDict WithReasoning(TemplateDict message)
+    {
+        TemplateDict copy = message.Copy();
+        copy.Set("reasoning_content", Mark);
+        TemplateDict plain = ToolCall(new TemplateDict(), "");
+        plain.TryGet("tool_calls", out TemplateValue calls);
+        copy.Set("tool_calls", calls);
+        return copy.Freeze();
+    }
+
+    private static TemplateDict ToolResult(string text, TemplateValue content) =>
+        Dict(("role", "tool"), ("tool_call_id", "call12345"), ("name", "probe"), ("content", content.IsText ? text : content));
+
+    private static TemplateValue Tools() => new TemplateList([Dict(("type", "function"), ("function", Dict(
+        ("name", Mark),
+        ("description", "A probe."),
+        ("parameters", Dict(
+            ("type", "object"),
+            ("properties", Dict(("x", Dict(("type", "string"), ("description", "X."))))),
+            ("required", new TemplateList([(TemplateValue)"x"]).Freeze()))))))]).Freeze();
+
+    private static TemplateDict Dict(params (string Key, TemplateValue Value)[] entries)
+    {
+        TemplateDict dict = new(entries.Length);
+        foreach ((string key, TemplateValue value) in entries)
+            dict.Set(key, value);
+        return dict.Freeze();
+    }
+}
