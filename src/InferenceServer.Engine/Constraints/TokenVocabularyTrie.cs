@@ -43,8 +43,8 @@ public sealed class TokenVocabularyTrie
             for (int n = plainLengths[token]; n > 0 && n <= longest; n++)
                 _plainUpTo[n][token >> 6] |= 1UL << token;
         (int, byte[])[] walked = [.. Enumerable.Range(0, paths.Length).Where(t => paths[t].Length > 0).Select(t => (t, paths[t]))];
-        _all = new(walked, paths.Length);
-        _rest = new(walked.Where(w => plainLengths[w.Item1] is 0 or > MaxPlainCodePoints), paths.Length);
+        _all = new(walked);
+        _rest = new(walked.Where(w => plainLengths[w.Item1] is 0 or > MaxPlainCodePoints));
     }
 
     public int VocabularySize { get; }
@@ -102,7 +102,7 @@ public sealed class TokenVocabularyTrie
             return known;
         }
         TokenBuffer allowed = new(1024);
-        ulong[]? shared = PlainTokensFor(configuration);
+        ulong[]? shared = PlainTokensFor(cache, configuration);
         (shared is null ? _all : _rest).CollectAllowed(cache, classOf, configuration, allowed);
         TokenSet mask = TokenSet.Create(this, shared, allowed.Tokens, WordCount);
         Keep(configuration, mask);
@@ -110,11 +110,13 @@ public sealed class TokenVocabularyTrie
     }
 
     /// <summary>The plain tokens that are allowed whatever follows the string; null where a walk must decide.</summary>
-    private ulong[]? PlainTokensFor(Configuration configuration)
+    private ulong[]? PlainTokensFor(ConfigurationCache cache, Configuration configuration)
     {
         int longest = _plainUpTo.Length - 1;
-        if (longest <= 0 || configuration.PlainTextCapacity <= 0)
+        if (longest <= 0)
             return null;
+        if (configuration.PlainTextCapacity <= 0)
+            return cache.StaysOnPlainText(configuration) ? _plainUpTo[longest] : null;
         if (configuration.PlainTextCapacity >= longest)
             return _plainUpTo[longest];
         return configuration.IsPlainTextOnly ? _plainUpTo[configuration.PlainTextCapacity] : null;

@@ -39,6 +39,9 @@ internal sealed class Configuration(Frame[] items, bool canEnd, int plainTextCap
     /// <summary>Successors by byte class, null where the byte is refused; the array is null until someone needed it.</summary>
     public volatile Configuration?[]? Row;
 
+    /// <summary>The groups of bytes that all lead back here; none until the row is known.</summary>
+    public ulong LoopingGroups { get; set; }
+
     /// <summary>The tokens allowed here, once computed; evicted by the vocabulary's budget.</summary>
     public volatile TokenSet? Mask;
 }
@@ -126,9 +129,45 @@ internal sealed class ConfigurationCache
                         targets.Add(FrameOf(edge.Target, 0, item.Parent, item.Nesting));
                 row[c] = targets.Count == 0 ? null : Close(targets);
             }
+            configuration.LoopingGroups = LoopingGroupsOf(configuration, row);
             configuration.Row = row;
             return row;
         }
+    }
+
+    private ulong LoopingGroupsOf(Configuration configuration, Configuration?[] row)
+    {
+        if (!row.Contains(configuration))
+            return 0;
+        Span<bool> loops = stackalloc bool[256];
+        for (int b = 0; b < 256; b++)
+            loops[b] = ReferenceEquals(row[_automaton.ClassOfByte[b]], configuration);
+        return ByteGroups.Where(loops);
+    }
+
+    /// <summary>Whether every character of plain JSON string content leads back here, as in any text without a bound on its length.</summary>
+    public bool StaysOnPlainText(Configuration configuration)
+    {
+        Configuration? Through(Configuration? from, int low, int high)
+        {
+            Configuration?[]? row = from is null ? null : RowOf(from);
+            Configuration? target = row?[_automaton.ClassOfByte[low]];
+            for (int b = low; b <= high && target is not null; b++)
+                if (!ReferenceEquals(row![_automaton.ClassOfByte[b]], target))
+                    return null;
+            return target;
+        }
+        bool Returns(int low, int high, int secondLow, int secondHigh, int more)
+        {
+            Configuration? at = Through(Through(configuration, low, high), secondLow, secondHigh);
+            for (; more > 0; more--)
+                at = Through(at, 0x80, 0xBF);
+            return ReferenceEquals(at, configuration);
+        }
+        return ReferenceEquals(Through(configuration, ' ', '!'), configuration) && ReferenceEquals(Through(configuration, '#', '['), configuration)
+            && ReferenceEquals(Through(configuration, ']', 0x7F), configuration)
+            && Returns(0xC2, 0xDF, 0x80, 0xBF, 0) && Returns(0xE0, 0xE0, 0xA0, 0xBF, 1) && Returns(0xE1, 0xEC, 0x80, 0xBF, 1) && Returns(0xED, 0xED, 0x80, 0x9F, 1)
+            && Returns(0xEE, 0xEF, 0x80, 0xBF, 1) && Returns(0xF0, 0xF0, 0x90, 0xBF, 2) && Returns(0xF1, 0xF3, 0x80, 0xBF, 2) && Returns(0xF4, 0xF4, 0x80, 0x8F, 2);
     }
 
     /// <summary>Forgets all rows and masks. Whoever still holds an old configuration keeps it alone alive, not what it led to.</summary>
@@ -137,6 +176,7 @@ internal sealed class ConfigurationCache
         foreach (Configuration configuration in _configurations.Values)
         {
             configuration.Row = null;
+            configuration.LoopingGroups = 0;
             configuration.Mask = null;
         }
         _configurations.Clear();

@@ -166,22 +166,83 @@ internal sealed class GrammarCompiler
 
     private int LowerTerminal(Dfa dfa, TextEncoding encoding, int next)
     {
+        // Where any text may follow, JSON strings go on as free ones do: all their states share one mask, and all escapes are allowed.
+        bool[] universal = encoding == TextEncoding.JsonString ? dfa.UniversalStates() : new bool[dfa.StateCount];
         int[] entries = new int[dfa.StateCount];
         int[] readers = new int[dfa.StateCount];
         for (int state = 0; state < dfa.StateCount; state++)
         {
+            if (universal[state])
+            {
+                entries[state] = Lower(new Expression.JsonStringBody(0, null), next);
+                continue;
+            }
             readers[state] = AddBytes();
             entries[state] = dfa.IsAccepting(state) ? AddChoice(readers[state], next) : readers[state];
         }
+        ClassSpelling[] spellings = [.. dfa.ClassSets().Select(set => ClassSpelling.Of(set, encoding))];
         Dictionary<(int, byte, byte), int> shared = [];
+        Dictionary<(int, int), int> escapes = [];
+        List<ByteEdge> edges = [];
         for (int state = 0; state < dfa.StateCount; state++)
         {
-            List<ByteEdge> edges = [];
-            foreach ((CodePointSet set, int target) in dfa.Transitions(state))
-                edges.AddRange(encoding == TextEncoding.Raw ? EdgesOf(set, entries[target], shared) : JsonEdgesOf(set, entries[target], shared));
-            _nodes[readers[state]].Edges = [.. edges];
+            if (universal[state])
+                continue;
+            edges.Clear();
+            ReadOnlySpan<int> targets = dfa.TargetsOf(state);
+            for (int k = 0; k < targets.Length; k++)
+                if (targets[k] != Dfa.Dead)
+                    AddSpelling(spellings[k], k, entries[targets[k]], shared, escapes, edges);
+            edges.Sort((a, b) => a.Low.CompareTo(b.Low));
+            _nodes[readers[state]].Edges = Merge(edges);
         }
         return entries[0];
+    }
+
+    /// <summary>A class of characters in bytes: the sequences that need no escape, and the escapes without their backslash.</summary>
+    private sealed record ClassSpelling(List<(byte Low, byte High)[]> Plain, List<string> Escapes)
+    {
+        public static ClassSpelling Of(CodePointSet set, TextEncoding encoding)
+        {
+            List<string> escapes = [];
+            if (encoding == TextEncoding.JsonString && set.Ranges.Length > 0 && set.Ranges[0].Low <= '\\')
+            {
+                for (int c = 0; c <= '\\'; c++)
+                    if (JsonText.MustEscape.Contains(c) && set.Contains(c))
+                        escapes.AddRange(JsonText.EscapesOf((char)c).Select(e => e[1..]));
+                set = set.Except(JsonText.MustEscape);
+            }
+            List<(byte Low, byte High)[]> sequences = [];
+            foreach (CodePointRange range in set.Ranges)
+                Utf8Ranges.Split(range.Low, range.High, sequences);
+            return new(sequences, escapes);
+        }
+    }
+
+    private void AddSpelling(
+        ClassSpelling spelling, int id, int next, Dictionary<(int, byte, byte), int> shared, Dictionary<(int, int), int> escapes, List<ByteEdge> edges)
+    {
+        foreach ((byte Low, byte High)[] sequence in spelling.Plain)
+            edges.Add(EdgeOf(sequence, next, shared));
+        if (spelling.Escapes.Count == 0)
+            return;
+        if (!escapes.TryGetValue((id, next), out int escaped))
+            escapes.Add((id, next), escaped = AddChoice([.. spelling.Escapes.Select(e => LowerLiteral(System.Text.Encoding.UTF8.GetBytes(e), next))]));
+        edges.Add(new('\\', '\\', escaped));
+    }
+
+    /// <summary>Joins neighbouring ranges of one target; the edges are sorted by their first byte.</summary>
+    private static ByteEdge[] Merge(List<ByteEdge> edges)
+    {
+        List<ByteEdge> merged = [];
+        foreach (ByteEdge edge in edges)
+        {
+            if (merged.Count > 0 && merged[^1].Target == edge.Target && merged[^1].High + 1 == edge.Low)
+                merged[^1] = merged[^1] with { High = edge.High };
+            else
+                merged.Add(edge);
+        }
+        return [.. merged];
     }
 
     /// <summary>Edges that read one character of the set as UTF-8; nodes for the later bytes are shared through the dictionary.</summary>
@@ -190,31 +251,19 @@ internal sealed class GrammarCompiler
         List<(byte Low, byte High)[]> sequences = [];
         foreach (CodePointRange range in set.Ranges)
             Utf8Ranges.Split(range.Low, range.High, sequences);
-        foreach ((byte Low, byte High)[] sequence in sequences)
-        {
-            int target = next;
-            for (int i = sequence.Length - 1; i > 0; i--)
-            {
-                var key = (target, sequence[i].Low, sequence[i].High);
-                if (!shared.TryGetValue(key, out int node))
-                    shared.Add(key, node = AddBytes(new ByteEdge(key.Low, key.High, target)));
-                target = node;
-            }
-            yield return new(sequence[0].Low, sequence[0].High, target);
-        }
+        return sequences.Select(sequence => EdgeOf(sequence, next, shared));
     }
 
-    private IEnumerable<ByteEdge> JsonEdgesOf(CodePointSet set, int next, Dictionary<(int, byte, byte), int> shared)
+    private ByteEdge EdgeOf((byte Low, byte High)[] sequence, int next, Dictionary<(int, byte, byte), int> shared)
     {
-        foreach (ByteEdge edge in EdgesOf(set.Except(JsonText.MustEscape), next, shared))
-            yield return edge;
-        List<int> escapes = [];
-        for (int c = 0; c <= '\\'; c++)
-            if (JsonText.MustEscape.Contains(c) && set.Contains(c))
-                foreach (string spelling in JsonText.EscapesOf((char)c))
-                    escapes.Add(LowerLiteral(System.Text.Encoding.UTF8.GetBytes(spelling[1..]), next));
-        if (escapes.Count > 0)
-            yield return new('\\', '\\', AddChoice([.. escapes]));
+        for (int i = sequence.Length - 1; i > 0; i--)
+        {
+            var key = (next, sequence[i].Low, sequence[i].High);
+            if (!shared.TryGetValue(key, out int node))
+                shared.Add(key, node = AddBytes(new ByteEdge(key.Low, key.High, next)));
+            next = node;
+        }
+        return new(sequence[0].Low, sequence[0].High, next);
     }
 
     /// <summary>The shared sub-rule that reads one code point inside a JSON string, in any spelling.</summary>

@@ -56,21 +56,37 @@ internal sealed class Dfa
         return _accepting[state];
     }
 
-    /// <summary>The transitions of a state, one set of code points per target.</summary>
-    public IEnumerable<(CodePointSet Set, int Target)> Transitions(int state)
+    /// <summary>The code points of each class; no state tells those of one class apart.</summary>
+    public CodePointSet[] ClassSets()
     {
-        Dictionary<int, List<CodePointRange>> rangesByTarget = [];
+        List<CodePointRange>[] ranges = [.. Enumerable.Range(0, ClassCount).Select(_ => new List<CodePointRange>())];
         for (int k = 0; k < _intervalStarts.Length; k++)
         {
-            int target = _next[state * ClassCount + _intervalClass[k]];
-            if (target == Dead)
-                continue;
-            if (!rangesByTarget.TryGetValue(target, out List<CodePointRange>? ranges))
-                rangesByTarget.Add(target, ranges = []);
             int end = k + 1 < _intervalStarts.Length ? _intervalStarts[k + 1] : CodePointSet.MaxCodePoint + 1;
-            ranges.Add(new(_intervalStarts[k], end - 1));
+            ranges[_intervalClass[k]].Add(new(_intervalStarts[k], end - 1));
         }
-        return rangesByTarget.Select(pair => (CodePointSet.FromRanges(pair.Value), pair.Key));
+        return [.. ranges.Select(CodePointSet.FromRanges)];
+    }
+
+    /// <summary>The targets of a state by class.</summary>
+    public ReadOnlySpan<int> TargetsOf(int state) => _next.AsSpan(state * ClassCount, ClassCount);
+
+    /// <summary>Which states accept whatever follows.</summary>
+    public bool[] UniversalStates()
+    {
+        int[] nonEmpty = [.. ClassSets().Select((set, k) => (set, k)).Where(p => !p.set.IsEmpty).Select(p => p.k)];
+        bool[] universal = [.. _accepting];
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            for (int state = 0; state < StateCount; state++)
+                if (universal[state] && Array.Exists(nonEmpty, k => _next[(state * ClassCount) + k] is var target && (target == Dead || !universal[target])))
+                {
+                    universal[state] = false;
+                    changed = true;
+                }
+        }
+        return universal;
     }
 
     /// <summary>Explores states from a start; <paramref name="step"/> gets the index of the symbol's set and returns null for no transition.</summary>
