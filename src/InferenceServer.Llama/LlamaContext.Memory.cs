@@ -11,8 +11,9 @@ public sealed unsafe partial class LlamaContext
 
     /// <summary>
     /// Lets <paramref name="target"/> hold positions [start, end) of <paramref name="source"/> too. With shared cells this tags them and copies
-    /// nothing; with separate ones, and for recurrent states, only whole sequences can be copied, and the target's own content is replaced.
-    /// With shared cells the target must not hold any of these positions: remove them first.
+    /// nothing; the target must then hold none of these positions in cells of its own: remove them first. With separate ones, and for recurrent
+    /// states, only whole sequences can be copied, and the target's own content is replaced; separate ones are copied by the next decode, and
+    /// until then no attention state can be saved or restored.
     /// </summary>
     /// <param name="source">The sequence to copy from.</param>
     /// <param name="target">The sequence to copy to.</param>
@@ -34,6 +35,7 @@ public sealed unsafe partial class LlamaContext
         }
 
         LlamaNative.llama_memory_seq_cp(_memory, source, target, whole ? -1 : start, whole ? -1 : end);
+        _copyPending |= !KvUnified;
     }
 
     /// <summary>Removes positions [start, end) of a sequence; cells that no other sequence tags become free.</summary>
@@ -157,6 +159,9 @@ public sealed unsafe partial class LlamaContext
             throw new ArgumentException("only the partial state of a recurrent or hybrid model can stay on the device", nameof(flags));
         if (_memory == 0)
             throw new InvalidOperationException("this model keeps no memory");
+        bool recurrentOnly = _model.MemoryKind is MemoryKind.Recurrent || (_model.MemoryKind is MemoryKind.Hybrid && flags.HasFlag(StateFlags.Partial));
+        if (_copyPending && !recurrentOnly)
+            throw new InvalidOperationException("a copy between separate memories waits for the next decode; save and restore before the copy or after that");
     }
 
     private static void CheckRange(int start, int end)

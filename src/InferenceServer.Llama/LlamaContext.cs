@@ -24,6 +24,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
     private readonly bool[] _isOutput;
     private readonly Dictionary<int, (StateFlags Flags, byte[] Description)> _deviceStates = [];
     private int _rows;
+    private bool _copyPending; // Copies between separate memories are carried out when the next batch is decoded.
 
     /// <summary>Allocates the memory.</summary>
     /// <exception cref="LlamaException">The options contradict the model, or there is too little memory.</exception>
@@ -121,6 +122,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
         int code = LlamaNative.llama_decode(_context, native);
         if (code == 0)
         {
+            _copyPending = false;
             _rows = native.n_tokens;
             for (int row = 0; row < _rows; row++)
                 _isOutput[row] = native.logits[row] != 0;

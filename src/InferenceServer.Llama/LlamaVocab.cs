@@ -206,8 +206,10 @@ public sealed class LlamaVocab
             fixed (byte* text = utf8)
             fixed (int* room = tokens)
             {
+                // llama.cpp asserts that the special tokens it is told to add exist.
+                bool canAdd = (!AddBos || Bos is not null) && (!AddEos || Eos is not null);
                 return LlamaNative.llama_tokenize(
-                    _vocab, text == null ? &none : text, utf8.Length, room, tokens.Length, addSpecial ? (byte)1 : (byte)0, parseSpecial ? (byte)1 : (byte)0);
+                    _vocab, text == null ? &none : text, utf8.Length, room, tokens.Length, addSpecial && canAdd ? (byte)1 : (byte)0, parseSpecial ? (byte)1 : (byte)0);
             }
         }
         finally

@@ -6,8 +6,9 @@ namespace InferenceServer.Llama.Gguf;
 /// <summary>An array in the metadata. Long arrays (vocabularies) are checked and counted but not kept.</summary>
 /// <param name="ElementType">Type of each element.</param>
 /// <param name="Count">Number of elements.</param>
+/// <param name="Offset">Where the first element lies in the file.</param>
 /// <param name="Values">Integers and booleans of a short numeric array; empty when the array was long, or of another type.</param>
-public sealed record GgufArray(GgufValueType ElementType, long Count, IReadOnlyList<long> Values);
+public sealed record GgufArray(GgufValueType ElementType, long Count, long Offset, IReadOnlyList<long> Values);
 
 /// <summary>The header of a GGUF file, checked against the file's length.</summary>
 public sealed class GgufFile

@@ -48,6 +48,20 @@ public sealed class GgufReader
         return new GgufReader(stream).ReadFile();
     }
 
+    /// <summary>Reads the elements of an array of strings that <see cref="Read(Stream)"/> only counted.</summary>
+    /// <exception cref="GgufException">The file changed since.</exception>
+    public static IEnumerable<string> ReadStrings(Stream stream, GgufArray array)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        ArgumentNullException.ThrowIfNull(array);
+        if (array.ElementType is not GgufValueType.String)
+            throw new ArgumentException($"the array holds {array.ElementType}, not strings", nameof(array));
+        stream.Position = array.Offset;
+        var reader = new GgufReader(stream) { _position = array.Offset };
+        for (long i = 0; i < array.Count; i++)
+            yield return reader.ReadString(MaxStringLength, "an element");
+    }
+
     private GgufFile ReadFile()
     {
         if (_length < 24)
@@ -64,10 +78,12 @@ public sealed class GgufReader
 
         int tensorCount = ReadCount("tensors", MaxTensorCount, bytesEach: 24);
         int metadataCount = ReadCount("metadata entries", MaxMetadataCount, bytesEach: 13);
-        var metadata = new Dictionary<string, object>(metadataCount, StringComparer.Ordinal);
+        var metadata = new Dictionary<string, object>(StringComparer.Ordinal);
         for (int i = 0; i < metadataCount; i++)
         {
             string key = ReadString(MaxKeyLength, "a metadata key");
+            if (key.Length == 0)
+                throw new GgufException($"metadata entry {i} has no key");
             if (!metadata.TryAdd(key, ReadValue(ReadValueType(key), key)))
                 throw new GgufException($"metadata key '{Shorten(key)}' occurs twice");
         }
@@ -82,8 +98,8 @@ public sealed class GgufReader
             alignment = (int)value;
         }
 
-        var tensors = new List<GgufTensor>(tensorCount);
-        var names = new HashSet<string>(tensorCount, StringComparer.Ordinal);
+        var tensors = new List<GgufTensor>();
+        var names = new HashSet<string>(StringComparer.Ordinal);
         for (int i = 0; i < tensorCount; i++)
         {
             GgufTensor tensor = ReadTensor(alignment);
@@ -96,7 +112,7 @@ public sealed class GgufReader
         foreach (GgufTensor tensor in tensors)
         {
             if (tensor.SizeBytes > _length - dataOffset || tensor.Offset > _length - dataOffset - tensor.SizeBytes)
-                throw new GgufException($"tensor '{tensor.Name}' ends past the end of the file: the file is truncated");
+                throw new GgufException($"tensor '{tensor.Name}' lies past the end of the file: it is truncated");
         }
 
         return new GgufFile(version, metadata, tensors, dataOffset, alignment);
@@ -125,8 +141,8 @@ public sealed class GgufReader
         if (shape[0] % block.BlockElements != 0)
             throw new GgufException($"tensor '{name}' has rows of {shape[0]} elements, not a multiple of {block.BlockElements}");
         ulong offset = ReadUInt64();
-        if (offset > (ulong)_length || offset % (ulong)alignment != 0)
-            throw new GgufException($"tensor '{name}' lies at offset {offset}: outside the file or not aligned to {alignment}");
+        if (offset > long.MaxValue || offset % (ulong)alignment != 0)
+            throw new GgufException($"tensor '{name}' lies at offset {offset}, which is not aligned to {alignment}");
         return new GgufTensor(name, shape, (GgufTensorType)typeNumber, (long)offset, elements / block.BlockElements * block.BlockBytes);
     }
 
@@ -155,6 +171,7 @@ public sealed class GgufReader
             throw new GgufException($"metadata key '{Shorten(key)}' nests arrays, which no model uses");
         int size = SizeOf(elementType);
         int count = ReadCount($"elements in {Shorten(key)}", int.MaxValue, size);
+        long offset = _position;
         bool integers = elementType is not (GgufValueType.String or GgufValueType.Float32 or GgufValueType.Float64);
         var kept = new List<long>();
         if (elementType is GgufValueType.String)
@@ -172,7 +189,7 @@ public sealed class GgufReader
             Skip((long)count * size);
         }
 
-        return new GgufArray(elementType, count, kept);
+        return new GgufArray(elementType, count, offset, kept);
     }
 
     private long ReadInteger(GgufValueType type, string key)

@@ -119,7 +119,7 @@ public sealed class GgufWriter : IDisposable
         ArgumentException.ThrowIfNullOrEmpty(name);
         if (_dataStart >= 0)
             throw new InvalidOperationException("tensors are declared before any data is written");
-        if (Encoding.UTF8.GetByteCount(name) > 63 || !_tensorNames.Add(name))
+        if (Encoding.UTF8.GetByteCount(name) > 63 || _tensorNames.Contains(name))
             throw new ArgumentException($"tensor name '{name}' is longer than 63 bytes or was declared before", nameof(name));
         if (type is not (GgufTensorType.F32 or GgufTensorType.F16 or GgufTensorType.Q8_0))
             throw new ArgumentOutOfRangeException(nameof(type), type, "only F32, F16 and Q8_0 can be written");
@@ -132,6 +132,7 @@ public sealed class GgufWriter : IDisposable
         foreach (long extent in shape)
             elements = checked(elements * extent);
         long bytes = checked(elements / blockElements * blockBytes);
+        _tensorNames.Add(name);
         _tensors.Add(new GgufTensor(name, shape.ToArray(), type, _nextOffset, bytes));
         _nextOffset += Align(bytes);
     }

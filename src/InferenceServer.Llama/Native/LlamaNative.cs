@@ -35,6 +35,7 @@ internal static unsafe partial class LlamaNative
     [LibraryImport(GgmlBase)] public static partial void ggml_backend_dev_get_props(nint device, GgmlBackendDevProps* props);
     [LibraryImport(GgmlBase)] public static partial void ggml_backend_dev_memory(nint device, nuint* free, nuint* total);
     [LibraryImport(GgmlBase)] public static partial nint ggml_backend_reg_get_proc_address(nint reg, byte* name);
+    [LibraryImport(GgmlBase)] public static partial nint ggml_set_abort_callback(delegate* unmanaged[Cdecl]<byte*, void> callback);
     [LibraryImport(GgmlBase)] public static partial void ggml_threadpool_params_init(GgmlThreadpoolParams* p, int n_threads);
 
     [LibraryImport(Llama)] public static partial nint llama_model_load_from_file(byte* path_model, LlamaModelParams parameters);

@@ -27,6 +27,7 @@ internal sealed partial class NativeLog
         // Never freed: native code may log until the process ends.
         GCHandle self = GCHandle.Alloc(this);
         LlamaNative.llama_log_set(&OnNativeLog, GCHandle.ToIntPtr(self));
+        LlamaNative.ggml_set_abort_callback(&OnNativeAbort);
     }
 
     /// <summary>Forgets the last error, before a call whose failure should be explained.</summary>
@@ -58,6 +59,27 @@ internal sealed partial class NativeLog
         catch (Exception)
         {
             // A logger that throws must not unwind through native frames: that would end the process.
+        }
+    }
+
+    /// <summary>
+    /// A failed assertion ends the process after this returns. Arguments and files are checked so that none fails; should one yet, the operator
+    /// gets a line instead of a debugger's trace and a core dump.
+    /// </summary>
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static unsafe void OnNativeAbort(byte* message)
+    {
+        try
+        {
+            string text = Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(message));
+            string where = text[(text.LastIndexOfAny(['/', '\\']) + 1)..].ReplaceLineEndings(" ").Trim();
+            Console.Error.WriteLine($"llama.cpp gave up ({where}): this model or setting is not supported; choose another --model");
+            Console.Error.Flush();
+        }
+        finally
+        {
+            if (NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), "_exit", out nint exit))
+                ((delegate* unmanaged[Cdecl]<int, void>)exit)(1);
         }
     }
 

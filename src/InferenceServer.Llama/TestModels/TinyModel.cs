@@ -191,7 +191,7 @@ public static class TinyModel
         weights.Matrix($"{block}.ssm_conv1d.weight", ConvolutionKernel, Convolved, 0.6f);
         weights.Vector($"{block}.ssm_conv1d.bias", 0.1f, Convolved);
         weights.Vector($"{block}.ssm_dt.bias", 1, StateHeads);
-        weights.Constant($"{block}.ssm_a", -0.1f, 1, StateHeads); // A slow decay: early tokens still count after a hundred more.
+        weights.Constant($"{block}.ssm_a", -0.01f, 1, StateHeads); // A slow decay: early tokens still count after hundreds more.
         weights.Constant($"{block}.ssm_d", 1, 1, StateHeads);
         weights.Constant($"{block}.ssm_norm.weight", 1, InnerSize, 1);
         weights.Matrix($"{block}.ssm_out.weight", InnerSize, Width, Projection);

@@ -1,7 +1,7 @@
 using InferenceServer.Llama;
 using InferenceServer.Llama.TestModels;
 
-using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Logging;
 
 using Xunit;
 
@@ -13,7 +13,12 @@ public sealed class LlamaFixture : IDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("inference-server-tiny-").FullName;
     private readonly Dictionary<TinyArchitecture, LlamaModel> _models = [];
 
-    public LlamaLibrary Library { get; } = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
+    public LlamaFixture() => Library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, Log);
+
+    public LlamaLibrary Library { get; }
+
+    /// <summary>What llama.cpp and the binding logged, when this fixture was the first in the process to load the library.</summary>
+    public RecordingLogger Log { get; } = new();
 
     public string PathOf(TinyArchitecture architecture)
     {
@@ -34,7 +39,7 @@ public sealed class LlamaFixture : IDisposable
     }
 
     public LlamaContext Context(TinyArchitecture architecture, LlamaContextOptions? options = null) =>
-        new(Model(architecture), options ?? Options(), NullLogger.Instance);
+        new(Model(architecture), options ?? Options(), Log);
 
     public static LlamaContextOptions Options(int sequences = 4, bool unified = true, int cells = 2048) =>
         new() { CellCount = cells, MaxSequences = sequences, KvUnified = unified, Threads = 1, BatchThreads = 1, BatchSize = 512, MicroBatchSize = 128 };
@@ -57,3 +62,32 @@ public sealed class LlamaFixture : IDisposable
 /// <summary>Tests that load llama.cpp share one copy of each model and do not run beside each other.</summary>
 [CollectionDefinition("llama")]
 public sealed class LlamaCollection : ICollectionFixture<LlamaFixture>;
+
+/// <summary>Keeps log lines for tests to read.</summary>
+public sealed class RecordingLogger : ILogger
+{
+    private readonly Lock _gate = new();
+    private readonly List<(LogLevel Level, string Line)> _lines = [];
+
+    public string[] Lines(LogLevel atLeast)
+    {
+        lock (_gate)
+            return [.. _lines.Where(l => l.Level >= atLeast).Select(l => l.Line)];
+    }
+
+    public void Clear()
+    {
+        lock (_gate)
+            _lines.Clear();
+    }
+
+    public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+    public bool IsEnabled(LogLevel logLevel) => true;
+
+    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+    {
+        lock (_gate)
+            _lines.Add((logLevel, formatter(state, exception)));
+    }
+}
