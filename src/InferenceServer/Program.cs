@@ -1,2 +1,49 @@
-var app = WebApplication.CreateSlimBuilder(args).Build();
-app.Run();
+// The composition root: options, native library, model, web host. Expected failures end in one line on stderr: exit code 2 for a bad option, 1 for a failed start.
+
+using InferenceServer.Llama;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+
+IConfiguration settings;
+try
+{
+    settings = new ConfigurationBuilder()
+        .AddJsonFile(Path.Combine(AppContext.BaseDirectory, "appsettings.json"), optional: true)
+        .AddJsonFile(Path.Combine(Directory.GetCurrentDirectory(), "appsettings.json"), optional: true)
+        .Build();
+}
+catch (InvalidDataException error)
+{
+    return Fail(2, $"appsettings.json cannot be read: {error.InnerException?.Message ?? error.Message}");
+}
+
+CommandLineResult command = CommandLine.Read(args, settings, Environment.GetEnvironmentVariable);
+if (command.Options is not { } options)
+    return command.Message is null ? command.ExitCode : Fail(command.ExitCode, command.Message);
+
+using ILoggerFactory logs = LoggerFactory.Create(logging => ServerHost.ConfigureLogging(logging, LogLevel.Information));
+try
+{
+    LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend }, logs.CreateLogger<LlamaLibrary>());
+    await using LoadedModel model = ModelLoader.Load(options, library, logs, TimeProvider.System);
+    await using WebApplication app = ServerHost.Build(new HostOptions
+    {
+        Host = options.Host,
+        Port = options.Port,
+        Identity = new ServerIdentity($"{library.Description}: {library.Reason}"),
+    }, new ModelCatalogue([model.Served]));
+    await app.StartAsync();
+    Banner.Print(Console.Out, app.Urls.First(), model, library);
+    await app.WaitForShutdownAsync();
+    return 0;
+}
+catch (Exception error) when (StartFailure.Explain(error, options) is { } line)
+{
+    return Fail(1, line);
+}
+
+static int Fail(int code, string line)
+{
+    Console.Error.WriteLine($"InferenceServer: {line.ReplaceLineEndings(" ")}");
+    return code;
+}

@@ -1,4 +1,5 @@
 using System.Text;
+using InferenceServer.Llama;
 
 namespace InferenceServer.Models;
 
@@ -28,6 +29,23 @@ public sealed record ServedVocabulary
 
     /// <summary>Bytes of the longest token: a text of more than this times the context length cannot fit, and need not be tokenized to know it.</summary>
     public required int LongestTokenBytes { get; init; }
+
+    public static ServedVocabulary Of(LlamaVocab vocab)
+    {
+        int longest = 1;
+        for (int token = 0; token < vocab.Count; token++)
+            longest = Math.Max(longest, vocab.TokenBytes(token, special: true).Length);
+        return new ServedVocabulary
+        {
+            Count = vocab.Count,
+            Tokenize = vocab.Tokenize,
+            Bytes = vocab.TokenBytes,
+            Bos = vocab.Bos,
+            Eos = vocab.Eos,
+            AddBos = vocab.AddBos,
+            LongestTokenBytes = longest,
+        };
+    }
 
     /// <summary>A token as text; bytes that are no complete character become U+FFFD.</summary>
     public string Text(int token) => Encoding.UTF8.GetString(Bytes(token, true));

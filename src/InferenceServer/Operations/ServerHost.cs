@@ -41,9 +41,7 @@ internal static class ServerHost
         // A stream's writes are short and never block: running them where the wake-up happens saves a thread hop a token.
         builder.WebHost.UseSockets(sockets => sockets.UnsafePreferInlineScheduling = true);
 
-        builder.Logging.ClearProviders();
-        builder.Logging.AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat) = (true, "yyyy-MM-ddTHH:mm:ss.fffZ "));
-        builder.Logging.AddFilter(null, options.LogLevel).AddFilter("Microsoft", LogLevel.Warning);
+        ConfigureLogging(builder.Logging.ClearProviders(), options.LogLevel);
 
         IServiceCollection services = builder.Services;
         services.AddSingleton(models).AddSingleton(options).AddSingleton(options.Identity).AddSingleton(options.Clock);
@@ -64,6 +62,11 @@ internal static class ServerHost
         ApiRoutes.Map(app);
         return app;
     }
+
+    /// <summary>One line an event, with the time in UTC.</summary>
+    public static void ConfigureLogging(ILoggingBuilder logging, LogLevel level) => logging
+        .AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ss.fffZ ", true))
+        .AddFilter(null, level).AddFilter("Microsoft", LogLevel.Warning);
 
     private static void Configure(KestrelServerOptions kestrel, HostOptions options)
     {

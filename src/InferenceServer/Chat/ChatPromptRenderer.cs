@@ -1,0 +1,181 @@
+using System.Text;
+using System.Text.Json;
+using InferenceServer.Api;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat.Templates;
+using InferenceServer.Llama;
+using InferenceServer.Operations;
+
+namespace InferenceServer.Chat;
+
+/// <summary>
+/// Fits a conversation to what the model's template can take, and renders it. Safe from any thread. A template that refuses or fails is the
+/// request's 400: it names the cause, since the client can change the messages and nobody here the template.
+/// </summary>
+internal sealed class ChatPromptRenderer
+{
+    // ChatML, which most small models are trained on or at least follow.
+    private const string ChatMl =
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+        + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+    private const int MaxTemplateBytes = 4 << 20;
+
+    private readonly ChatTemplate _template;
+    private readonly ChatTemplateFeatures _features;
+    private readonly string _bos;
+    private readonly string _eos;
+    private readonly TimeProvider _clock;
+
+    public ChatPromptRenderer(ChatTemplate template, string bos, string eos, TimeProvider clock)
+    {
+        _template = template;
+        _features = template.Features;
+        _bos = bos;
+        _eos = eos;
+        _clock = clock;
+    }
+
+    /// <summary>Takes the operator's template, else the model's, else ChatML.</summary>
+    /// <exception cref="ServerStartException">The template cannot be read or parsed.</exception>
+    public static ChatRenderer Create(string? path, string? modelTemplate, LlamaVocab vocab, TimeProvider clock, List<string> notes)
+    {
+        string source = path is not null ? ReadFile(path) : modelTemplate ?? ChatMl;
+        if (path is null && modelTemplate is null)
+            notes.Add("the model has no chat template: ChatML is used; give the right one with --chat-template");
+        try
+        {
+            return new ChatPromptRenderer(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock).Render;
+        }
+        catch (TemplateException error)
+        {
+            throw new ServerStartException($"{path ?? "the model's chat template"} cannot be used: {error.Message}; give another with --chat-template", error);
+        }
+    }
+
+    public string Render(ChatConversation conversation)
+    {
+        if (conversation.ReasoningEffort is not (null or "none" or "medium") && !_template.Reads("reasoning_effort"))
+            throw ApiException.Unsupported("reasoning_effort", "the model's chat template has no such setting.");
+        try
+        {
+            return _template.Render(Context(conversation), _clock);
+        }
+        catch (TemplateRaisedException refusal)
+        {
+            throw ApiException.InvalidValue($"The model's chat template refuses these messages: {refusal.RaisedMessage}", "messages", "template_refused");
+        }
+        catch (TemplateException error)
+        {
+            throw ApiException.InvalidValue($"The model's chat template cannot render these messages: {error.Message}", "messages", "template_error");
+        }
+    }
+
+    private TemplateDict Context(ChatConversation conversation)
+    {
+        TemplateDict context = new();
+        context.Set("messages", Messages(conversation.Messages));
+        context.Set("add_generation_prompt", true);
+        context.Set("bos_token", _bos);
+        context.Set("eos_token", _eos);
+        // Templates tell "none were given" by None, which Hugging Face passes.
+        context.Set("tools", TemplateValue.None);
+        context.Set("documents", TemplateValue.None);
+        if (conversation.ReasoningEffort is { } effort)
+            context.Set("reasoning_effort", effort);
+        foreach ((string name, JsonElement value) in conversation.Kwargs ?? new Dictionary<string, JsonElement>())
+        {
+            if (name is "messages" or "add_generation_prompt" or "bos_token" or "eos_token" or "tools" or "documents")
+                throw ApiException.InvalidValue($"'chat_template_kwargs.{name}' is set by the server.", $"chat_template_kwargs.{name}", "invalid_value");
+            context.Set(name, TemplateValue.FromJson(value));
+        }
+
+        return context;
+    }
+
+    private TemplateList Messages(IReadOnlyList<ChatMessage> messages)
+    {
+        TemplateList list = new(messages.Count);
+        StringBuilder held = new();
+        foreach (ChatMessage message in messages)
+        {
+            string role = message.Role == "developer" && !_features.TakesDeveloperRole ? "system" : message.Role;
+            if (role == "system" && !_features.TakesSystemRole)
+            {
+                // The template would drop or refuse it: its text goes before the next user message.
+                held.Append(message.Content).Append("\n\n");
+                continue;
+            }
+
+            string? content = message.Content;
+            if (role == "user" && held.Length > 0)
+            {
+                content = held.Append(content).ToString();
+                held.Clear();
+            }
+
+            list.Add(Message(message, role, content));
+        }
+
+        if (held.Length > 0)
+            throw ApiException.InvalidValue("The model's chat template knows no system messages, and no user message follows to carry it.", "messages", "template_refused");
+        return list.Freeze();
+    }
+
+    private TemplateDict Message(ChatMessage message, string role, string? content)
+    {
+        TemplateDict dict = new();
+        dict.Set("role", role);
+        dict.Set("content", content is null ? (_features.TakesToolCalls ? TemplateValue.None : "") : Content(content));
+        if (message.Name is not null)
+            dict.Set("name", message.Name);
+        if (message.ToolCallId is not null)
+            dict.Set("tool_call_id", message.ToolCallId);
+        if (message.ReasoningContent is not null)
+            dict.Set("reasoning_content", message.ReasoningContent);
+        if (message.ToolCalls is { } calls)
+            dict.Set("tool_calls", new TemplateList(calls.Select(ToolCall)).Freeze());
+        return dict.Freeze();
+    }
+
+    private TemplateValue Content(string text) => _features.TakesTextContent || !_features.TakesContentParts
+        ? text
+        : new TemplateList([Dict(("type", "text"), ("text", text))]).Freeze();
+
+    private TemplateValue ToolCall(ChatToolCall call)
+    {
+        TemplateValue arguments = call.Function.Arguments;
+        if (!_features.WantsArgumentsAsText)
+        {
+            using JsonDocument parsed = JsonDocument.Parse(call.Function.Arguments);
+            arguments = TemplateValue.FromJson(parsed.RootElement);
+        }
+
+        return Dict(("id", call.Id), ("type", call.Type), ("function", Dict(("name", call.Function.Name), ("arguments", arguments))));
+    }
+
+    private static TemplateDict Dict(params (string Name, TemplateValue Value)[] entries)
+    {
+        TemplateDict dict = new(entries.Length);
+        foreach ((string name, TemplateValue value) in entries)
+            dict.Set(name, value);
+        return dict.Freeze();
+    }
+
+    private static string Name(LlamaVocab vocab, int? token) => token is { } known ? Encoding.UTF8.GetString(vocab.TokenBytes(known, special: true)) : "";
+
+    private static string ReadFile(string path)
+    {
+        try
+        {
+            FileInfo file = new(path);
+            if (file.Exists && file.Length > MaxTemplateBytes)
+                throw new ServerStartException($"--chat-template {path} has {file.Length} bytes, more than a template can have");
+            return File.ReadAllText(path);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new ServerStartException($"--chat-template {path} cannot be read: {error.Message}", error);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using InferenceServer.Chat;
+using InferenceServer.Engine;
+using InferenceServer.Llama;
+using InferenceServer.Operations;
+
+namespace InferenceServer.Models;
+
+/// <summary>A model with what it needs to run. Disposing joins the decode thread first, then frees the model.</summary>
+/// <param name="Notes">What the operator should know of this start: no template, a context that did not fit, replies that are noise.</param>
+internal sealed record LoadedModel(ServedModel Served, InferenceEngine Engine, LlamaModel Model, IReadOnlyList<string> Notes) : IAsyncDisposable
+{
+    public async ValueTask DisposeAsync()
+    {
+        await Engine.DisposeAsync();
+        Model.Dispose();
+    }
+}
+
+/// <summary>From options to a running model: library, file, KV pool, chat template, engine. Whatever fails is one line that names the remedy.</summary>
+internal static class ModelLoader
+{
+    // Weights and the KV pool share memory with whatever else runs here: the default pool takes at most this part of it,
+    private const int MemoryShare = 4;
+
+    // and no more than so many tokens: attention over a pool grows slower with every token that lies in it.
+    private const int DefaultCellLimit = 65_536;
+    private const int CellAlignment = 256;
+
+    /// <exception cref="ServerStartException">The template cannot be used.</exception>
+    /// <exception cref="LlamaException">Library, model or context cannot be had; the message names the remedy.</exception>
+    public static LoadedModel Load(ServerOptions options, LlamaLibrary library, ILoggerFactory logs, TimeProvider clock)
+    {
+        List<string> notes = [];
+        using ModelFile file = ModelFile.Find(options.ModelPath, notes);
+        LlamaModel model = LlamaModel.Load(library, file.Path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);
+        try
+        {
+            ChatRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Vocab, clock, notes);
+            int cells = options.ContextSize ?? DefaultCells(options, library, model, notes);
+            InferenceEngine engine = InferenceEngine.Start(
+                new EngineOptions { MaxSequences = options.MaxSequences, MaxQueue = options.MaxQueue },
+                model,
+                new LlamaContextOptions
+                {
+                    CellCount = cells,
+                    BatchSize = options.BatchSize,
+                    MicroBatchSize = options.MicroBatchSize,
+                    Threads = options.Threads ?? Environment.ProcessorCount,
+                    BatchThreads = options.Threads ?? Environment.ProcessorCount,
+                    KvUnified = options.KvUnified,
+                    TypeK = options.CacheTypeK,
+                    TypeV = options.CacheTypeV,
+                },
+                clock, logs.CreateLogger<InferenceEngine>());
+            ServedModel served = new()
+            {
+                Id = file.Id,
+                Created = file.Created,
+                Fingerprint = Fingerprint(library, model),
+                Vocabulary = ServedVocabulary.Of(model.Vocab),
+                Engine = ServedEngine.For(engine),
+                Chat = chat,
+            };
+            return new LoadedModel(served, engine, model, notes);
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    private static int DefaultCells(ServerOptions options, LlamaLibrary library, LlamaModel model, List<string> notes)
+    {
+        long bytesPerToken = Math.Max(1, model.EstimateKvBytesPerToken(options.CacheTypeK, options.CacheTypeV));
+        long deviceBytes = model.GpuLayers > 0
+            ? library.Devices.Where(device => device.Type is LlamaDeviceType.Gpu or LlamaDeviceType.IntegratedGpu).Sum(device => device.FreeBytes)
+            : 0;
+        long budget = deviceBytes > 0 ? deviceBytes * 3 / 4 : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / MemoryShare;
+        long fits = Math.Max(CellAlignment, budget / bytesPerToken / CellAlignment * CellAlignment);
+        long wanted = Math.Max(model.TrainContextLength, Math.Min((long)model.TrainContextLength * options.MaxSequences, DefaultCellLimit));
+        if (fits < model.TrainContextLength)
+            notes.Add(string.Create(CultureInfo.InvariantCulture,
+                $"the model's context is {model.TrainContextLength} tokens, but only {fits} fit into {budget >> 20} MiB; raise it with --ctx-size, or take smaller --cache-type-k and --cache-type-v"));
+        return (int)Math.Min(Math.Min(fits, wanted), int.MaxValue / 2);
+    }
+
+    private static string Fingerprint(LlamaLibrary library, LlamaModel model)
+    {
+        string identity = $"{HealthEndpoints.Version} {library.Version} {model.Description} {model.SizeBytes} {model.ParameterCount} {model.Metadata("general.name")}";
+        return $"fp_{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(identity)).AsSpan(0, 5))}";
+    }
+}

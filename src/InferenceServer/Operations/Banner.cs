@@ -1,0 +1,39 @@
+using InferenceServer.Llama;
+using InferenceServer.Models;
+
+namespace InferenceServer.Operations;
+
+/// <summary>What the terminal shows once the server is ready.</summary>
+internal static class Banner
+{
+    public static void Print(TextWriter output, string address, LoadedModel model, LlamaLibrary library)
+    {
+        output.WriteLine();
+        output.WriteLine($"  InferenceServer {HealthEndpoints.Version} on {address}");
+        output.WriteLine($"  model    {model.Served.Id}: {model.Model.Description}, context {model.Served.Engine.ContextLength} tokens, "
+            + $"KV pool {model.Served.Engine.Snapshot().CellsTotal} tokens");
+        output.WriteLine($"  backend  {library.Description}, llama.cpp {library.Version} ({library.Reason})");
+        foreach (string note in model.Notes)
+            output.WriteLine($"  note     {note}");
+        output.WriteLine($"  docs     {address}/docs   metrics  {address}/metrics");
+        output.WriteLine();
+        output.WriteLine("  Try it:");
+        output.WriteLine($"  curl -N {address}/v1/chat/completions -H 'content-type: application/json' "
+            + $"-d '{{\"model\":\"{model.Served.Id}\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'");
+        output.WriteLine();
+        output.Flush();
+    }
+}
+
+/// <summary>Failures of a start that are the operator's to mend, as one line; anything else is a fault of ours and keeps its stack trace.</summary>
+internal static class StartFailure
+{
+    public static string? Explain(Exception error, ServerOptions options) => error switch
+    {
+        LlamaException or ServerStartException => error.Message,
+        IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } =>
+            $"port {options.Port} on {options.Host} is in use; choose another with --port",
+        IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException => $"{error.Message} (host {options.Host}, port {options.Port})",
+        _ => null,
+    };
+}

@@ -1,0 +1,60 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+
+namespace InferenceServer.Operations;
+
+/// <summary>What came of reading the options.</summary>
+/// <param name="Options">Null when the process ends here.</param>
+/// <param name="ExitCode">What it ends with then.</param>
+/// <param name="Message">One line for stderr; null after <c>--help</c>.</param>
+internal sealed record CommandLineResult(ServerOptions? Options, int ExitCode, string? Message);
+
+/// <summary>
+/// Reads the options: command line before environment (INFERENCE_SERVER_CTX_SIZE) before appsettings.json (section InferenceServer, key ctx-size).
+/// Every source goes through the same parser, so all values are checked alike and an error can name where the value stood.
+/// </summary>
+internal static class CommandLine
+{
+    public const string SettingsSection = "InferenceServer";
+    private const string EnvironmentPrefix = "INFERENCE_SERVER_";
+    private const int BadUsage = 2;
+
+    public static CommandLineResult Read(string[] arguments, IConfiguration settings, Func<string, string?> environment)
+    {
+        OptionTable table = new();
+        ParseResult given = table.Command.Parse(arguments);
+        if (given.Errors.Count > 0)
+            return Bad(given.Errors[0].Message);
+        if (given.Action is not null)
+            return new CommandLineResult(null, given.Invoke(), null);
+        if (UnknownSetting(table, settings) is { } unknown)
+            return Bad($"appsettings.json: {SettingsSection}:{unknown} is no option; see --help");
+
+        List<string> all = [.. arguments];
+        foreach (Option option in table.Command.Options)
+        {
+            if (given.GetResult(option) is { Implicit: false } || option.Arity.MaximumNumberOfValues != 1 || option.ValueType == typeof(bool) && option.HelpName is null)
+                continue;
+            string variable = EnvironmentName(option);
+            (string? value, string source) = environment(variable) is { Length: > 0 } text
+                ? (text, variable)
+                : (settings[$"{SettingsSection}:{option.Name[2..]}"], "appsettings.json");
+            if (value is null)
+                continue;
+            string argument = $"{option.Name}={value}";
+            if (table.Command.Parse([argument]).Errors is [{ } error, ..])
+                return Bad($"{error.Message} (from {source})");
+            all.Add(argument);
+        }
+
+        return new CommandLineResult(table.Read(table.Command.Parse(all)), 0, null);
+    }
+
+    private static string EnvironmentName(Option option) => EnvironmentPrefix + option.Name[2..].Replace('-', '_').ToUpperInvariant();
+
+    private static string? UnknownSetting(OptionTable table, IConfiguration settings) =>
+        settings.GetSection(SettingsSection).GetChildren().Select(setting => setting.Key)
+            .FirstOrDefault(key => !table.Command.Options.Any(option => option.Name.Equals($"--{key}", StringComparison.OrdinalIgnoreCase)));
+
+    private static CommandLineResult Bad(string message) => new(null, BadUsage, message.ReplaceLineEndings(" "));
+}

@@ -1,0 +1,143 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using System.Net;
+using InferenceServer.Llama;
+
+namespace InferenceServer.Operations;
+
+/// <summary>Every option: its name, what <c>--help</c> says, what it accepts. The names are a contract with those who deploy the server.</summary>
+internal sealed class OptionTable
+{
+    private static readonly Dictionary<string, KvType> KvTypes = new(StringComparer.OrdinalIgnoreCase)
+    {
+        ["f32"] = KvType.F32, ["f16"] = KvType.F16, ["bf16"] = KvType.BF16, ["q8_0"] = KvType.Q8_0, ["q5_1"] = KvType.Q5_1,
+        ["q5_0"] = KvType.Q5_0, ["q4_1"] = KvType.Q4_1, ["q4_0"] = KvType.Q4_0, ["iq4_nl"] = KvType.IQ4_NL,
+    };
+
+    private static readonly Dictionary<string, LlamaBackend> Backends = new(StringComparer.OrdinalIgnoreCase)
+    {
+        ["auto"] = LlamaBackend.Auto, ["cpu"] = LlamaBackend.Cpu, ["vulkan"] = LlamaBackend.Vulkan, ["cuda"] = LlamaBackend.Cuda,
+    };
+
+    private static readonly Dictionary<string, bool> Switch = new(StringComparer.OrdinalIgnoreCase) { ["on"] = true, ["off"] = false };
+
+    private readonly Option<string?> _model = Text("--model", "PATH", "A GGUF file. Default: models/chat-small.gguf, or a tiny random model where there is none.");
+    private readonly Option<string> _host = new("--host")
+    {
+        HelpName = "ADDRESS",
+        Description = "The address to listen on; 0.0.0.0 for all. Default: 127.0.0.1, this machine alone.",
+        DefaultValueFactory = _ => "127.0.0.1",
+        CustomParser = result => IPAddress.TryParse(One(result), out IPAddress? address)
+            ? address.ToString()
+            : One(result) is "localhost" ? "127.0.0.1" : Fail<string>(result, "an IP address"),
+    };
+
+    private readonly Option<int> _port = Number("--port", "The port to listen on; 0 takes a free one.", 0, 65535, 8080);
+    private readonly Option<int?> _contextSize = Number("--ctx-size",
+        "The KV pool in tokens, shared by all sequences. Default: what fits into memory, the model's context at least once.", 256, 1 << 28);
+
+    private readonly Option<int> _maxSequences = Number("--max-sequences", "Most sequences that decode at once.", 1, 128, 16);
+    private readonly Option<int?> _threads = Number("--threads", "Threads that compute. Default: one a processor core.", 1, 1024);
+    private readonly Option<int> _batchSize = Number("--batch-size", "Most tokens of one step.", 1, 1 << 20, 2048);
+    private readonly Option<int> _microBatchSize = Number("--ubatch-size", "Most tokens computed at a time within a step.", 1, 1 << 20, 512);
+    private readonly Option<LlamaBackend> _backend = Choice("--backend",
+        "What computes: auto takes CUDA, then Vulkan on a real GPU, then the CPU.", Backends, LlamaBackend.Auto);
+
+    private readonly Option<int?> _gpuLayers = new("--gpu-layers")
+    {
+        HelpName = "auto|N",
+        Description = "Layers on the GPU, the output layer counted as one. Default: auto, all that fit.",
+        CustomParser = result => One(result).Equals("auto", StringComparison.OrdinalIgnoreCase)
+            ? null
+            : Integer(One(result), 0, 10_000) ?? Fail<int?>(result, "auto or an integer from 0 to 10000"),
+    };
+
+    private readonly Option<bool> _kvUnified = Choice("--kv-unified", "One pool of KV cells for all sequences, so that prefixes are shared without copying.", Switch, true);
+    private readonly Option<KvType> _cacheTypeK = Choice("--cache-type-k", "How keys are stored in the KV pool.", KvTypes, KvType.F16);
+    private readonly Option<KvType> _cacheTypeV = Choice("--cache-type-v", "How values are stored in the KV pool.", KvTypes, KvType.F16);
+    private readonly Option<int> _maxQueue = Number("--max-queue", "Most requests that wait; one more is answered 429.", 1, 1_000_000, 512);
+    private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
+
+    public RootCommand Command { get; }
+
+    public OptionTable()
+    {
+        Command = new RootCommand("A local inference server for GPT-style models, with OpenAI's HTTP API. Options are read from the command line, then from "
+            + "environment variables such as INFERENCE_SERVER_CTX_SIZE, then from the section InferenceServer of appsettings.json.");
+        foreach (Option option in (ReadOnlySpan<Option>)
+        [
+            _model, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
+            _cacheTypeV, _maxQueue, _chatTemplate,
+        ])
+        {
+            option.Arity = ArgumentArity.ExactlyOne;
+            Command.Add(option);
+        }
+    }
+
+    public ServerOptions Read(ParseResult parsed) => new()
+    {
+        ModelPath = parsed.GetValue(_model),
+        Host = parsed.GetValue(_host)!,
+        Port = parsed.GetValue(_port),
+        ContextSize = parsed.GetValue(_contextSize),
+        MaxSequences = parsed.GetValue(_maxSequences),
+        Threads = parsed.GetValue(_threads),
+        BatchSize = parsed.GetValue(_batchSize),
+        MicroBatchSize = Math.Min(parsed.GetValue(_microBatchSize), parsed.GetValue(_batchSize)),
+        Backend = parsed.GetValue(_backend),
+        GpuLayers = parsed.GetValue(_gpuLayers),
+        KvUnified = parsed.GetValue(_kvUnified),
+        CacheTypeK = parsed.GetValue(_cacheTypeK),
+        CacheTypeV = parsed.GetValue(_cacheTypeV),
+        MaxQueue = parsed.GetValue(_maxQueue),
+        ChatTemplatePath = parsed.GetValue(_chatTemplate),
+    };
+
+    private static Option<string?> Text(string name, string helpName, string description) => new(name)
+    {
+        HelpName = helpName,
+        Description = description,
+        CustomParser = result => One(result).Length > 0 ? One(result) : Fail<string?>(result, "a path"),
+    };
+
+    private static Option<int> Number(string name, string description, int min, int max, int standard) => new(name)
+    {
+        HelpName = "N",
+        Description = description,
+        DefaultValueFactory = _ => standard,
+        CustomParser = result => Integer(One(result), min, max) ?? Fail<int>(result, $"an integer from {min} to {max}"),
+    };
+
+    private static Option<int?> Number(string name, string description, int min, int max) => new(name)
+    {
+        HelpName = "N",
+        Description = description,
+        CustomParser = result => Integer(One(result), min, max) ?? Fail<int?>(result, $"an integer from {min} to {max}"),
+    };
+
+    private static Option<T> Choice<T>(string name, string description, Dictionary<string, T> values, T standard)
+        where T : struct
+    {
+        string standardName = values.First(value => value.Value.Equals(standard)).Key;
+        return new Option<T>(name)
+        {
+            HelpName = string.Join('|', values.Keys),
+            Description = $"{description} Default: {standardName}.",
+            DefaultValueFactory = _ => standard,
+            CustomParser = result => values.TryGetValue(One(result), out T value) ? value : Fail<T>(result, $"one of {string.Join(", ", values.Keys)}"),
+        };
+    }
+
+    private static string One(ArgumentResult result) => result.Tokens.Count == 1 ? result.Tokens[0].Value : "";
+
+    private static int? Integer(string text, int min, int max) =>
+        int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value) && value >= min && value <= max ? value : null;
+
+    private static T Fail<T>(ArgumentResult result, string wanted)
+    {
+        result.AddError($"{((OptionResult)result.Parent!).Option.Name} must be {wanted}; it is '{One(result)}'");
+        return default!;
+    }
+}

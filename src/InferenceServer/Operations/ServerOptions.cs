@@ -1,0 +1,39 @@
+using InferenceServer.Llama;
+
+namespace InferenceServer.Operations;
+
+/// <summary>What the operator chose, whether on the command line, in the environment or in appsettings.json. Null means: decide when the model is known.</summary>
+internal sealed record ServerOptions
+{
+    /// <summary>A GGUF file; null takes the model that ships.</summary>
+    public string? ModelPath { get; init; }
+
+    public required string Host { get; init; }
+
+    public required int Port { get; init; }
+
+    /// <summary>Cells of the KV pool, in tokens.</summary>
+    public int? ContextSize { get; init; }
+
+    public required int MaxSequences { get; init; }
+
+    public int? Threads { get; init; }
+
+    public required int BatchSize { get; init; }
+
+    public required int MicroBatchSize { get; init; }
+
+    public required LlamaBackend Backend { get; init; }
+
+    public int? GpuLayers { get; init; }
+
+    public required bool KvUnified { get; init; }
+
+    public required KvType CacheTypeK { get; init; }
+
+    public required KvType CacheTypeV { get; init; }
+
+    public required int MaxQueue { get; init; }
+
+    public string? ChatTemplatePath { get; init; }
+}
