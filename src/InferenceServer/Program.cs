@@ -26,7 +26,7 @@ try
 {
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend }, logs.CreateLogger<LlamaLibrary>());
     await using LoadedModel model = ModelLoader.Load(options, library, logs, TimeProvider.System);
-    await using WebApplication app = ServerHost.Build(new HostOptions
+    await using WebApplication app = ServerHost.Build(new WebHostOptions
     {
         Host = options.Host,
         Port = options.Port,

@@ -24,11 +24,11 @@ internal static class ApiRoutes
         app.MapPost("/v1/chat/completions", (Delegate)chat.HandleAsync).WithName("createChatCompletion").WithTags("Chat")
             .WithSummary("Continue a conversation.")
             .Accepts<ChatCompletionRequest>("application/json")
-            .Produces<ChatCompletion>().Produces<ChatCompletionChunk>(contentType: "text/event-stream").ProducesErrors();
+            .Produces<ChatCompletion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ChatCompletionChunk))).ProducesErrors();
         app.MapPost("/v1/completions", (Delegate)completions.HandleAsync).WithName("createCompletion").WithTags("Completions")
             .WithSummary("Continue a text.")
             .Accepts<CompletionRequest>("application/json")
-            .Produces<Completion>().ProducesErrors();
+            .Produces<Completion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(Completion))).ProducesErrors();
         app.MapGet("/v1/models", (Delegate)models.ListAsync).WithName("listModels").WithTags("Models")
             .WithSummary("The loaded models.").Produces<ModelList>();
         app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models")
@@ -44,7 +44,7 @@ internal static class ApiRoutes
             .WithSummary("Metrics in Prometheus' text format.").Produces<string>(contentType: "text/plain");
 
         app.MapOpenApi("/openapi/{documentName}.json");
-        app.MapScalarApiReference("/docs", scalar => scalar.WithTitle("InferenceServer"));
+        app.MapScalarApiReference("/docs", scalar => scalar.WithTitle("InferenceServer").DisableDefaultFonts().DisableTelemetry().DisableAgent().DisableMcp());
     }
 
     private static RouteHandlerBuilder ProducesErrors(this RouteHandlerBuilder route)

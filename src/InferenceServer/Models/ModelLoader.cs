@@ -61,7 +61,8 @@ internal static class ModelLoader
                 Created = file.Created,
                 Fingerprint = Fingerprint(library, model),
                 Vocabulary = ServedVocabulary.Of(model.Vocab),
-                Engine = ServedEngine.For(engine),
+                // Beyond what it was trained on a model only rambles, whatever the pool holds.
+                Engine = ServedEngine.For(engine, model.TrainContextLength),
                 Chat = chat,
             };
             return new LoadedModel(served, engine, model, notes);

@@ -38,9 +38,9 @@ public sealed record ServedEngine
     /// <summary>Takes no more requests and lets running ones finish for the given time.</summary>
     public required Func<TimeSpan, Task> Stop { get; init; }
 
-    public static ServedEngine For(InferenceEngine engine) => new()
+    public static ServedEngine For(InferenceEngine engine, int trainContextLength) => new()
     {
-        ContextLength = engine.ContextLength,
+        ContextLength = Math.Min(engine.ContextLength, trainContextLength),
         Submit = engine.Submit,
         Snapshot = () => engine.Snapshot,
         Failure = () => engine.Failure,

@@ -31,9 +31,9 @@ internal static class CommandLine
             return Bad($"appsettings.json: {SettingsSection}:{unknown} is no option; see --help");
 
         List<string> all = [.. arguments];
-        foreach (Option option in table.Command.Options)
+        foreach (Option option in table.Options)
         {
-            if (given.GetResult(option) is { Implicit: false } || option.Arity.MaximumNumberOfValues != 1 || option.ValueType == typeof(bool) && option.HelpName is null)
+            if (given.GetResult(option) is { Implicit: false })
                 continue;
             string variable = EnvironmentName(option);
             (string? value, string source) = environment(variable) is { Length: > 0 } text
@@ -54,7 +54,7 @@ internal static class CommandLine
 
     private static string? UnknownSetting(OptionTable table, IConfiguration settings) =>
         settings.GetSection(SettingsSection).GetChildren().Select(setting => setting.Key)
-            .FirstOrDefault(key => !table.Command.Options.Any(option => option.Name.Equals($"--{key}", StringComparison.OrdinalIgnoreCase)));
+            .FirstOrDefault(key => !table.Options.Any(option => option.Name.Equals($"--{key}", StringComparison.OrdinalIgnoreCase)));
 
     private static CommandLineResult Bad(string message) => new(null, BadUsage, message.ReplaceLineEndings(" "));
 }

@@ -1,3 +1,5 @@
+using System.ComponentModel.DataAnnotations;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
@@ -26,9 +28,24 @@ internal static class OpenApiDocument
         {
             if (context.JsonPropertyInfo?.AttributeProvider?.IsDefined(typeof(SingleOrArrayAttribute), false) == true)
                 Widen(schema, context.JsonPropertyInfo);
+            object[] allowed = context.JsonPropertyInfo?.AttributeProvider?.GetCustomAttributes(typeof(AllowedValuesAttribute), false) ?? [];
+            if (allowed is [AllowedValuesAttribute names])
+                schema.Enum = [.. names.Values.Select(name => JsonValue.Create((string)name!))];
             return Task.CompletedTask;
         });
+        options.AddOperationTransformer(async (operation, context, cancellation) =>
+        {
+            // A status can be declared with one type only; a streamed answer is a second one.
+            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<StreamedAnswer>().FirstOrDefault() is { } streamed)
+                operation.Responses!["200"].Content!["text/event-stream"] = new OpenApiMediaType
+                {
+                    Schema = await context.GetOrCreateSchemaAsync(streamed.EventType, null, cancellation),
+                };
+        });
     }
+
+    /// <summary>Says that a route also answers with server-sent events of this type.</summary>
+    public sealed record StreamedAnswer(Type EventType);
 
     private static void Widen(OpenApiSchema schema, JsonPropertyInfo property)
     {

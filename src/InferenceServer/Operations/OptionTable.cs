@@ -20,13 +20,20 @@ internal sealed class OptionTable
         ["auto"] = LlamaBackend.Auto, ["cpu"] = LlamaBackend.Cpu, ["vulkan"] = LlamaBackend.Vulkan, ["cuda"] = LlamaBackend.Cuda,
     };
 
-    private static readonly Dictionary<string, bool> Switch = new(StringComparer.OrdinalIgnoreCase) { ["on"] = true, ["off"] = false };
+    private static readonly Dictionary<string, Switch> Switches = new(StringComparer.OrdinalIgnoreCase) { ["on"] = Switch.On, ["off"] = Switch.Off };
+
+    // Not bool: the parser treats options of that type as flags without a value.
+    private enum Switch
+    {
+        Off,
+        On,
+    }
 
     private readonly Option<string?> _model = Text("--model", "PATH", "A GGUF file. Default: models/chat-small.gguf, or a tiny random model where there is none.");
     private readonly Option<string> _host = new("--host")
     {
         HelpName = "ADDRESS",
-        Description = "The address to listen on; 0.0.0.0 for all. Default: 127.0.0.1, this machine alone.",
+        Description = "The address to listen on; 0.0.0.0 for all.",
         DefaultValueFactory = _ => "127.0.0.1",
         CustomParser = result => IPAddress.TryParse(One(result), out IPAddress? address)
             ? address.ToString()
@@ -41,7 +48,7 @@ internal sealed class OptionTable
     private readonly Option<int?> _threads = Number("--threads", "Threads that compute. Default: one a processor core.", 1, 1024);
     private readonly Option<int> _batchSize = Number("--batch-size", "Most tokens of one step.", 1, 1 << 20, 2048);
     private readonly Option<int> _microBatchSize = Number("--ubatch-size", "Most tokens computed at a time within a step.", 1, 1 << 20, 512);
-    private readonly Option<LlamaBackend> _backend = Choice("--backend",
+    private readonly Option<LlamaBackend?> _backend = Choice("--backend",
         "What computes: auto takes CUDA, then Vulkan on a real GPU, then the CPU.", Backends, LlamaBackend.Auto);
 
     private readonly Option<int?> _gpuLayers = new("--gpu-layers")
@@ -53,28 +60,32 @@ internal sealed class OptionTable
             : Integer(One(result), 0, 10_000) ?? Fail<int?>(result, "auto or an integer from 0 to 10000"),
     };
 
-    private readonly Option<bool> _kvUnified = Choice("--kv-unified", "One pool of KV cells for all sequences, so that prefixes are shared without copying.", Switch, true);
-    private readonly Option<KvType> _cacheTypeK = Choice("--cache-type-k", "How keys are stored in the KV pool.", KvTypes, KvType.F16);
-    private readonly Option<KvType> _cacheTypeV = Choice("--cache-type-v", "How values are stored in the KV pool.", KvTypes, KvType.F16);
+    private readonly Option<Switch?> _kvUnified = Choice("--kv-unified", "One pool of KV cells for all sequences, so that prefixes are shared without copying.", Switches, Switch.On);
+    private readonly Option<KvType?> _cacheTypeK = Choice("--cache-type-k", "How keys are stored in the KV pool.", KvTypes, KvType.F16);
+    private readonly Option<KvType?> _cacheTypeV = Choice("--cache-type-v", "How values are stored in the KV pool.", KvTypes, KvType.F16);
     private readonly Option<int> _maxQueue = Number("--max-queue", "Most requests that wait; one more is answered 429.", 1, 1_000_000, 512);
     private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
-
-    public RootCommand Command { get; }
 
     public OptionTable()
     {
         Command = new RootCommand("A local inference server for GPT-style models, with OpenAI's HTTP API. Options are read from the command line, then from "
             + "environment variables such as INFERENCE_SERVER_CTX_SIZE, then from the section InferenceServer of appsettings.json.");
-        foreach (Option option in (ReadOnlySpan<Option>)
+        Options =
         [
             _model, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
             _cacheTypeV, _maxQueue, _chatTemplate,
-        ])
+        ];
+        foreach (Option option in Options)
         {
             option.Arity = ArgumentArity.ExactlyOne;
             Command.Add(option);
         }
     }
+
+    public RootCommand Command { get; }
+
+    /// <summary>Ours, without <c>--help</c> and <c>--version</c>.</summary>
+    public IReadOnlyList<Option> Options { get; }
 
     public ServerOptions Read(ParseResult parsed) => new()
     {
@@ -86,11 +97,11 @@ internal sealed class OptionTable
         Threads = parsed.GetValue(_threads),
         BatchSize = parsed.GetValue(_batchSize),
         MicroBatchSize = Math.Min(parsed.GetValue(_microBatchSize), parsed.GetValue(_batchSize)),
-        Backend = parsed.GetValue(_backend),
+        Backend = parsed.GetValue(_backend) ?? LlamaBackend.Auto,
         GpuLayers = parsed.GetValue(_gpuLayers),
-        KvUnified = parsed.GetValue(_kvUnified),
-        CacheTypeK = parsed.GetValue(_cacheTypeK),
-        CacheTypeV = parsed.GetValue(_cacheTypeV),
+        KvUnified = parsed.GetValue(_kvUnified) is not Switch.Off,
+        CacheTypeK = parsed.GetValue(_cacheTypeK) ?? KvType.F16,
+        CacheTypeV = parsed.GetValue(_cacheTypeV) ?? KvType.F16,
         MaxQueue = parsed.GetValue(_maxQueue),
         ChatTemplatePath = parsed.GetValue(_chatTemplate),
     };
@@ -117,16 +128,15 @@ internal sealed class OptionTable
         CustomParser = result => Integer(One(result), min, max) ?? Fail<int?>(result, $"an integer from {min} to {max}"),
     };
 
-    private static Option<T> Choice<T>(string name, string description, Dictionary<string, T> values, T standard)
+    private static Option<T?> Choice<T>(string name, string description, Dictionary<string, T> values, T standard)
         where T : struct
     {
         string standardName = values.First(value => value.Value.Equals(standard)).Key;
-        return new Option<T>(name)
+        return new Option<T?>(name)
         {
             HelpName = string.Join('|', values.Keys),
             Description = $"{description} Default: {standardName}.",
-            DefaultValueFactory = _ => standard,
-            CustomParser = result => values.TryGetValue(One(result), out T value) ? value : Fail<T>(result, $"one of {string.Join(", ", values.Keys)}"),
+            CustomParser = result => values.TryGetValue(One(result), out T value) ? value : Fail<T?>(result, $"one of {string.Join(", ", values.Keys)}"),
         };
     }
 

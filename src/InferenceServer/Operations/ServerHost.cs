@@ -8,7 +8,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 namespace InferenceServer.Operations;
 
 /// <summary>What the web host is told besides its models.</summary>
-internal sealed record HostOptions
+internal sealed record WebHostOptions
 {
     public required string Host { get; init; }
 
@@ -33,7 +33,7 @@ internal sealed record HostOptions
 
 internal static class ServerHost
 {
-    public static WebApplication Build(HostOptions options, ModelCatalogue models)
+    public static WebApplication Build(WebHostOptions options, ModelCatalogue models)
     {
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [] });
         builder.WebHost.UseUrls($"http://{(options.Host.Contains(':') ? $"[{options.Host}]" : options.Host)}:{options.Port}");
@@ -48,10 +48,11 @@ internal static class ServerHost
         services.AddSingleton<ServerMetrics>().AddSingleton<Readiness>().AddSingleton<HealthEndpoints>();
         ApiRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
-        services.Configure<Microsoft.Extensions.Hosting.HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + TimeSpan.FromSeconds(10));
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + TimeSpan.FromSeconds(10));
         services.ConfigureHttpJsonOptions(json =>
         {
             json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower;
+            json.SerializerOptions.NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.Strict;
             json.SerializerOptions.TypeInfoResolverChain.Insert(0, OpenAIJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
@@ -66,9 +67,11 @@ internal static class ServerHost
     /// <summary>One line an event, with the time in UTC.</summary>
     public static void ConfigureLogging(ILoggingBuilder logging, LogLevel level) => logging
         .AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ss.fffZ ", true))
-        .AddFilter(null, level).AddFilter("Microsoft", LogLevel.Warning);
+        .AddFilter(null, level).AddFilter("Microsoft", LogLevel.Warning)
+        // A failed start is reported in one line by the program.
+        .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
 
-    private static void Configure(KestrelServerOptions kestrel, HostOptions options)
+    private static void Configure(KestrelServerOptions kestrel, WebHostOptions options)
     {
         kestrel.AddServerHeader = false;
         kestrel.Limits.MaxRequestBodySize = options.MaxBodyBytes;

@@ -12,7 +12,7 @@ namespace InferenceServer.Operations;
 /// Stop: while new requests are answered 503, running ones finish within the drain time; only then does the web server close.
 /// </summary>
 internal sealed partial class ServerLifecycle(
-    ModelCatalogue models, HostOptions options, Readiness readiness, IServer server, ILogger<ServerLifecycle> log) : IHostedLifecycleService
+    ModelCatalogue models, WebHostOptions options, Readiness readiness, IServer server, ILogger<ServerLifecycle> log) : IHostedLifecycleService
 {
     // A cold model on a slow disk; a decode that takes longer is hung.
     private static readonly TimeSpan WarmUpLimit = TimeSpan.FromMinutes(5);

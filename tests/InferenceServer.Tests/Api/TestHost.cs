@@ -43,7 +43,7 @@ internal sealed class TestHost : IAsyncDisposable
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false)
     {
-        WebApplication app = ServerHost.Build(new HostOptions
+        WebApplication app = ServerHost.Build(new WebHostOptions
         {
             Host = "127.0.0.1",
             Port = 0,

@@ -1,0 +1,42 @@
+using InferenceServer.Llama;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace InferenceServer.Tests.Api;
+
+/// <summary>The whole server on a tiny random model: llama.cpp, engine, template, HTTP. One for all tests of a class, since none changes it.</summary>
+public sealed class TinyServer : IAsyncLifetime
+{
+    private LoadedModel? _model;
+    private TestHost? _host;
+
+    internal TestHost Host => _host!;
+
+    internal ServedModel Model => _model!.Served;
+
+    public async Task InitializeAsync()
+    {
+        ServerOptions options = CommandLine.Read(
+            ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile()],
+            new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build(), _ => null).Options!;
+        LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
+        _model = ModelLoader.Load(options, library, NullLoggerFactory.Instance, TimeProvider.System);
+        _host = await TestHost.StartAsync(_model.Served, warmUp: true);
+    }
+
+    public async Task DisposeAsync()
+    {
+        if (_host is not null)
+            await _host.DisposeAsync();
+        if (_model is not null)
+            await _model.DisposeAsync();
+    }
+
+    private static string TinyModelFile()
+    {
+        string path = Path.Combine(AppContext.BaseDirectory, "tiny-http.gguf");
+        InferenceServer.Llama.TestModels.TinyModel.Write(path);
+        return path;
+    }
+}

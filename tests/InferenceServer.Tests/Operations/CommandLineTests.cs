@@ -1,0 +1,98 @@
+using InferenceServer.Llama;
+using InferenceServer.Operations;
+using Microsoft.Extensions.Configuration;
+
+namespace InferenceServer.Tests.Operations;
+
+public sealed class CommandLineTests
+{
+    [Fact]
+    public void Every_option_of_the_contract_is_read()
+    {
+        ServerOptions options = Read(
+            "--model", "m.gguf", "--host", "0.0.0.0", "--port", "0", "--ctx-size", "8192", "--max-sequences", "4", "--threads", "3", "--batch-size", "256",
+            "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
+            "--max-queue", "9", "--chat-template", "t.jinja").Options!;
+
+        Assert.Equal(new ServerOptions
+        {
+            ModelPath = "m.gguf",
+            Host = "0.0.0.0",
+            Port = 0,
+            ContextSize = 8192,
+            MaxSequences = 4,
+            Threads = 3,
+            BatchSize = 256,
+            MicroBatchSize = 128,
+            Backend = LlamaBackend.Vulkan,
+            GpuLayers = 7,
+            KvUnified = false,
+            CacheTypeK = KvType.Q8_0,
+            CacheTypeV = KvType.F32,
+            MaxQueue = 9,
+            ChatTemplatePath = "t.jinja",
+        }, options);
+    }
+
+    [Fact]
+    public void Without_options_the_documented_defaults_hold()
+    {
+        ServerOptions options = Read().Options!;
+
+        Assert.Equal(("127.0.0.1", 8080, 16, LlamaBackend.Auto, true), (options.Host, options.Port, options.MaxSequences, options.Backend, options.KvUnified));
+        Assert.Equal((null, null, null, null), (options.ModelPath, options.ContextSize, options.GpuLayers, options.Threads));
+    }
+
+    [Theory]
+    [InlineData("--port", "70000", "--port must be an integer from 0 to 65535; it is '70000'")]
+    [InlineData("--port", "x", "--port must be an integer from 0 to 65535; it is 'x'")]
+    [InlineData("--backend", "metal", "--backend must be one of auto, cpu, vulkan, cuda; it is 'metal'")]
+    [InlineData("--kv-unified", "yes", "--kv-unified must be one of on, off; it is 'yes'")]
+    [InlineData("--cache-type-k", "q2", "--cache-type-k must be one of")]
+    [InlineData("--gpu-layers", "-1", "--gpu-layers must be auto or an integer")]
+    [InlineData("--host", "nowhere", "--host must be an IP address")]
+    [InlineData("--ctx-size", "12", "--ctx-size must be an integer from 256")]
+    [InlineData("--prot", "1", "--prot")]
+    public void A_bad_option_or_value_is_one_line_and_exit_code_2(string name, string value, string message)
+    {
+        CommandLineResult result = Read(name, value);
+
+        Assert.Null(result.Options);
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains(message, result.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', result.Message!);
+    }
+
+    [Fact]
+    public void An_option_without_its_value_is_refused() => Assert.Equal(2, Read("--port").ExitCode);
+
+    [Fact]
+    public void The_command_line_goes_before_the_environment_and_that_before_the_settings_file()
+    {
+        IConfiguration settings = Settings(("port", "1"), ("max-queue", "2"), ("ctx-size", "512"));
+        Dictionary<string, string> environment = new() { ["INFERENCE_SERVER_PORT"] = "10", ["INFERENCE_SERVER_MAX_QUEUE"] = "20" };
+
+        ServerOptions options = CommandLine.Read(["--port", "100"], settings, environment.GetValueOrDefault).Options!;
+
+        Assert.Equal((100, 20, 512), (options.Port, options.MaxQueue, options.ContextSize));
+    }
+
+    [Fact]
+    public void A_bad_value_outside_the_command_line_says_where_it_stood()
+    {
+        Dictionary<string, string> environment = new() { ["INFERENCE_SERVER_PORT"] = "x" };
+        CommandLineResult fromEnvironment = CommandLine.Read([], Settings(), environment.GetValueOrDefault);
+        CommandLineResult fromFile = CommandLine.Read([], Settings(("threads", "0")), _ => null);
+        CommandLineResult unknown = CommandLine.Read([], Settings(("prot", "1")), _ => null);
+
+        Assert.All((CommandLineResult[])[fromEnvironment, fromFile, unknown], result => Assert.Equal(2, result.ExitCode));
+        Assert.Contains("(from INFERENCE_SERVER_PORT)", fromEnvironment.Message, StringComparison.Ordinal);
+        Assert.Contains("(from appsettings.json)", fromFile.Message, StringComparison.Ordinal);
+        Assert.Contains("InferenceServer:prot", unknown.Message, StringComparison.Ordinal);
+    }
+
+    private static CommandLineResult Read(params string[] arguments) => CommandLine.Read(arguments, Settings(), _ => null);
+
+    private static IConfiguration Settings(params (string Key, string Value)[] entries) => new ConfigurationBuilder()
+        .AddInMemoryCollection(entries.ToDictionary(entry => $"{CommandLine.SettingsSection}:{entry.Key}", entry => (string?)entry.Value)).Build();
+}
