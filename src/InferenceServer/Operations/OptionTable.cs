@@ -11,13 +11,23 @@ internal sealed class OptionTable
 {
     private static readonly Dictionary<string, KvType> KvTypes = new(StringComparer.OrdinalIgnoreCase)
     {
-        ["f32"] = KvType.F32, ["f16"] = KvType.F16, ["bf16"] = KvType.BF16, ["q8_0"] = KvType.Q8_0, ["q5_1"] = KvType.Q5_1,
-        ["q5_0"] = KvType.Q5_0, ["q4_1"] = KvType.Q4_1, ["q4_0"] = KvType.Q4_0, ["iq4_nl"] = KvType.IQ4_NL,
+        ["f32"] = KvType.F32,
+        ["f16"] = KvType.F16,
+        ["bf16"] = KvType.BF16,
+        ["q8_0"] = KvType.Q8_0,
+        ["q5_1"] = KvType.Q5_1,
+        ["q5_0"] = KvType.Q5_0,
+        ["q4_1"] = KvType.Q4_1,
+        ["q4_0"] = KvType.Q4_0,
+        ["iq4_nl"] = KvType.IQ4_NL,
     };
 
     private static readonly Dictionary<string, LlamaBackend> Backends = new(StringComparer.OrdinalIgnoreCase)
     {
-        ["auto"] = LlamaBackend.Auto, ["cpu"] = LlamaBackend.Cpu, ["vulkan"] = LlamaBackend.Vulkan, ["cuda"] = LlamaBackend.Cuda,
+        ["auto"] = LlamaBackend.Auto,
+        ["cpu"] = LlamaBackend.Cpu,
+        ["vulkan"] = LlamaBackend.Vulkan,
+        ["cuda"] = LlamaBackend.Cuda,
     };
 
     private static readonly Dictionary<string, Switch> Switches = new(StringComparer.OrdinalIgnoreCase) { ["on"] = Switch.On, ["off"] = Switch.Off };

@@ -67,8 +67,18 @@ public sealed class OperationsTests
         {
             Snapshot = EngineSnapshot.Empty with
             {
-                CellsTotal = 100, CellsFree = 40, CellsCached = 30, CellsPinned = 20, CellsPrivate = 10, PromptTokensComputed = 11, PromptTokensCached = 22,
-                CompletionTokens = 33, DecodeSteps = 4, DecodeRows = 18, RunningRequests = 2, WaitingRequests = 3,
+                CellsTotal = 100,
+                CellsFree = 40,
+                CellsCached = 30,
+                CellsPinned = 20,
+                CellsPrivate = 10,
+                PromptTokensComputed = 11,
+                PromptTokensCached = 22,
+                CompletionTokens = 33,
+                DecodeSteps = 4,
+                DecodeRows = 18,
+                RunningRequests = 2,
+                WaitingRequests = 3,
             },
         };
         await using TestHost host = await TestHost.StartAsync(engine);
