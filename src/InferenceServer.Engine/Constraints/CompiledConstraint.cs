@@ -3,7 +3,6 @@
 using InferenceServer.Engine.Constraints.Automaton;
 using InferenceServer.Engine.Constraints.Gbnf;
 using InferenceServer.Engine.Constraints.JsonSchema;
-using InferenceServer.Engine.Constraints.Regular;
 
 namespace InferenceServer.Engine.Constraints;
 
@@ -42,17 +41,7 @@ public sealed class CompiledConstraint
 
     /// <summary>Text that a regular expression matches from its first to its last character.</summary>
     /// <exception cref="ConstraintException">Malformed, not regular (backreferences, lookaround) or past a limit.</exception>
-    public static CompiledConstraint FromRegex(string pattern)
-    {
-        try
-        {
-            return FromExpression("regex", new Expression.Terminal(RegexCompiler.CompileWhole(pattern), TextEncoding.Raw));
-        }
-        catch (Exception e) when (e is RegexSyntaxException or AutomatonTooLargeException)
-        {
-            throw new ConstraintException("regex", e.Message);
-        }
-    }
+    public static CompiledConstraint FromRegex(string pattern) => FromExpression("regex", ConstraintPart.Regex(pattern).Expression);
 
     /// <summary>Exactly one of the given texts.</summary>
     /// <exception cref="ConstraintException">No choices, or one that is not well-formed text.</exception>
@@ -64,6 +53,11 @@ public sealed class CompiledConstraint
             JsonText.RequireWellFormed(choices[i], $"choice[{i}]");
         return FromExpression("choice", new Expression.Choice([.. choices.Select(Expression.Text)]));
     }
+
+    /// <summary>Text put together from parts: free text, markers, schemas; what tool-call formats are made of.</summary>
+    /// <exception cref="ConstraintException">Nothing can match the parts together, or they are past a limit.</exception>
+    public static CompiledConstraint FromParts(ConstraintPart root) =>
+        new(GrammarCompiler.Compile(new GrammarRule("parts") { Body = root.Expression }, JsonSchemaOptions.Default.MaxNesting, countCalls: false));
 
     private static CompiledConstraint FromExpression(string name, Expression body) =>
         new(GrammarCompiler.Compile(new GrammarRule(name) { Body = body }, MaxRuleNesting, countCalls: false));

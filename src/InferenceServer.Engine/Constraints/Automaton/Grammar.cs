@@ -63,10 +63,11 @@ internal abstract record Expression
     internal sealed record Nested(Expression Body) : Expression;
 
     /// <summary>
-    /// Any bytes until the first occurrence of a trigger, which is part of the match and decides how to go on. May end at any point when
-    /// <paramref name="MayEnd"/>. Control tokens occur only where a trigger names them.
+    /// Any bytes until the first occurrence of a trigger, which is part of the match and decides how to go on. After that the text goes on as
+    /// before when <paramref name="Resumes"/>, else it is over. May end at any point when <paramref name="MayEnd"/>. Control tokens occur only
+    /// as triggers, or anywhere when <paramref name="AllowsControlTokens"/>.
     /// </summary>
-    internal sealed record FreeText(IReadOnlyList<Trigger> Triggers, bool MayEnd) : Expression;
+    internal sealed record FreeText(IReadOnlyList<Trigger> Triggers, bool MayEnd, bool Resumes = false, bool AllowsControlTokens = false) : Expression;
 }
 
 /// <summary>How control tokens, which no text can spell, appear among the bytes: between two bytes that UTF-8 never uses.</summary>

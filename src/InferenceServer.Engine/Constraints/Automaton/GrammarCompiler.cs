@@ -289,10 +289,7 @@ internal sealed class GrammarCompiler
     /// <summary>An Aho-Corasick automaton over the triggers; completing one leaves the free text for what it leads to.</summary>
     private int LowerFreeText(Expression.FreeText freeText, int next)
     {
-        TriggerTrie trie = new(freeText.Triggers.Select(t => t.Bytes));
-        int[] continuations = new int[freeText.Triggers.Count];
-        for (int i = 0; i < continuations.Length; i++)
-            continuations[i] = Lower(freeText.Triggers[i].Then, next);
+        TriggerTrie trie = new(freeText.Triggers.Select(t => t.Bytes), freeText.AllowsControlTokens);
         int[] readers = new int[trie.StateCount];
         int[] entries = new int[trie.StateCount];
         for (int state = 0; state < trie.StateCount; state++)
@@ -300,21 +297,19 @@ internal sealed class GrammarCompiler
             readers[state] = AddBytes();
             entries[state] = freeText.MayEnd && !trie.IsInsideControlToken(state) ? AddChoice(readers[state], next) : readers[state];
         }
+        // Text that only control tokens can end would never end without them.
+        if (!freeText.MayEnd && freeText.Triggers.All(t => t.Bytes[0] == ControlTokenBytes.Open))
+            foreach (Trigger trigger in freeText.Triggers)
+                _controlTokens.Add(System.Text.Encoding.UTF8.GetString(trigger.Bytes.AsSpan(1..^1)));
+        int[] continuations = [.. freeText.Triggers.Select(t => Lower(t.Then, freeText.Resumes ? entries[0] : next))];
+        List<ByteEdge> edges = [];
         for (int state = 0; state < trie.StateCount; state++)
         {
-            List<ByteEdge> edges = [];
+            edges.Clear();
             for (int b = 0; b < 256; b++)
-            {
-                int target = trie.Next(state, (byte)b);
-                if (target < 0)
-                    continue;
-                int node = trie.TriggerAt(target) is { } trigger ? continuations[trigger] : entries[target];
-                if (edges.Count > 0 && edges[^1].Target == node && edges[^1].High == b - 1)
-                    edges[^1] = edges[^1] with { High = b };
-                else
-                    edges.Add(new(b, b, node));
-            }
-            _nodes[readers[state]].Edges = [.. edges];
+                if (trie.Next(state, (byte)b) is >= 0 and int target)
+                    edges.Add(new(b, b, trie.TriggerAt(target) is { } trigger ? continuations[trigger] : entries[target]));
+            _nodes[readers[state]].Edges = Merge(edges);
         }
         return entries[0];
     }

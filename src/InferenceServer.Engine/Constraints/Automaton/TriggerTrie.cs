@@ -9,7 +9,11 @@ internal sealed class TriggerTrie
     private readonly List<int> _fallback = [0];
     private readonly List<bool> _insideControlToken = [false];
 
-    public TriggerTrie(IEnumerable<byte[]> triggers)
+    private readonly int _otherControlToken = -1;
+
+    /// <param name="triggers">What to find, none empty.</param>
+    /// <param name="allowsControlTokens">Whether control tokens that are no triggers may come anywhere.</param>
+    public TriggerTrie(IEnumerable<byte[]> triggers, bool allowsControlTokens)
     {
         int index = 0;
         foreach (byte[] trigger in triggers)
@@ -18,6 +22,8 @@ internal sealed class TriggerTrie
                 throw new ConstraintException("trigger", "a trigger must not be empty");
             Insert(trigger, index++);
         }
+        if (allowsControlTokens)
+            _otherControlToken = AddState(insideControlToken: true);
         // Breadth first, so that a state's fallback, which is shorter, is complete before the state.
         Queue<int> pending = new(_children[0].Values);
         while (pending.TryDequeue(out int state))
@@ -47,9 +53,9 @@ internal sealed class TriggerTrie
             if (_children[state].TryGetValue(b, out int child))
                 return child;
             if (_insideControlToken[state])
-                return -1;
+                return b == ControlTokenBytes.Open || _otherControlToken < 0 ? -1 : b == ControlTokenBytes.Close ? 0 : _otherControlToken;
             if (state == 0)
-                return b >= ControlTokenBytes.Close ? -1 : 0;
+                return b == ControlTokenBytes.Open ? _otherControlToken : b == ControlTokenBytes.Close ? -1 : 0;
             state = _fallback[state];
         }
     }
@@ -61,14 +67,20 @@ internal sealed class TriggerTrie
         {
             if (!_children[state].TryGetValue(b, out int child))
             {
-                _children[state].Add(b, child = _children.Count);
-                _children.Add([]);
-                _trigger.Add(null);
-                _fallback.Add(0);
-                _insideControlToken.Add(b == ControlTokenBytes.Open || (_insideControlToken[state] && b != ControlTokenBytes.Close));
+                child = AddState(b == ControlTokenBytes.Open || (_insideControlToken[state] && b != ControlTokenBytes.Close));
+                _children[state].Add(b, child);
             }
             state = child;
         }
         _trigger[state] ??= index;
+    }
+
+    private int AddState(bool insideControlToken)
+    {
+        _children.Add([]);
+        _trigger.Add(null);
+        _fallback.Add(0);
+        _insideControlToken.Add(insideControlToken);
+        return _children.Count - 1;
     }
 }

@@ -160,6 +160,19 @@ internal sealed class Dfa
 
     public Dfa Complement() => AllStrings.Except(this);
 
+    /// <summary>The smallest automaton of the same language.</summary>
+    public Dfa Minimize()
+    {
+        int[] blocks = DfaMinimizer.Blocks(_next, _accepting, ClassCount);
+        int[] member = new int[StateCount + 1]; // one state of each block; the dead state may have one of its own
+        for (int state = StateCount - 1; state >= 0; state--)
+            member[blocks[state]] = state;
+        CodePointSet[] symbols = ClassSets();
+        int[] nonEmpty = [.. Enumerable.Range(0, ClassCount).Where(k => !symbols[k].IsEmpty)];
+        return Build(blocks[0], [.. nonEmpty.Select(k => symbols[k])],
+            (block, symbol) => _next[(member[block] * ClassCount) + nonEmpty[symbol]] is >= 0 and int target ? blocks[target] : null, block => _accepting[member[block]]);
+    }
+
     /// <summary>The product automaton; <paramref name="accept"/> must be false for two false arguments.</summary>
     private Dfa Combine(Dfa other, Func<bool, bool, bool> accept)
     {

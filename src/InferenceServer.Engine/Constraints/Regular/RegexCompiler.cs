@@ -144,7 +144,7 @@ internal sealed class RegexCompiler
         }
         bool[] accepting = [.. sets.Select(s => Closure(s.Set, s.AtStart, atEnd: true).Contains(final))];
         int classes = alphabet.Count;
-        return Dfa.Build(0, alphabet, (state, k) => next[state * classes + k] is var target && target == Dfa.Dead ? null : target, state => accepting[state]);
+        return Dfa.Build(0, alphabet, (state, k) => next[state * classes + k] is >= 0 and int target ? target : null, state => accepting[state]).Minimize();
     }
 
     /// <summary>Disjoint sets that tell all symbols apart, and which symbols contain each.</summary>
