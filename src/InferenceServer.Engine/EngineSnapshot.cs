@@ -53,6 +53,9 @@ public sealed record EngineSnapshot
     public long RecomputedTokens { get; init; }
     public long WastedTokens { get; init; }
     public long Preemptions { get; init; }
+    public long DraftTokens { get; init; }
+    public long DraftTokensAccepted { get; init; }
+    public long ForcedTokens { get; init; }
 
     internal static EngineSnapshot Of(Scheduler scheduler)
     {
@@ -89,6 +92,9 @@ public sealed record EngineSnapshot
             RecomputedTokens = counters.Recomputed,
             WastedTokens = counters.Wasted,
             Preemptions = counters.Preemptions,
+            DraftTokens = counters.Drafted,
+            DraftTokensAccepted = counters.DraftsAccepted,
+            ForcedTokens = counters.Forced,
         };
     }
 }

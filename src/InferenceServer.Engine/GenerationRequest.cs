@@ -1,5 +1,6 @@
 // The message that enters the engine: immutable, tokens only. Made on an HTTP thread, read by the decode thread.
 
+using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Engine;
@@ -11,6 +12,9 @@ public enum RequestPriority
     Default,
     Priority,
 }
+
+/// <summary>A grammar over a model's vocabulary.</summary>
+public sealed record TokenConstraint(CompiledConstraint Grammar, TokenVocabularyTrie Vocabulary);
 
 /// <summary>One prompt to continue. Everything the decode thread needs, and nothing of HTTP, JSON or templates.</summary>
 public sealed record GenerationRequest
@@ -34,6 +38,9 @@ public sealed record GenerationRequest
 
     /// <summary>Write control tokens such as <c>&lt;|channel|&gt;</c> into the text: tool-call and reasoning parsers need them.</summary>
     public bool EmitControlTokens { get; init; }
+
+    /// <summary>What the reply must obey; null for anything.</summary>
+    public TokenConstraint? Constraint { get; init; }
 
     /// <summary>Cache entries are shared only within one namespace (tenant, adapter, salt).</summary>
     public string CacheNamespace { get; init; } = "";

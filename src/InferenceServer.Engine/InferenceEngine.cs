@@ -1,6 +1,7 @@
 // The public face of the engine. HTTP threads submit and read; one decode thread does the rest (EngineLoop).
 
 using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Scheduling;
 using InferenceServer.Llama;
 using Microsoft.Extensions.Logging;
 
@@ -45,7 +46,7 @@ public sealed class InferenceEngine : IAsyncDisposable
         LlamaContext context = new(model, contextOptions with
         {
             MaxSequences = SequenceIds(options, contextOptions.KvUnified),
-            MaxOutputs = Math.Min(options.MaxSequences, contextOptions.BatchSize),
+            MaxOutputs = Math.Min(options.MaxSequences + (options.Speculation ? Scheduler.DraftRows : 0), contextOptions.BatchSize),
         }, log);
         LlamaVocab vocab = model.Vocab;
         LlamaDecoder decoder = new(

@@ -24,8 +24,9 @@ internal interface IDecoder : IDisposable
 /// <param name="ContextLength">Most tokens of one sequence.</param>
 /// <param name="SequenceIds">Ids of the native memory, the scratch id included.</param>
 /// <param name="BatchSize">Most rows of a step.</param>
+/// <param name="MaxOutputs">Most rows of a step that want logits.</param>
 /// <param name="SharesCells">A cell can carry several ids (kv_unified).</param>
 /// <param name="StateBytesPerToken">What saving one token's state takes.</param>
 /// <param name="ComputesAhead">Begin returns while the device computes: host work of the step before fits in between.</param>
 internal sealed record DecoderLimits(
-    int Cells, int ContextLength, int SequenceIds, int BatchSize, bool SharesCells, long StateBytesPerToken, bool ComputesAhead = false);
+    int Cells, int ContextLength, int SequenceIds, int BatchSize, int MaxOutputs, bool SharesCells, long StateBytesPerToken, bool ComputesAhead = false);

@@ -11,7 +11,7 @@ internal sealed class LlamaDecoder : IDecoder
 {
     private readonly LlamaContext _context;
     private readonly LlamaBatch _batch;
-    private readonly SamplingThreads _sampling = new();
+    private readonly SamplingThreads _sampling;
 
     /// <param name="context">Owned from here on.</param>
     /// <param name="contextLength">Most tokens of one sequence.</param>
@@ -20,8 +20,9 @@ internal sealed class LlamaDecoder : IDecoder
     public LlamaDecoder(LlamaContext context, int contextLength, bool sharesCells, long stateBytesPerToken, bool computesAhead)
     {
         _context = context;
+        _sampling = new SamplingThreads(context.Logits);
         Limits = new DecoderLimits(
-            context.CellCount, contextLength, context.MaxSequences, context.BatchSize, sharesCells, stateBytesPerToken, computesAhead);
+            context.CellCount, contextLength, context.MaxSequences, context.BatchSize, context.MaxOutputs, sharesCells, stateBytesPerToken, computesAhead);
         _batch = new LlamaBatch(context.BatchSize);
     }
 
@@ -48,8 +49,16 @@ internal sealed class LlamaDecoder : IDecoder
 
     public void Complete(StepPlan plan, StepResult result)
     {
-        if (result.Error is null && plan.Rows.Count > 0)
-            _sampling.Run(_context, plan, result);
+        if (result.Error is not null || plan.Rows.Count == 0)
+            return;
+        // The first read waits for the device and puts its output in order (llama_context::output_reorder): not a thing for several threads.
+        foreach (PlanSlice slice in plan.Slices)
+            if (plan.Rows[slice.LastRow].WantsLogits)
+            {
+                _context.Logits(slice.LastRow);
+                _sampling.Run(plan, result);
+                return;
+            }
     }
 
     public void ClearMemory() => _context.ClearMemory();

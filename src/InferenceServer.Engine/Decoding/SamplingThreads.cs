@@ -1,9 +1,7 @@
 // Samples a step's rows on the decode thread and a few helpers. The helpers own nothing: each takes one slice's logits and that
 // sequence's sampler at a time, and all have finished when Run returns.
 
-using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
-using InferenceServer.Llama;
 
 namespace InferenceServer.Engine.Decoding;
 
@@ -17,15 +15,17 @@ internal sealed class SamplingThreads : IDisposable
     private readonly SemaphoreSlim _work = new(0);
     private readonly CountdownEvent _helpersDone = new(1);
     private readonly Thread[] _helpers;
-    private LlamaContext? _context;
+    private readonly LogitsOfRow _logits;
     private StepPlan? _plan;
     private StepResult? _result;
     private volatile Exception? _failure;
     private volatile bool _stopping;
     private int _nextSlice;
 
-    public SamplingThreads()
+    /// <param name="logits">Callable from several threads at once after it was called for one row.</param>
+    public SamplingThreads(LogitsOfRow logits)
     {
+        _logits = logits;
         _helpers = new Thread[Math.Clamp(Environment.ProcessorCount - 1, 0, MaxHelpers)];
         for (int i = 0; i < _helpers.Length; i++)
         {
@@ -34,11 +34,9 @@ internal sealed class SamplingThreads : IDisposable
         }
     }
 
-    public void Run(LlamaContext context, StepPlan plan, StepResult result)
+    public void Run(StepPlan plan, StepResult result)
     {
-        // Waits for the device once, before several threads read its output.
-        context.Synchronize();
-        (_context, _plan, _result, _nextSlice) = (context, plan, result, 0);
+        (_plan, _result, _nextSlice) = (plan, result, 0);
         int helpers = plan.Slices.Count < MinSlicesToShare ? 0 : Math.Min(_helpers.Length, plan.Slices.Count - 1);
         _helpersDone.Reset(helpers + 1);
         if (helpers > 0)
@@ -80,29 +78,13 @@ internal sealed class SamplingThreads : IDisposable
         try
         {
             for (int slice; (slice = Interlocked.Increment(ref _nextSlice) - 1) < _plan!.Slices.Count;)
-                Sample(slice);
+                RowSampler.Sample(_plan, slice, _logits, _result!);
         }
 #pragma warning disable CA1031 // Whatever a sampler throws fails the step with its message; a helper must not take the process down.
         catch (Exception e)
 #pragma warning restore CA1031
         {
             _failure = e;
-        }
-    }
-
-    /// <summary>One token from the slice's last row; where it has drafts, one from each row as long as the drafts hold.</summary>
-    private void Sample(int sliceIndex)
-    {
-        PlanSlice slice = _plan!.Slices[sliceIndex];
-        if (!_plan.Rows[slice.LastRow].WantsLogits)
-            return;
-        for (int row = slice.FirstLogitsRow; row <= slice.LastRow; row++)
-        {
-            SampledToken token = slice.Sequence.Sampler.Sample(_context!.Logits(row));
-            slice.Sequence.Sampler.Accept(token.Token);
-            _result!.Add(sliceIndex, token);
-            if (row < slice.LastRow && _plan.Rows[row + 1].Token != token.Token)
-                return;
         }
     }
 }

@@ -1,6 +1,7 @@
 // Taking in a step: computed tokens, new tokens, ends.
 
 using System.Diagnostics;
+using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Engine.Scheduling;
@@ -23,13 +24,54 @@ internal sealed partial class Scheduler
         sequence.BatchRows += _plan.Rows.Count;
         sequence.BatchSteps++;
         sequence.FirstToken ??= now;
-        for (int i = 0; i < sampled; i++)
-            if (TakeToken(sequence, result.TokenOf(sliceIndex, i)) is { } reason)
-            {
-                _running.Remove(sequence);
-                Finish(sequence, reason, now);
-                return;
-            }
+        FinishReason? reason = null;
+        for (int i = 0; i < sampled && reason is null; i++)
+            reason = TakeToken(sequence, result.TokenOf(sliceIndex, i));
+        TakeBackDrafts(sequence, slice, sampled);
+        if (reason is null && sequence.Constraint is not null)
+            reason = ForceTokens(sequence);
+        if (reason is { } end)
+        {
+            _running.Remove(sequence);
+            Finish(sequence, end, now);
+        }
+    }
+
+    /// <summary>Rows of drafts that did not come true, or that lie behind the reply's end, are not part of the sequence.</summary>
+    private void TakeBackDrafts(Sequence sequence, PlanSlice slice, int sampled)
+    {
+        if (slice.DraftCount == 0)
+            return;
+        int accepted = sampled - 1;
+        sequence.Speculation!.Report(slice.DraftCount, accepted);
+        Counters.Drafted += slice.DraftCount;
+        Counters.DraftsAccepted += accepted;
+        int end = sequence.Computed;
+        int kept = Math.Min(end - (slice.DraftCount - accepted), sequence.Count);
+        if (kept == end)
+            return;
+        Cache.Discard(sequence, kept, end);
+        sequence.Computed = kept;
+    }
+
+    /// <summary>Appends what the grammar leaves no choice about, without sampling.</summary>
+    private FinishReason? ForceTokens(Sequence sequence)
+    {
+        ConstraintState constraint = sequence.Constraint!;
+        if (constraint.MustEnd)
+            return FinishReason.Stop;
+        Span<int> forced = stackalloc int[MaxForcedTokens];
+        int count = constraint.ForcedTokens(forced);
+        for (int i = 0; i < count; i++)
+        {
+            if (!constraint.TryAccept(forced[i]))
+                throw new InvalidOperationException($"The constraint forbids token {forced[i]}, which it forced.");
+            sequence.Sampler.Accept(forced[i]);
+            Counters.Forced++;
+            if (TakeToken(sequence, new SampledToken(forced[i], null)) is { } reason)
+                return reason;
+        }
+        return constraint.MustEnd ? FinishReason.Stop : null;
     }
 
     private void CountPromptRows(Sequence sequence, int before)
@@ -41,8 +83,9 @@ internal sealed partial class Scheduler
         Counters.Recomputed += promptRows - fresh;
         sequence.PromptReached += fresh;
         // Tokens of the reply computed in bulk were computed before a preemption.
-        if (sequence.Computed - before > 1 && sequence.Computed > sequence.PromptCount)
-            Counters.Recomputed += sequence.Computed - Math.Max(before, sequence.PromptCount) - 1;
+        int replyRows = sequence.Computed - Math.Max(before, sequence.PromptCount);
+        if (replyRows > MaxForcedTokens + 1 + Speculation.LongestDraft)
+            Counters.Recomputed += replyRows - 1;
     }
 
     /// <summary>Adds a token to the reply and says whether it ends it.</summary>
@@ -81,6 +124,8 @@ internal sealed partial class Scheduler
             PromptTokens = sequence.PromptCount,
             CachedTokens = sequence.CachedTokens,
             CompletionTokens = sequence.CompletionCount,
+            AcceptedPredictionTokens = sequence.Speculation?.AcceptedPredictionTokens ?? 0,
+            RejectedPredictionTokens = sequence.Speculation?.RejectedPredictionTokens ?? 0,
             Timing = TimingOf(sequence, now),
             Cache = CacheReport.None with { HostTokens = sequence.HostTokens },
         })));

@@ -19,9 +19,18 @@ internal sealed partial class Scheduler
     /// <summary>Cells left for each running sequence to grow before another is admitted; fewer would preempt it again at once.</summary>
     private const int GrowthCells = 32;
 
+    /// <summary>Most tokens a grammar forces at a time; they are computed in one step with the next row.</summary>
+    private const int MaxForcedTokens = 16;
+
     /// <summary>A sequence whose steps failed this often in a row is given up.</summary>
     private const int MaxFailedSteps = 3;
 
+    /// <summary>Rows of a step that may verify drafts, over all sequences: each wants logits, and room for those is reserved at load.</summary>
+    internal const int DraftRows = 32;
+
+    private readonly StepTimes _stepTimes = new();
+    private int _draftRows;
+    private readonly int[] _draft = new int[Speculation.LongestDraft];
     private readonly EngineOptions _options;
     private readonly DecoderLimits _limits;
     private readonly EngineVocabulary _vocabulary;
@@ -92,6 +101,8 @@ internal sealed partial class Scheduler
         if (_plan.Rows.Count > 0)
         {
             _stepTime.Observe(decodeRows, _plan.PrefillRows, stepSeconds);
+            if (_plan.PrefillRows == 0 && decodeRows <= _stepTimes.MostRows)
+                _stepTimes.Observe(decodeRows, stepSeconds);
             Counters.Steps++;
             Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
             Counters.DecodeRows += decodeRows;
@@ -166,23 +177,53 @@ internal sealed partial class Scheduler
             : null;
     }
 
-    /// <summary>One row for each sequence that needs only its newest token computed. Most deserving first, so a victim never has a row yet.</summary>
+    /// <summary>Sequences whose reply goes on: a row for the newest token and for those a grammar forced. Most deserving first, so a victim never has a row yet.</summary>
     private void PlanDecodeRows()
     {
-        for (int i = 0; i < _running.Count && _plan.Rows.Count < _limits.BatchSize; i++)
+        _draftRows = 0;
+        // With prompts to compute, or requests to admit, a step's spare room is theirs.
+        bool drafts = _options.Speculation && _waiting.Count == 0 && _running.TrueForAll(static s => s.Computed >= s.PromptCount);
+        for (int i = 0; i < _running.Count; i++)
         {
             Sequence sequence = _running[i];
-            if (sequence.Count - sequence.Computed != 1)
+            int count = sequence.Count - sequence.Computed;
+            if (count > MaxForcedTokens + 1 || (count > 1 && sequence.Computed < sequence.PromptCount))
                 continue;
-            while (!Cache.EnsureFree(1) && _running.Count > i + 1)
+            if (_plan.Rows.Count + count > _limits.BatchSize)
+                return;
+            while (!Cache.EnsureFree(count) && _running.Count > i + 1)
                 Preempt(_running[^1]);
-            if (!Cache.EnsureFree(1))
+            if (!Cache.EnsureFree(count))
             {
                 Preempt(sequence);
                 return;
             }
-            AddRows(sequence, 1);
+            AddRows(sequence, count);
+            if (drafts)
+                AddDrafts(sequence);
         }
+    }
+
+    /// <summary>Guesses that ride along with the last slice where they are likely to pay; room is never made for them.</summary>
+    private void AddDrafts(Sequence sequence)
+    {
+        int most = Math.Min(_limits.MaxOutputs - _options.MaxSequences, DraftRows) - _draftRows;
+        most = Math.Min(most, Cache.Ledger.Free - _running.Count - DraftRows);
+        most = Math.Min(most, _limits.BatchSize - _plan.Rows.Count - _running.Count);
+        // The reply's last token needs no guess after it.
+        most = Math.Min(most, Math.Min(sequence.Request.MaxTokens - sequence.CompletionCount, _limits.ContextLength - sequence.Count) - 1);
+        if (most <= 0)
+            return;
+        sequence.Speculation ??= new Speculation(sequence.Request.PredictedTokens);
+        int drafted = sequence.Speculation.Draft(sequence, _draft.AsSpan(0, Math.Min(most, _draft.Length)), _plan.Rows.Count, _stepTimes);
+        if (drafted == 0)
+            return;
+        Cache.Ledger.TakePrivate(drafted);
+        for (int i = 0; i < drafted; i++)
+            _plan.Rows.Add(new PlanRow(_draft[i], sequence.Count + i, sequence.KvId, true));
+        PlanSlice slice = _plan.Slices[^1];
+        _plan.Slices[^1] = slice with { RowCount = slice.RowCount + drafted, DraftCount = drafted };
+        _draftRows += drafted;
     }
 
     private void AddRows(Sequence sequence, int count)

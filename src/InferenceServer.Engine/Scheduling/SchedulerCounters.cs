@@ -20,6 +20,11 @@ internal sealed class SchedulerCounters
     public long Recomputed { get; set; }
     public long Completion { get; set; }
 
+    /// <summary>Guessed tokens that were verified, those that came true, and tokens that a grammar left no choice about.</summary>
+    public long Drafted { get; set; }
+    public long DraftsAccepted { get; set; }
+    public long Forced { get; set; }
+
     /// <summary>Reply tokens of requests that were cancelled.</summary>
     public long Wasted { get; set; }
     public long Steps { get; set; }

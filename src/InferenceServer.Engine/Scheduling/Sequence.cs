@@ -1,6 +1,7 @@
 // One request inside the engine. Decode thread only; the scheduler alone moves it between waiting and running.
 
 using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Text;
 
@@ -25,6 +26,11 @@ internal sealed class Sequence
         prompt.CopyTo(_tokens);
         Sampler = new Sampler(Request.Sampling, prompt, vocabularySize, fallbackSeed: (ulong)Random.Shared.NextInt64());
         Text = new TokenTextDecoder(Request.StopStrings);
+        if (Request.Constraint is { } constraint)
+        {
+            Constraint = new ConstraintState(constraint.Grammar, constraint.Vocabulary);
+            Mask = new TokenMask(vocabularySize);
+        }
     }
 
     public Generation Generation { get; }
@@ -34,6 +40,14 @@ internal sealed class Sequence
     public Sampler Sampler { get; }
 
     public TokenTextDecoder Text { get; }
+
+    /// <summary>Where the reply is in its grammar; null when anything may be said. Moved on by whoever draws or forces a token.</summary>
+    public ConstraintState? Constraint { get; }
+
+    public TokenMask? Mask { get; }
+
+    /// <summary>Null until the first guess.</summary>
+    public Speculation? Speculation { get; set; }
 
     /// <summary>Timestamps of the engine's clock.</summary>
     public long Arrival { get; }

@@ -1,5 +1,7 @@
 using InferenceServer.Engine;
+using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Llama;
 
 namespace InferenceServer.Tests.Engine;
 
@@ -120,5 +122,32 @@ public sealed class InferenceEngineTests
         Generation generation = tiny.Engine.Submit(TinyEngine.Greedy(tiny.Tokens(Words(10)), 20));
         await tiny.Engine.StopAsync(TimeSpan.FromSeconds(30));
         Assert.Equal(FinishReason.Length, (await TinyEngine.ReadAsync(generation)).Result.FinishReason);
+    }
+
+    [Theory]
+    [InlineData("[0-9]{3}-[0-9]{4}")]
+    [InlineData("(yes|no), because [a-z ]{5,20}\\.")]
+    public async Task A_constrained_reply_obeys_its_grammar_and_ends_when_it_is_whole(string pattern)
+    {
+        await using TinyEngine tiny = new();
+        LlamaVocab vocab = tiny.Vocab;
+        TokenVocabularyTrie trie = TokenVocabularyTrie.Build(
+            [.. Enumerable.Range(0, vocab.Count).Select(t => new ReadOnlyMemory<byte>(vocab.TokenBytes(t).ToArray()))],
+            [.. Enumerable.Range(0, vocab.Count).Where(vocab.IsEndOfGeneration)],
+            new Dictionary<int, string>());
+        TokenConstraint constraint = new(CompiledConstraint.FromRegex(pattern), trie);
+        for (ulong seed = 0; seed < 5; seed++)
+        {
+            GenerationRequest request = TinyEngine.Greedy(tiny.Tokens(Words(10)), 100) with
+            {
+                Sampling = new SamplingOptions { Seed = seed },
+                IgnoreEndOfGeneration = false,
+                Constraint = constraint,
+            };
+            (int[] tokens, GenerationResult result) = await tiny.RunAsync(request);
+            Assert.Matches($"^{pattern}$", vocab.Detokenize(tokens, special: false));
+            Assert.Equal(FinishReason.Stop, result.FinishReason);
+        }
+        Assert.Equal(pattern.Contains("because", StringComparison.Ordinal), tiny.Engine.Snapshot.ForcedTokens > 10);
     }
 }

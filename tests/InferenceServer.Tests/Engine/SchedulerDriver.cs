@@ -13,7 +13,7 @@ internal sealed class SchedulerDriver
 
     public SchedulerDriver(EngineOptions? options = null, DecoderLimits? limits = null)
     {
-        Limits = limits ?? new DecoderLimits(Cells: 4096, ContextLength: 4096, SequenceIds: 33, BatchSize: 512, SharesCells: true, StateBytesPerToken: 16);
+        Limits = limits ?? new DecoderLimits(Cells: 4096, ContextLength: 4096, SequenceIds: 33, BatchSize: 512, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16);
         Decoder = new ScriptedDecoder(Limits);
         Scheduler = new Scheduler(options ?? new EngineOptions(), Limits, ScriptedDecoder.Vocabulary, Time);
     }

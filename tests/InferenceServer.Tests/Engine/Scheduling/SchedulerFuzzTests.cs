@@ -19,7 +19,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output)
         output.WriteLine($"seed {seed}");
         Random random = new(seed);
         int contextLength = sharesCells ? Math.Min(cells, 250) : cells / sequenceIds;
-        DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, sharesCells, StateBytesPerToken: 16);
+        DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, MaxOutputs: 48, sharesCells, StateBytesPerToken: 16);
         EngineOptions options = new() { MaxSequences = Math.Max(2, sequenceIds / 2 - 1), HostCacheBytes = hostBytes };
         SchedulerDriver driver = new(options, limits);
         List<int[]> known = [[.. Enumerable.Repeat(7, 5)]];

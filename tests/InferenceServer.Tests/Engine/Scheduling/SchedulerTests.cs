@@ -138,7 +138,7 @@ public sealed class SchedulerTests
     [Fact]
     public void Six_long_requests_in_a_pool_for_four_all_finish()
     {
-        DecoderLimits limits = new(Cells: 1600, ContextLength: 1600, SequenceIds: 33, BatchSize: 512, SharesCells: true, StateBytesPerToken: 16);
+        DecoderLimits limits = new(Cells: 1600, ContextLength: 1600, SequenceIds: 33, BatchSize: 512, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16);
         SchedulerDriver driver = new(new EngineOptions { HostCacheBytes = 1 << 20 }, limits);
         List<Generation> all = [.. Enumerable.Range(0, 6).Select(i => driver.Submit(Prompt(20, 380, i), 380))];
         driver.RunToEnd();
@@ -150,7 +150,7 @@ public sealed class SchedulerTests
     [Fact]
     public void The_youngest_of_the_lowest_class_is_preempted()
     {
-        DecoderLimits limits = new(Cells: 300, ContextLength: 300, SequenceIds: 9, BatchSize: 64, SharesCells: true, StateBytesPerToken: 16);
+        DecoderLimits limits = new(Cells: 300, ContextLength: 300, SequenceIds: 9, BatchSize: 64, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16);
         SchedulerDriver driver = new(new EngineOptions(), limits);
         Generation flex = driver.Submit(Prompt(40, 100, 1), 100, r => r with { Priority = RequestPriority.Flex });
         Generation normal = driver.Submit(Prompt(40, 150, 2), 150);
@@ -208,7 +208,7 @@ public sealed class SchedulerTests
     [Fact]
     public void What_was_evicted_comes_back_from_host_memory()
     {
-        DecoderLimits limits = new(Cells: 300, ContextLength: 300, SequenceIds: 9, BatchSize: 64, SharesCells: true, StateBytesPerToken: 16);
+        DecoderLimits limits = new(Cells: 300, ContextLength: 300, SequenceIds: 9, BatchSize: 64, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16);
         SchedulerDriver driver = new(new EngineOptions { HostCacheBytes = 1 << 20 }, limits);
         int[] prompt = Prompt(200);
         driver.Submit(prompt, 4);
@@ -249,7 +249,7 @@ public sealed class SchedulerTests
     [Fact]
     public void Only_the_context_limit_ends_a_request_early_and_with_length()
     {
-        DecoderLimits limits = new(Cells: 64, ContextLength: 50, SequenceIds: 9, BatchSize: 64, SharesCells: true, StateBytesPerToken: 16);
+        DecoderLimits limits = new(Cells: 64, ContextLength: 50, SequenceIds: 9, BatchSize: 64, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16);
         SchedulerDriver driver = new(new EngineOptions(), limits);
         Generation generation = driver.Submit(Prompt(30, 100), 100);
         driver.RunToEnd();
@@ -294,5 +294,37 @@ public sealed class SchedulerTests
         Assert.Equal(FinishReason.Failed, driver.ResultOf(generation)!.FinishReason);
         Assert.Contains("compute failed", driver.ResultOf(generation)!.Error);
         Assert.False(driver.Scheduler.HasWork);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_prediction_saves_steps_when_it_holds_and_never_changes_the_reply(bool holds)
+    {
+        SchedulerDriver driver = new();
+        int[] prompt = Prompt(20, 60);
+        int[] truth = ScriptedDecoder.Reply(prompt, 60);
+        int[] predicted = holds ? truth : [.. truth.Select(t => (t % 60) + 1)];
+        Generation generation = driver.Submit(prompt, 60, r => r with { PredictedTokens = predicted });
+        int steps = driver.RunToEnd();
+        driver.AssertReply(generation);
+        GenerationResult result = driver.ResultOf(generation)!;
+        Assert.Equal(60, result.CompletionTokens);
+        if (holds)
+            Assert.True(steps < 50 && result.AcceptedPredictionTokens > 10, $"{steps} steps, {result.AcceptedPredictionTokens} accepted");
+        else
+            Assert.True(steps >= 55 && result.AcceptedPredictionTokens <= 5, $"{steps} steps, {result.AcceptedPredictionTokens} accepted");
+    }
+
+    [Fact]
+    public void A_draft_past_the_end_of_the_reply_leaves_nothing_behind()
+    {
+        SchedulerDriver driver = new();
+        int[] prompt = Prompt(20, 30);
+        int[] truth = ScriptedDecoder.Reply(prompt, 30);
+        Generation generation = driver.Submit(prompt, 30, r => r with { PredictedTokens = (int[])[.. truth, .. truth], StopTokens = [truth[^1]] });
+        driver.RunToEnd();
+        Assert.Equal(FinishReason.Stop, driver.ResultOf(generation)!.FinishReason);
+        Assert.Equal(driver.Limits.Cells, driver.Scheduler.Cache.Ledger.Free + driver.Scheduler.Cache.Ledger.Cached);
     }
 }

@@ -1,0 +1,44 @@
+// Draws the tokens of one slice from its logits, within the sequence's constraint. One thread a slice at a time.
+
+using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Scheduling;
+
+namespace InferenceServer.Engine.Decoding;
+
+/// <summary>A row's logits: one a token of the vocabulary, free to be changed.</summary>
+internal delegate Span<float> LogitsOfRow(int row);
+
+internal static class RowSampler
+{
+    /// <summary>One token from the slice's first row with logits, and one from each row after it as long as the drafts hold.</summary>
+    public static void Sample(StepPlan plan, int sliceIndex, LogitsOfRow logits, StepResult result)
+    {
+        PlanSlice slice = plan.Slices[sliceIndex];
+        if (!plan.Rows[slice.LastRow].WantsLogits)
+            return;
+        Sequence sequence = slice.Sequence;
+        for (int row = slice.FirstLogitsRow; row <= slice.LastRow; row++)
+        {
+            SampledToken token = Draw(sequence, logits(row));
+            result.Add(sliceIndex, token);
+            if (row == slice.LastRow || plan.Rows[row + 1].Token != token.Token || sequence.Constraint is { MustEnd: true })
+                return;
+        }
+    }
+
+    private static SampledToken Draw(Sequence sequence, Span<float> logits)
+    {
+        SampledToken token;
+        if (sequence.Constraint is { } constraint)
+        {
+            constraint.FillMask(sequence.Mask!);
+            token = sequence.Sampler.Sample(logits, sequence.Mask);
+            if (!constraint.TryAccept(token.Token))
+                throw new InvalidOperationException($"Token {token.Token} was drawn although the constraint forbids it.");
+        }
+        else
+            token = sequence.Sampler.Sample(logits);
+        sequence.Sampler.Accept(token.Token);
+        return token;
+    }
+}

@@ -1,0 +1,43 @@
+// One sequence's guesses at its own next tokens: the client's prediction where it holds, else what followed the same words before.
+// Decode thread only.
+
+using InferenceServer.Engine.Decoding;
+
+namespace InferenceServer.Engine.Scheduling;
+
+/// <summary>Drafts for one sequence, and what became of them.</summary>
+internal sealed class Speculation(ReadOnlyMemory<int> predictedTokens)
+{
+    /// <summary>A step's cost grows with its rows, so the controller rarely wants more (DraftController has the model).</summary>
+    public const int LongestDraft = 8;
+
+    private readonly PromptLookup _lookup = new();
+    private readonly PredictionDraft? _prediction = predictedTokens.IsEmpty ? null : new PredictionDraft(predictedTokens);
+    private readonly DraftController _controller = new(LongestDraft);
+    private bool _fromPrediction;
+
+    public int AcceptedPredictionTokens { get; private set; }
+
+    public int RejectedPredictionTokens { get; private set; }
+
+    /// <summary>Writes a draft of what may follow and returns its length; 0 where none is likely to pay.</summary>
+    /// <param name="rows">Rows that the step holds already, this sequence's own included.</param>
+    public int Draft(Sequence sequence, Span<int> draft, int rows, StepTimes times)
+    {
+        int length = Math.Min(_controller.NextLength(rows, times), draft.Length);
+        if (length == 0)
+            return 0;
+        int count = _prediction?.Draft(sequence.Tokens[sequence.PromptCount..], draft[..length]) ?? 0;
+        _fromPrediction = count > 0;
+        return _fromPrediction ? count : _lookup.Draft(sequence.Tokens, draft[..length]);
+    }
+
+    public void Report(int drafted, int accepted)
+    {
+        _controller.Report(drafted, accepted);
+        if (!_fromPrediction)
+            return;
+        AcceptedPredictionTokens += accepted;
+        RejectedPredictionTokens += drafted - accepted;
+    }
+}
