@@ -133,6 +133,35 @@ public sealed class LoadErrorTests : IDisposable
         Assert.Contains("flash_attn", refused.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Tiny_models_load_without_a_warning_and_the_native_log_arrives()
+    {
+        string[] paths = [.. DecodeTests.DecoderArchitectures.Select(_llama.PathOf)];
+        ChildProcess.Result result = ChildProcess.Run(new Dictionary<string, string?>(), ["load", .. paths]);
+        Assert.Equal(0, result.ExitCode);
+        Assert.DoesNotContain("warning", result.Output, StringComparison.Ordinal);
+        Assert.Matches(@"[1-9]\d\d+ lines logged", result.Output);
+        Assert.Empty(result.Error);
+    }
+
+    [Fact]
+    public void An_assertion_in_llama_cpp_that_no_check_foresaw_ends_with_one_line_and_exit_code_1()
+    {
+        // Asserted by the architecture's own loader: the inner size of Granite's state-space layers is twice the width.
+        string path = WriteModel("granitehybrid", writer =>
+        {
+            writer.Add("granitehybrid.ssm.conv_kernel", 4u);
+            writer.Add("granitehybrid.ssm.inner_size", 100u);
+            writer.Add("granitehybrid.ssm.state_size", 32u);
+            writer.Add("granitehybrid.ssm.time_step_rank", 8u);
+            writer.Add("granitehybrid.ssm.group_count", 1u);
+        });
+        ChildProcess.Result result = ChildProcess.Run(new Dictionary<string, string?>(), "load", path);
+        Assert.Equal(1, result.ExitCode);
+        string line = Assert.Single(result.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Contains("choose another --model", line, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(LlamaBackend.Cuda)]
     [InlineData(LlamaBackend.Cpu)]

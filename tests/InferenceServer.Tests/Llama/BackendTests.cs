@@ -1,0 +1,81 @@
+using System.Globalization;
+
+using InferenceServer.Llama;
+using InferenceServer.Llama.Native;
+using InferenceServer.Llama.TestModels;
+
+using Microsoft.Extensions.Logging.Abstractions;
+
+using Xunit;
+using Xunit.Abstractions;
+
+namespace InferenceServer.Tests.Llama;
+
+/// <summary>Choosing a backend, and the Vulkan one on whatever device there is (Mesa's software device in CI).</summary>
+[Collection("llama")]
+public sealed class BackendTests(LlamaFixture llama, ITestOutputHelper output)
+{
+    private static readonly Dictionary<string, string?> PlainEnvironment = new() { ["GGML_VK_VISIBLE_DEVICES"] = null };
+
+    [SkippableTheory]
+    [InlineData(TinyArchitecture.Llama)]
+    public void A_fully_offloaded_model_says_on_Vulkan_what_it_says_on_the_CPU_and_reports_device_memory(TinyArchitecture architecture)
+    {
+        Skip.If(GpuProbe.VulkanDevices(out string? whyNot) is not { Count: > 0 }, whyNot ?? "the Vulkan drivers list no device");
+        string path = llama.PathOf(architecture);
+        string[] cpu = [.. ChildProcess.Greedy(llama.Library, path, 40)];
+        ChildProcess.Result vulkan = ChildProcess.Run(PlainEnvironment, "greedy", "Vulkan", path, "40");
+        output.WriteLine($"{vulkan.Output}{vulkan.Error}");
+        Assert.Equal(0, vulkan.ExitCode);
+        string[] lines = vulkan.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        Assert.Equal(cpu[0], lines[0]);
+        Assert.Equal(cpu[1], lines[1]);
+        Assert.Equal($"gpu-layers {llama.Model(architecture).LayerCount + 1} of {llama.Model(architecture).LayerCount}", lines[2]);
+        string[] device = lines.First(l => l.StartsWith("device", StringComparison.Ordinal) && l.Contains("Vulkan", StringComparison.Ordinal)).Split(' ');
+        Assert.InRange(long.Parse(device[2], CultureInfo.InvariantCulture), 1L << 20, long.MaxValue);
+        Assert.InRange(long.Parse(device[3], CultureInfo.InvariantCulture), 1, long.Parse(device[2], CultureInfo.InvariantCulture));
+    }
+
+    [SkippableFact]
+    public void Automatic_choice_passes_over_a_software_device_and_says_so()
+    {
+        IReadOnlyList<VulkanDevice>? devices = GpuProbe.VulkanDevices(out _);
+        Skip.If(devices is null || devices.Count == 0 || devices.Any(d => d.IsHardware), "needs a Vulkan software device and no other");
+        Skip.If(GpuProbe.WhyNoCuda() is null, "this machine has a CUDA device");
+        ChildProcess.Result result = ChildProcess.Run(PlainEnvironment, "greedy", "Auto", llama.PathOf(TinyArchitecture.Llama), "5");
+        output.WriteLine($"{result.Output}{result.Error}");
+        Assert.Equal(0, result.ExitCode);
+        Assert.Contains("library Cpu", result.Output, StringComparison.Ordinal);
+        Assert.Contains("only a software device", result.Output, StringComparison.Ordinal);
+        Assert.Contains("no CUDA", result.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_backend_that_is_not_installed_ends_with_one_line_and_exit_code_1()
+    {
+        string? cuda = NativePackage.NameFor(LlamaBackend.Cuda);
+        if (cuda is not null && Directory.Exists(Path.Combine(AppContext.BaseDirectory, "native", cuda)))
+            return; // This build carries CUDA; whether it starts is the machine's affair.
+        ChildProcess.Result result = ChildProcess.Run(PlainEnvironment, "greedy", "Cuda", llama.PathOf(TinyArchitecture.Llama), "5");
+        Assert.Equal(1, result.ExitCode);
+        Assert.Single(result.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Contains("cuda", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_second_backend_in_one_process_is_refused()
+    {
+        Assert.Same(llama.Library, LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Auto }, NullLogger.Instance));
+        LlamaException refused = Assert.Throws<LlamaException>(() => LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Vulkan }, NullLogger.Instance));
+        Assert.Contains("already runs", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_library_says_what_it_is()
+    {
+        Assert.Equal(LlamaBackend.Cpu, llama.Library.Backend);
+        Assert.StartsWith("0.5.0", llama.Library.Version, StringComparison.Ordinal);
+        Assert.StartsWith("cpu (", llama.Library.Description, StringComparison.Ordinal);
+        Assert.Contains(llama.Library.Devices, d => d.Type is LlamaDeviceType.Cpu && d.TotalBytes > 0);
+    }
+}

@@ -1,0 +1,100 @@
+using System.Diagnostics;
+using System.Globalization;
+
+using InferenceServer.Llama;
+
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace InferenceServer.Tests.Llama;
+
+/// <summary>
+/// The test assembly's own entry point. A process holds one backend of llama.cpp, so a test of another one runs this assembly again:
+/// <c>greedy BACKEND MODEL COUNT</c> prints what decoding gives, <c>load MODEL...</c> loads models and prints their descriptions and every warning.
+/// </summary>
+internal static class ChildProcess
+{
+    public sealed record Result(int ExitCode, string Output, string Error);
+
+    private const string Prompt = "<|im_start|>user\nWhat is the sea?<|im_end|>\n<|im_start|>assistant\n";
+
+    public static Result Run(IReadOnlyDictionary<string, string?> environment, params string[] arguments)
+    {
+        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.ArgumentList.Add(typeof(ChildProcess).Assembly.Location);
+        foreach (string argument in arguments)
+            start.ArgumentList.Add(argument);
+        foreach ((string name, string? value) in environment)
+            start.Environment[name] = value;
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        if (!process.WaitForExit(TimeSpan.FromMinutes(5)))
+        {
+            process.Kill(entireProcessTree: true);
+            throw new TimeoutException($"the child process did not end: {string.Join(' ', arguments)}");
+        }
+
+        return new Result(process.ExitCode, output.Result, error.Result);
+    }
+
+    /// <summary>The lines that <c>greedy</c> prints: tokens, layers on the GPU, the library's own words, then one line a device.</summary>
+    public static IEnumerable<string> Greedy(LlamaLibrary library, string path, int count)
+    {
+        using LlamaModel model = LlamaModel.Load(library, path, new LlamaModelOptions(), null, CancellationToken.None);
+        long freeBefore = library.Devices[0].FreeBytes;
+        using var context = new LlamaContext(model, LlamaFixture.Options(), NullLogger.Instance);
+        int[] prompt = model.Vocab.Tokenize(Prompt, addSpecial: false, parseSpecial: true);
+        float[] logits = context.Feed(0, prompt, 0);
+        context.CopySequence(0, 1, 0, prompt.Length);
+        yield return "tokens " + string.Join(' ', context.Greedy(0, logits, prompt.Length, count));
+        yield return "shared " + string.Join(' ', context.Greedy(1, logits, prompt.Length, count));
+        yield return $"gpu-layers {model.GpuLayers} of {model.LayerCount}";
+        yield return $"library {library.Backend}: {library.Description}; {library.Reason}; {library.Version}";
+        foreach (LlamaDevice device in library.Devices)
+            yield return string.Create(CultureInfo.InvariantCulture, $"device {device.Type} {device.TotalBytes} {device.FreeBytes} {freeBefore} {device.Name} {device.Description}");
+    }
+
+    private static void LoadAll(string[] paths)
+    {
+        var log = new RecordingLogger();
+        LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, log);
+        foreach (string path in paths)
+        {
+            using LlamaModel model = LlamaModel.Load(library, path, new LlamaModelOptions(), null, CancellationToken.None);
+            using var context = new LlamaContext(model, LlamaFixture.Options(), log);
+            Console.WriteLine(model.Description);
+        }
+
+        foreach (string line in log.Lines(LogLevel.Warning))
+            Console.WriteLine($"warning: {line}");
+        Console.WriteLine($"{log.Lines(LogLevel.Debug).Length} lines logged");
+    }
+
+    private static int Main(string[] arguments)
+    {
+        try
+        {
+            switch (arguments)
+            {
+                case ["greedy", string backend, string path, string count]:
+                    var options = new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend) };
+                    LlamaLibrary library = LlamaLibrary.Load(options, NullLogger.Instance);
+                    foreach (string line in Greedy(library, path, int.Parse(count, CultureInfo.InvariantCulture)))
+                        Console.WriteLine(line);
+                    return 0;
+                case ["load", .. string[] paths]:
+                    LoadAll(paths);
+                    return 0;
+                default:
+                    Console.Error.WriteLine("this assembly holds tests: run it with dotnet test");
+                    return 2;
+            }
+        }
+        catch (LlamaException failure)
+        {
+            Console.Error.WriteLine(failure.Message);
+            return 1;
+        }
+    }
+}
