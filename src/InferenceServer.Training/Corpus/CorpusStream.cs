@@ -1,0 +1,138 @@
+// An endless, seeded stream of training batches. Documents are drawn in pools, sorted by length within the pool and cut
+// into batches of about the same number of tokens: little padding, and no document ever sees another.
+// The stream's position is (pool, batch): resuming replays one pool at most. One thread.
+using InferenceServer.Training.Tokenizer;
+
+namespace InferenceServer.Training.Corpus;
+
+/// <summary>Shares of what a stage learns from; they need not add up to one.</summary>
+/// <param name="Dialogues">Share of documents that are dialogues.</param>
+/// <param name="Prose">Share of short facts and scenes.</param>
+/// <param name="Stories">Share of stories as plain text.</param>
+/// <param name="Glosses">Share of dictionary definitions, where the package is installed.</param>
+/// <param name="AssistantOnly">Mask everything but the assistant's words.</param>
+/// <param name="MaxTokens">Documents longer than this many tokens are left out.</param>
+public sealed record Mixture(
+    double Dialogues = 1,
+    double Prose = 0,
+    double Stories = 0,
+    double Glosses = 0,
+    bool AssistantOnly = false,
+    int MaxTokens = 512);
+
+/// <summary>One padded batch: rows of equal length, padding never learnt.</summary>
+public sealed record Batch(long[] Tokens, float[] Weights, int Rows, int Length)
+{
+    public int LearntTokens => Weights.Count(w => w > 0);
+}
+
+public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixture mixture, int batchTokens, ulong seed)
+{
+    private const int PoolDocuments = 2048;
+    private readonly Grammar _grammar = Grammar.Read(dataFolder);
+    private readonly IReadOnlyList<string> _glosses = mixture.Glosses > 0 ? WordNetGlosses.Read() : [];
+    private List<Batch> _pool = [];
+
+    public long Pool { get; private set; } = -1;
+
+    public int Position { get; private set; }
+
+    public Batch Next()
+    {
+        while (Position >= _pool.Count)
+        {
+            Fill(Pool + 1);
+        }
+
+        return _pool[Position++];
+    }
+
+    public void Seek(long pool, int position)
+    {
+        if (pool >= 0)
+        {
+            Fill(pool);
+            Position = position;
+        }
+    }
+
+    private void Fill(long pool)
+    {
+        ulong poolSeed = new SeededRandom(seed + ((ulong)pool * 7919)).NextBits();
+        var random = new SeededRandom(poolSeed);
+        var dialogues = new DialogueGenerator(_grammar, random.NextBits());
+        List<Document> documents = [];
+        while (documents.Count < PoolDocuments)
+        {
+            Document? document = Draw(random, dialogues);
+            if (document is not null && document.Tokens.Length <= mixture.MaxTokens)
+            {
+                documents.Add(document);
+            }
+        }
+
+        documents.Sort((a, b) => a.Tokens.Length.CompareTo(b.Tokens.Length));
+        _pool = [];
+        for (int start = 0; start < documents.Count;)
+        {
+            int rows = 1;
+            while (start + rows < documents.Count && documents[start + rows].Tokens.Length * (rows + 1) <= batchTokens)
+            {
+                rows++;
+            }
+
+            _pool.Add(Pad(documents.GetRange(start, rows)));
+            start += rows;
+        }
+
+        random.Shuffle(_pool);
+        Pool = pool;
+        Position = 0;
+    }
+
+    private Document? Draw(SeededRandom random, DialogueGenerator dialogues)
+    {
+        double at = random.NextDouble() * (mixture.Dialogues + mixture.Prose + mixture.Stories + mixture.Glosses);
+        if ((at -= mixture.Dialogues) < 0)
+        {
+            Dialogue dialogue = dialogues.Next();
+            return HeldOut.Contains(dialogue.PromptText) ? null : ChatFormat.Encode(tokenizer, dialogue, mixture.AssistantOnly);
+        }
+
+        if ((at -= mixture.Prose) < 0)
+        {
+            // Facts are short: a few of them make one document.
+            IEnumerable<string> facts = Enumerable.Range(0, random.Between(1, 5)).Select(_ => _grammar.Expand("prose", random));
+            return Text(string.Join('\n', facts));
+        }
+
+        if ((at -= mixture.Stories) < 0)
+        {
+            var bindings = new Dictionary<string, string>(StringComparer.Ordinal) { ["animal"] = _grammar.Expand("helperanimal", random), ["object"] = _grammar.Expand("thing", random) };
+            return Text(_grammar.Expand(random.Pick(["story", "story", "animalstory", "thingstory", "shortstory", "animalshort"]), random, bindings));
+        }
+
+        return Text(string.Join('\n', Enumerable.Range(0, random.Between(2, 6)).Select(_ => random.Pick(_glosses))));
+
+        Document? Text(string text) => HeldOut.Contains(text) ? null : ChatFormat.EncodeText(tokenizer, text);
+    }
+
+    private Batch Pad(List<Document> documents)
+    {
+        int length = documents.Max(d => d.Tokens.Length);
+        var tokens = new long[documents.Count * length];
+        var weights = new float[documents.Count * length];
+        Array.Fill(tokens, tokenizer.EndOfTextId);
+        for (int row = 0; row < documents.Count; row++)
+        {
+            Document document = documents[row];
+            for (int i = 0; i < document.Tokens.Length; i++)
+            {
+                tokens[(row * length) + i] = document.Tokens[i];
+                weights[(row * length) + i] = i > 0 && document.Learn[i] ? 1 : 0;
+            }
+        }
+
+        return new Batch(tokens, weights, documents.Count, length);
+    }
+}
