@@ -44,7 +44,7 @@ internal sealed record NativePackage(LlamaBackend Backend, string Directory, str
                 : "";
             problem = other.Length > 0
                 ? $"{directory} holds {other}, this server needs llama.cpp {Release}: pin a package that carries it in src/InferenceServer.Llama/native and build again"
-                : $"the {key} build of llama.cpp is not installed ({directory}); build with -p:LlamaBackends={(backend == LlamaBackend.Cpu ? "cpu" : "cpu," + key)}";
+                : $"the {key} build of llama.cpp is not installed ({directory}); build with -p:LlamaBackends={(backend == LlamaBackend.Cpu ? "cpu" : "cpu+" + key)}";
             return null;
         }
 
