@@ -28,7 +28,7 @@ public static class BuiltinTemplates
         {%- elif has_system -%}
             {{- '<|im_start|>system\n' ~ text(messages[0].content) ~ '<|im_end|>\n' -}}
         {%- endif -%}
-        {%- for message in messages[1:] if has_system else messages -%}
+        {%- for message in (messages[1:] if has_system else messages) -%}
             {%- if message.role == 'tool' -%}
                 {%- if loop.first or loop.previtem.role != 'tool' %}{{ '<|im_start|>user' }}{% endif -%}
                 {{- '\n<tool_response>\n' ~ text(message.content) ~ '\n</tool_response>' -}}

@@ -29,13 +29,15 @@ public class TemplateException : Exception
 
     public override string Message => Line == 0 ? _cause : $"chat template, line {Line}, column {Column}: {_cause}";
 
-    /// <summary>Names the place once: the innermost statement that knows it wins.</summary>
-    internal void LocateAt(int line, int column)
+    internal bool IsLocated => Line != 0;
+
+    /// <summary>Names the place, seen from an exception filter that lets the exception pass.</summary>
+    /// <returns>Always false.</returns>
+    internal bool LocateAt(int line, int column)
     {
-        if (Line != 0)
-            return;
         Line = line;
         Column = column;
+        return false;
     }
 }
 

@@ -52,9 +52,9 @@ internal sealed class Body
             }
             return Completion.Normal;
         }
-        catch (TemplateException e)
+        // A filter that never catches: rethrowing at every level of a deep recursion would itself use up the stack.
+        catch (TemplateException e) when (!e.IsLocated && e.LocateAt(Statements[i].Line, Statements[i].Column))
         {
-            e.LocateAt(Statements[i].Line, Statements[i].Column);
             throw;
         }
     }

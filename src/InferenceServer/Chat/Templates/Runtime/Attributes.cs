@@ -116,9 +116,10 @@ internal static class Attributes
     {
         if (target.IsUndefined)
             throw Operators.UndefinedUse(target);
-        bool isSequence = target.IsText || target.Reference is TemplateList or RangeObject;
-        if (!isSequence || !IsBound(start) || !IsBound(stop) || !IsBound(step))
-            return UndefinedReason.Because($"{UndefinedReason.OwnerName(target)} cannot be sliced so");
+        if (!target.IsText && target.Reference is not (TemplateList or RangeObject))
+            throw new TemplateException(target.AsDict is null ? $"'{target.TypeName}' object is not subscriptable" : "unhashable type: 'slice'");
+        if (!IsBound(start) || !IsBound(stop) || !IsBound(step))
+            throw new TemplateException("slice indices must be integers or None");
         long length = Iteration.LengthOf(target)!.Value;
         long stride = step.IsNone ? 1 : Clamp(step);
         if (stride == 0)

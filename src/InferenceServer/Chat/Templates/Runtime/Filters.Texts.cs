@@ -16,7 +16,7 @@ internal static partial class Filters
         .. Named("", (state, value, _) => value.Kind == TemplateValueKind.Markup ? value : state.Markup(PythonText.Escaped(state, value)), "e", "escape"),
         new("forceescape", "", (state, value, _) => state.Markup(MarkupText.Escape(PythonText.String(state, value)))),
         new("trim", "chars?", (state, value, args) => state.TextLike(value, PythonStrings.Strip(
-            PythonText.String(state, value), args[0].IsMissing || args[0].IsNone ? null : Text(state, args[0])).ToString())),
+            PythonText.String(state, value), args[0].IsMissing || args[0].IsNone ? null : args[0].AsText ?? throw new TemplateException("trim takes a string of characters")).ToString())),
         new("replace", "old new count?", Replace),
         new("format", (state, value, arguments) => Format(state, value, arguments)),
         new("indent", "width? first? blank?", Indent),
@@ -139,14 +139,14 @@ internal static partial class Filters
 
     private static TemplateValue Truncate(RenderState state, TemplateValue value, TemplateValue[] args)
     {
-        string text = value.AsText ?? throw new TemplateException($"truncate takes a string, not '{value.TypeName}'");
         string end = args[2].IsMissing ? "..." : Text(state, args[2]);
         long length = args[0].IsMissing ? 255 : Integer(args[0]);
         long leeway = args[3].IsMissing || args[3].IsNone ? 5 : Integer(args[3]);
         if (length < PythonStrings.Length(end) || leeway < 0)
             throw new TemplateException($"truncate: a length of {length} is too small, or a leeway of {leeway} is negative");
-        if (PythonStrings.Length(text) <= length + leeway)
+        if (Length(state, value).AsLong <= length + leeway)
             return value;
+        string text = value.AsText ?? throw new TemplateException($"truncate takes a string, not '{value.TypeName}'");
         string cut = text[..PythonStrings.UnitIndex(text, (int)length - PythonStrings.Length(end))];
         int space = args[1].IsTruthy ? -1 : cut.LastIndexOf(' ');
         return state.TextLike(value, (space < 0 ? cut : cut[..space]) + end);

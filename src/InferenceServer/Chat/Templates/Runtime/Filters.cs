@@ -34,7 +34,7 @@ internal static partial class Filters
         new("first", "", (state, value, _) => First(Iteration.Of(state, value), "No first item, sequence was empty.")),
         new("last", "", (state, value, _) => First(Reversed(state, value), "No last item, sequence was empty.")),
         new("reverse", "", (state, value, _) => value.AsText is string text
-            ? state.TextLike(value, string.Concat(PythonStrings.CodePoints(text).Reverse())) : Lazy(Reversed(state, value), "list_reverseiterator")),
+            ? state.TextLike(value, string.Concat(PythonStrings.CodePoints(text).Reverse())) : Reverse(state, value)),
         new("random", "", (state, value, _) => Iteration.ToList(state, value) is { Count: > 0 } items
             ? items[Random.Shared.Next(items.Count)] : UndefinedReason.Because("No random item, sequence was empty.")),
         new("join", "d? attribute?", Join),
@@ -165,6 +165,16 @@ internal static partial class Filters
         return UndefinedReason.Because(whenEmpty);
     }
 
+    /// <summary>An iterator for what Python can walk backwards, a list for what has to be taken first.</summary>
+    private static TemplateValue Reverse(RenderState state, TemplateValue value)
+    {
+        if (value.Reference is not IteratorObject)
+            return Lazy(Reversed(state, value), "list_reverseiterator");
+        List<TemplateValue> items = Iteration.ToList(state, value);
+        items.Reverse();
+        return TemplateList.From(items);
+    }
+
     private static List<TemplateValue> Reversed(RenderState state, TemplateValue value)
     {
         if (value.Reference is IteratorObject)
@@ -197,15 +207,10 @@ internal static partial class Filters
     {
         List<TemplateValue> items = Iteration.ToList(state, value);
         bool ignoresCase = !args[1].IsTruthy;
-        if (args[2].AsText is string paths && paths.Contains(',', StringComparison.Ordinal))
-        {
-            Func<TemplateValue, TemplateValue>[] getters = [.. paths.Split(',').Select(path => Getter(state, path, ignoresCase: ignoresCase))];
-            Sorting.Sort(state, items, item => TemplateList.Tuple([.. getters.Select(getter => getter(item))]), args[0].IsTruthy);
-        }
-        else
-        {
-            Sorting.Sort(state, items, Getter(state, args[2], ignoresCase: ignoresCase), args[0].IsTruthy);
-        }
+        TemplateValue[] paths = args[2].AsText is string text ? [.. text.Split(',').Select(path => (TemplateValue)path)] : [args[2]];
+        Func<TemplateValue, TemplateValue>[] getters = [.. paths.Select(path => Getter(state, path, ignoresCase: ignoresCase))];
+        // The key is a sequence even of one: equal keys are then equal whether or not their type has an order.
+        Sorting.Sort(state, items, item => TemplateList.Tuple([.. getters.Select(getter => getter(item))]), args[0].IsTruthy);
         return TemplateList.From(items);
     }
 

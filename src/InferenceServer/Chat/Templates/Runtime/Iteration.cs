@@ -95,8 +95,12 @@ internal static class Iteration
 
     private static IEnumerable<TemplateValue> OfIterator(RenderState state, IteratorObject iterator)
     {
-        while (iterator.Items.MoveNext())
+        while (true)
         {
+            // Iterators over iterators nest as deep as a template likes.
+            RuntimeGuard.Stack();
+            if (!iterator.Items.MoveNext())
+                yield break;
             state.Charge();
             yield return iterator.Items.Current;
         }

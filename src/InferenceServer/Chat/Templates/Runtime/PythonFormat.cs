@@ -34,7 +34,7 @@ internal static class PythonFormat
             state.Charge();
             CheckLength(state, output);
         }
-        if (used < items.Count && values.Kind is not (TemplateValueKind.Dict or TemplateValueKind.List))
+        if (used < items.Count && values.Reference is not (TemplateDict or TemplateList { IsTuple: false } or RangeObject or UndefinedReason))
             throw new TemplateException("not all arguments converted during string formatting");
         return state.TextLike(format, output.ToString());
     }
