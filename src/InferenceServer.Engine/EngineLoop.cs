@@ -124,7 +124,7 @@ internal sealed partial class EngineLoop : IDisposable
                 _scheduler.Accept(generation, now);
             if (_cancelAll)
                 return false;
-            if (_scheduler.HasWork)
+            if (_scheduler.HasWork || (!_stopping && _scheduler.PlanIdleWork()))
                 return true;
             if (_stopping)
                 return false;
@@ -216,7 +216,11 @@ internal sealed partial class EngineLoop : IDisposable
     private void PublishSnapshot(long now)
     {
         _snapshotTaken = now;
-        _snapshot = EngineSnapshot.Of(_scheduler) with { RequestsEndedPerSecond = _endRate.PerSecond(now) };
+        _snapshot = EngineSnapshot.Of(_scheduler) with
+        {
+            RequestsEndedPerSecond = _endRate.PerSecond(now),
+            DecodeThreadAllocatedBytes = GC.GetAllocatedBytesForCurrentThread(),
+        };
     }
 
     [LoggerMessage(Level = LogLevel.Critical, Message = "The decode thread failed; every request ends and no more are taken")]

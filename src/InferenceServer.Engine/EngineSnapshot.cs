@@ -44,6 +44,9 @@ public sealed record EngineSnapshot
     public long CompletionTokens { get; init; }
     public long Steps { get; init; }
 
+    /// <summary>What the decode thread has allocated on the managed heap.</summary>
+    public long DecodeThreadAllocatedBytes { get; init; }
+
     /// <summary>Rows of steps that generated at least one token for a running request, and the count of those steps: their ratio is the mean batch.</summary>
     public long DecodeRows { get; init; }
     public long DecodeSteps { get; init; }

@@ -24,6 +24,7 @@ public sealed class EngineUnavailableException(string reason) : Exception(reason
 public sealed class InferenceEngine : IAsyncDisposable
 {
     private static readonly TimeSpan ShortestRetry = TimeSpan.FromSeconds(1);
+    private const int IdsPerSequence = 8;
     private static readonly TimeSpan LongestRetry = TimeSpan.FromMinutes(2);
 
     private readonly EngineOptions _options;
@@ -110,11 +111,12 @@ public sealed class InferenceEngine : IAsyncDisposable
     }
 
     /// <summary>
-    /// Shared cells: a running request can pin one leaf that it did not make, and idle leaves worth keeping need an id each, which costs
-    /// nothing. Separate memories: a stream a sequence, since unused streams slow every step down.
+    /// Shared cells: a running request can pin one leaf that it did not make, and idle leaves worth keeping need an id each; an id costs a
+    /// row of logits in host memory (llama_context::output_reserve). Separate memories: a stream a sequence, since unused streams slow every
+    /// step down.
     /// </summary>
     private static int SequenceIds(EngineOptions options, bool sharesCells) =>
-        sharesCells ? LlamaContext.SequenceLimit : Math.Min(options.MaxSequences, LlamaContext.SequenceLimit);
+        Math.Min(sharesCells ? options.MaxSequences * IdsPerSequence : options.MaxSequences, LlamaContext.SequenceLimit);
 
     private TimeSpan EstimateRetry()
     {

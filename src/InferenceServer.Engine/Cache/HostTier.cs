@@ -32,6 +32,9 @@ internal sealed class HostTier(long budgetBytes, long bytesPerToken)
         return true;
     }
 
+    /// <summary>The same, but only where nothing must go for it.</summary>
+    public bool TryReserveWithinBudget(PrefixNode node) => UsedBytes + (node.Length * bytesPerToken) <= BudgetBytes && TryReserve(node);
+
     /// <summary>The upper part of a node that was split refers to the same blob.</summary>
     public void Share(PrefixNode node, PrefixNode upper)
     {

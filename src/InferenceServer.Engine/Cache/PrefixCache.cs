@@ -8,7 +8,7 @@ using InferenceServer.Engine.Scheduling;
 
 namespace InferenceServer.Engine.Cache;
 
-internal sealed class PrefixCache
+internal sealed partial class PrefixCache
 {
     /// <summary>Restoring fewer tokens than this costs more than computing them (a restore takes a step of its own).</summary>
     private const int MinRestoreTokens = 16;
@@ -361,6 +361,7 @@ internal sealed class PrefixCache
             ResidentChildren = node.IsResident ? 1 : 0,
             Pins = node.Pins,
             LastUse = node.LastUse,
+            LastUseRows = node.LastUseRows,
         };
         parent.Children[node.Tokens.Span[0]] = upper;
         node.Parent = upper;
@@ -410,11 +411,7 @@ internal sealed class PrefixCache
         int id = leaf.Holder;
         PrefixNode parent = leaf.Parent!;
         if (save && leaf.Blob is null && _host.TryReserve(leaf))
-        {
-            PendingOps.Add(KvOp.Copy(id, Ids.Scratch, leaf.Start, leaf.End));
-            PendingOps.Add(KvOp.Save(Ids.Scratch, leaf.Blob!));
-            PendingOps.Add(KvOp.Remove(Ids.Scratch, 0));
-        }
+            PlanSave(leaf, id);
         leaf.IsResident = false;
         leaf.Holder = PrefixNode.NoHolder;
         parent.ResidentChildren--;
@@ -435,6 +432,14 @@ internal sealed class PrefixCache
         if (leaf.Blob is null)
             DetachSubtree(leaf);
         TrimHostTier();
+    }
+
+    /// <summary>Only the node's own positions are saved: its ancestors have blobs of their own.</summary>
+    private void PlanSave(PrefixNode node, int donor)
+    {
+        PendingOps.Add(KvOp.Copy(donor, Ids.Scratch, node.Start, node.End));
+        PendingOps.Add(KvOp.Save(Ids.Scratch, node.Blob!));
+        PendingOps.Add(KvOp.Remove(Ids.Scratch, 0));
     }
 
     private void TrimHostTier()
@@ -501,6 +506,7 @@ internal sealed class PrefixCache
         for (; node is { IsRoot: false }; node = node.Parent)
         {
             node.LastUse = ++_clock;
+            node.LastUseRows = _decodedRows;
             _host.Touch(node);
         }
     }

@@ -41,6 +41,9 @@ internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens,
     /// <summary>A counter of uses, not a time: larger is more recent.</summary>
     public long LastUse { get; set; }
 
+    /// <summary>How many rows had been decoded at its last use: what it has cost since.</summary>
+    public long LastUseRows { get; set; }
+
     /// <summary>The conversation whose newest turn ends here; its leaf is evicted later than others.</summary>
     public SessionEntry? Session { get; set; }
 

@@ -19,6 +19,12 @@ internal sealed partial class Scheduler
     /// <summary>Cells left for each running sequence to grow before another is admitted; fewer would preempt it again at once.</summary>
     private const int GrowthCells = 32;
 
+    /// <summary>
+    /// From so many reply tokens on a stream's pace is protected from others' prompts. Of requests that arrive together the first to decode
+    /// must not slow the others' prompts down: a fuller batch is worth more to all (16 streams: 10.7 rows a step with 0, 14.6 with this).
+    /// </summary>
+    private const int SteadyTokens = 16;
+
     /// <summary>Most tokens a grammar forces at a time; they are computed in one step with the next row.</summary>
     private const int MaxForcedTokens = 16;
 
@@ -78,11 +84,16 @@ internal sealed partial class Scheduler
         _waiting.Add(new Sequence(generation, now, _ordinal++, _vocabulary.Count));
     }
 
+    /// <summary>With no requests: plans something useful for the next step, such as saving an entry. False when there is nothing.</summary>
+    public bool PlanIdleWork() => !HasWork && Cache.SaveOneIdle();
+
     /// <summary>What the next step does. The plan is valid until the next call.</summary>
     public StepPlan Plan(long now)
     {
         _plan.Clear();
         DropCancelledAndExpired(now);
+        if (_running.Count > 0)
+            Cache.TrimIdle();
         PlanDecodeRows();
         Admit(now);
         PlanPrefill();
@@ -106,6 +117,7 @@ internal sealed partial class Scheduler
             Counters.Steps++;
             Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
             Counters.DecodeRows += decodeRows;
+            Cache.CountDecodedRows(decodeRows);
         }
         for (int i = 0; i < _plan.Slices.Count; i++)
             Apply(_plan.Slices[i], i, result, now);
@@ -326,7 +338,8 @@ internal sealed partial class Scheduler
         if (_prefilling.Count == 0)
             return;
         _prefilling.Sort(static (a, b) => (a.Count - a.Computed).CompareTo(b.Count - b.Computed));
-        int budget = _stepTime.PrefillBudget(_plan.Rows.Count, _limits.BatchSize);
+        bool anySteady = _running.Exists(static s => s.CompletionCount >= SteadyTokens);
+        int budget = Math.Min(_stepTime.PrefillBudget(anySteady ? _plan.Rows.Count : 0, _limits.BatchSize), _limits.BatchSize - _plan.Rows.Count);
         for (int i = 0; i < _prefilling.Count && budget > 0; i++)
         {
             Sequence sequence = _prefilling[i];

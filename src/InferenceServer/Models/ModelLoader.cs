@@ -29,6 +29,10 @@ internal static class ModelLoader
     private const int DefaultCellLimit = 65_536;
     private const int CellAlignment = 256;
 
+    // Evicted prefixes kept in host memory: as much as that, or this part of memory where that is less.
+    private const long MostHostCacheBytes = 1L << 30;
+    private const int HostCacheShare = 10;
+
     /// <exception cref="ServerStartException">The template cannot be used.</exception>
     /// <exception cref="LlamaException">Library, model or context cannot be had; the message names the remedy.</exception>
     public static LoadedModel Load(ServerOptions options, LlamaLibrary library, ILoggerFactory logs, TimeProvider clock)
@@ -41,7 +45,12 @@ internal static class ModelLoader
             ChatRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Vocab, clock, notes);
             int cells = options.ContextSize ?? DefaultCells(options, library, model, notes);
             InferenceEngine engine = InferenceEngine.Start(
-                new EngineOptions { MaxSequences = options.MaxSequences, MaxQueue = options.MaxQueue },
+                new EngineOptions
+                {
+                    MaxSequences = options.MaxSequences,
+                    MaxQueue = options.MaxQueue,
+                    HostCacheBytes = Math.Min(MostHostCacheBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / HostCacheShare),
+                },
                 model,
                 new LlamaContextOptions
                 {

@@ -40,6 +40,7 @@ internal sealed class SchedulerDriver
 
     public StepPlan Step()
     {
+        Scheduler.PlanIdleWork();
         long start = Time.GetTimestamp();
         StepPlan plan = Scheduler.Plan(start);
         Decoder.Begin(plan, _result);

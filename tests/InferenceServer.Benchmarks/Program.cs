@@ -1,0 +1,33 @@
+using System.CommandLine;
+using InferenceServer.Benchmarks;
+using InferenceServer.Llama;
+
+Option<string?> model = new("--model") { Description = "A GGUF file; by default a random model of 100M parameters is made once." };
+Option<string[]> only = new("--only") { Description = $"Works to run: {string.Join(", ", Works.All.Select(work => work.Name))}. Default: all.", AllowMultipleArgumentsPerToken = true };
+Option<bool> split = new("--split") { Description = "A KV stream a sequence (kv_unified off) instead of one shared pool." };
+Option<KvType> kvType = new("--kv-type") { Description = "How the KV pool is stored.", DefaultValueFactory = _ => KvType.F16 };
+Option<int> pairs = new("--pairs") { Description = "Raw and served runs in turn, this often.", DefaultValueFactory = _ => 5 };
+Option<int> requests = new("--requests") { Description = "Requests of the memory work.", DefaultValueFactory = _ => 10_000 };
+Option<string?> json = new("--json") { Description = "Write the results there, too." };
+RootCommand root = new("Measures the server against a bare llama_decode loop in the same process. Run it on a quiet machine.") { model, only, split, kvType, pairs, requests, json };
+root.SetAction(async parsed =>
+{
+    BenchmarkOptions options = new(
+        parsed.GetValue(model), !parsed.GetValue(split), parsed.GetValue(kvType), parsed.GetValue(pairs), parsed.GetValue(requests));
+    using BenchmarkSetup setup = BenchmarkSetup.Load(options);
+    string[] wanted = parsed.GetValue(only) ?? [];
+    List<BenchmarkRow> rows = [];
+    foreach ((string name, Func<BenchmarkSetup, Task<BenchmarkRow>> run) in Works.All)
+    {
+        if (wanted.Length > 0 && !wanted.Contains(name))
+            continue;
+        Console.Error.WriteLine($"{name} ...");
+        rows.Add(await run(setup));
+        Console.Error.WriteLine($"  {rows[^1].Measured}");
+    }
+    Report.Print(rows);
+    if (parsed.GetValue(json) is { } path)
+        Report.Write(rows, path);
+    return 0;
+});
+return await root.Parse(args).InvokeAsync();

@@ -1,0 +1,96 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net.Http.Headers;
+using System.Text;
+using InferenceServer.Engine;
+using InferenceServer.Llama;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace InferenceServer.Benchmarks;
+
+/// <summary>The real server in this process, reached over HTTP on loopback.</summary>
+internal sealed class Server : IAsyncDisposable
+{
+    private readonly LoadedModel _model;
+    private readonly WebApplication _app;
+    private readonly HttpClient _client;
+
+    private Server(LoadedModel model, WebApplication app)
+    {
+        _model = model;
+        _app = app;
+        _client = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = 1024 })
+        {
+            BaseAddress = new Uri(app.Urls.First()),
+            Timeout = TimeSpan.FromMinutes(10),
+        };
+    }
+
+    public InferenceEngine Engine => _model.Engine;
+
+    public static async Task<Server> StartAsync(BenchmarkSetup setup, int cells, params string[] more)
+    {
+        string kvType = setup.Options.KvType.ToString().ToLowerInvariant();
+        ServerOptions options = CommandLine.Read(
+            ["--model", setup.ModelPath, "--ctx-size", cells.ToString(CultureInfo.InvariantCulture), "--port", "0",
+             "--kv-unified", setup.Options.Unified ? "on" : "off", "--cache-type-k", kvType, "--cache-type-v", kvType, .. more],
+            new ConfigurationBuilder().Build(), _ => null).Options ?? throw new InvalidOperationException("The server's options changed.");
+        LoadedModel model = ModelLoader.Load(options, setup.Library, NullLoggerFactory.Instance, TimeProvider.System);
+        WebApplication app = ServerHost.Build(
+            new WebHostOptions { Host = options.Host, Port = 0, Identity = new ServerIdentity("benchmark"), LogLevel = LogLevel.Warning },
+            new ModelCatalogue([model.Served]));
+        await app.StartAsync();
+        Server server = new(model, app);
+        using CancellationTokenSource limit = new(TimeSpan.FromMinutes(2));
+        while (!(await server._client.GetAsync("/health/ready", limit.Token)).IsSuccessStatusCode)
+            await Task.Delay(50, limit.Token);
+        return server;
+    }
+
+    /// <summary>Streams a completion and reads it to its end.</summary>
+    /// <param name="onChunk">Called with the time whenever bytes arrive.</param>
+    public async Task StreamAsync(int[] prompt, int maxTokens, string sampling = "\"temperature\":0", Action<long>? onChunk = null)
+    {
+        StringBuilder body = new();
+        body.Append(CultureInfo.InvariantCulture, $"{{\"model\":\"{_model.Served.Id}\",\"stream\":true,\"ignore_eos\":true,\"max_tokens\":{maxTokens},{sampling},\"prompt\":[");
+        body.AppendJoin(',', prompt).Append("]}");
+        using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions")
+        {
+            Content = new ByteArrayContent(Encoding.ASCII.GetBytes(body.ToString())) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } },
+        };
+        using HttpResponseMessage response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        if (!response.IsSuccessStatusCode)
+            throw new InvalidOperationException(await response.Content.ReadAsStringAsync());
+        await using Stream stream = await response.Content.ReadAsStreamAsync();
+        byte[] buffer = new byte[16384];
+        bool done = false;
+        for (int read; (read = await stream.ReadAsync(buffer)) > 0;)
+        {
+            onChunk?.Invoke(Stopwatch.GetTimestamp());
+            done |= buffer.AsSpan(0, read).IndexOf("[DONE]"u8) >= 0;
+        }
+        if (!done)
+            throw new InvalidOperationException("A stream ended without [DONE].");
+    }
+
+    /// <summary>All at once; seconds until the last has ended.</summary>
+    public async Task<double> RunAsync(IEnumerable<int[]> prompts, int maxTokens, string sampling = "\"temperature\":0")
+    {
+        long start = Stopwatch.GetTimestamp();
+        await Task.WhenAll(prompts.Select(prompt => StreamAsync(prompt, maxTokens, sampling)));
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _client.Dispose();
+        await _app.StopAsync();
+        await _app.DisposeAsync();
+        await _model.DisposeAsync();
+    }
+}

@@ -1,0 +1,197 @@
+using System.Diagnostics;
+using InferenceServer.Engine;
+
+namespace InferenceServer.Benchmarks;
+
+/// <summary>The measured works. Each starts what it needs and returns its row; raw and served runs take turns, and ratios are taken pair by pair.</summary>
+internal static class Works
+{
+    private const int Cells = 16_384;
+    private const string TemperatureOne = "\"temperature\":1,\"top_p\":1,\"top_k\":0,\"seed\":1";
+
+    public static readonly (string Name, Func<BenchmarkSetup, Task<BenchmarkRow>> Run)[] All =
+    [
+        ("one", setup => ThroughputAsync(setup, "1 stream, 64 in, 128 out, greedy", 1, 64, 128, "\"temperature\":0", 0.95)),
+        ("sixteen", setup => ThroughputAsync(setup, "16 streams, 112 in, 64 out, greedy", 16, 112, 64, "\"temperature\":0", 0.93)),
+        ("sampled", setup => ThroughputAsync(setup, "16 streams, temperature 1, top_p 1, top_k 0, against raw greedy", 16, 112, 64, TemperatureOne, 0.90)),
+        ("shared", SharedPromptAsync),
+        ("sessions", SessionsAsync),
+        ("steady", SteadyStreamsAsync),
+        ("clients", ManyClientsAsync),
+        ("memory", MemoryAsync),
+    ];
+
+    private static async Task<BenchmarkRow> ThroughputAsync(
+        BenchmarkSetup setup, string work, int streams, int input, int output, string sampling, double bar)
+    {
+        await using Server server = await Server.StartAsync(setup, Cells);
+        using RawLoop raw = new(setup, streams, Cells);
+        List<double> ratios = [], rawSpeeds = [], served = [];
+        for (int pair = -1; pair < setup.Options.Pairs; pair++)
+        {
+            int[][] prompts = Prompts(setup, streams, input, pair);
+            double rawSeconds = raw.Run(prompts, output);
+            double seconds = await server.RunAsync(prompts, output, sampling);
+            // The first pair warms caches and the just-in-time compiler up.
+            if (pair < 0)
+                continue;
+            ratios.Add(rawSeconds / seconds);
+            rawSpeeds.Add(streams * output / rawSeconds);
+            served.Add(streams * output / seconds);
+        }
+        double ratio = Report.Median(ratios);
+        EngineSnapshot end = server.Engine.Snapshot;
+        Console.Error.WriteLine($"  steps {end.Steps}, mean rows {(double)end.DecodeRows / end.DecodeSteps:F1}, drafts {end.DraftTokensAccepted}/{end.DraftTokens}, decode step {end.DecodeStepSeconds * 1000:F1} ms, prefill row {end.PrefillRowSeconds * 1e6:F0} us");
+        return new BenchmarkRow(work, $">= {bar:F2} of raw",
+            $"{ratio:F3} ({Report.Median(served):F0} of {Report.Median(rawSpeeds):F0} tok/s; pairs {string.Join(' ', ratios.Select(r => r.ToString("F3")))})", ratio >= bar,
+            new() { ["ratio"] = ratio, ["served"] = Report.Median(served), ["raw"] = Report.Median(rawSpeeds), ["meanRows"] = (double)end.DecodeRows / end.DecodeSteps });
+    }
+
+    private static async Task<BenchmarkRow> SharedPromptAsync(BenchmarkSetup setup)
+    {
+        const int Streams = 16, System = 900, Question = 20, Output = 32;
+        using RawLoop raw = new(setup, Streams, Cells);
+        await using Server server = await Server.StartAsync(setup, Cells);
+        List<double> ratios = [], computed = [];
+        for (int pair = -1; pair < setup.Options.Pairs; pair++)
+        {
+            int[] system = setup.RandomTokens(System, 5000 + pair);
+            int[][] prompts = [.. Prompts(setup, Streams, Question, 100 + pair).Select(question => (int[])[.. system, .. question])];
+            double rawSeconds = raw.Run(prompts, Output, System);
+            long before = server.Engine.Snapshot.PromptTokensComputed;
+            double seconds = await server.RunAsync(prompts, Output);
+            if (pair < 0)
+                continue;
+            ratios.Add(seconds / rawSeconds);
+            computed.Add(server.Engine.Snapshot.PromptTokensComputed - before);
+        }
+        double ratio = Report.Median(ratios), most = computed.Max();
+        return new BenchmarkRow("16 at once, one 900-token system prompt + 20-token questions, 32 out, cold", "wall <= 1.25 x raw; computed <= 1860",
+            $"{ratio:F2} x raw; {most:F0} prompt tokens computed", ratio <= 1.25 && most <= System + (Streams * 60),
+            new() { ["ratio"] = ratio, ["promptTokensComputed"] = most });
+    }
+
+    private static async Task<BenchmarkRow> SessionsAsync(BenchmarkSetup setup)
+    {
+        const int Sessions = 64, Turns = 6, Turn = 40, Reply = 8;
+        // The last turn's histories together, and a pool for a quarter of them.
+        const int Pool = Sessions * Turns * (Turn + Reply) / 4;
+        await using Server server = await Server.StartAsync(setup, Pool);
+        List<int[]> histories = [.. Enumerable.Range(0, Sessions).Select(i => setup.RandomTokens(Turn, 9000 + i))];
+        long older = 0;
+        EngineSnapshot start = server.Engine.Snapshot;
+        for (int turn = 0; turn < Turns; turn++)
+        {
+            await Task.WhenAll(histories.Select(history => server.StreamAsync(history, Reply)));
+            for (int i = 0; i < Sessions; i++)
+                histories[i] = [.. histories[i], .. setup.RandomTokens(Turn, 20_000 + (turn * Sessions) + i)];
+            older += turn == 0 ? 0 : Sessions * (long)Turn * turn;
+        }
+        EngineSnapshot end = server.Engine.Snapshot;
+        double share = (end.PromptTokensCached - start.PromptTokensCached) / (double)older;
+        return new BenchmarkRow("64 sessions x 6 turns, history growing, pool holding a quarter of them", ">= 0.90 of older prompt tokens from a tier",
+            $"{share:F3} ({end.HostHitTokens - start.HostHitTokens} of {end.PromptTokensCached - start.PromptTokensCached} cached tokens from host memory, {end.EvictedTokens} evicted)",
+            share >= 0.9, new() { ["share"] = share });
+    }
+
+    private static async Task<BenchmarkRow> SteadyStreamsAsync(BenchmarkSetup setup)
+    {
+        await using Server server = await Server.StartAsync(setup, Cells);
+        await server.RunAsync(Prompts(setup, 4, 200, 77), 32);
+        List<long>[] stamps = [.. Enumerable.Range(0, 4).Select(_ => new List<long>())];
+        Task[] steady = [.. stamps.Select((list, i) => server.StreamAsync(setup.RandomTokens(32, 300 + i), 700, onChunk: list.Add))];
+        await Task.Delay(TimeSpan.FromSeconds(2.5));
+        long arrival = Stopwatch.GetTimestamp();
+        await server.StreamAsync(setup.RandomTokens(3000, 999), 1);
+        long answered = Stopwatch.GetTimestamp();
+        await Task.WhenAll(steady);
+        double[] before = [.. stamps.SelectMany(list => Gaps(list.Where(t => t < arrival).Skip(8)))];
+        double[] during = [.. stamps.SelectMany(list => Gaps(list.Where(t => t >= arrival && t <= answered)))];
+        double median = Report.Median(before), worst = during.Max();
+        return new BenchmarkRow("4 steady streams while a 3,000-token prompt arrives", "largest gap <= 3 x median before",
+            $"{worst / median:F2} x ({worst * 1000:F0} ms of {median * 1000:F1} ms; before the arrival the largest was {before.Max() * 1000:F0} ms; the prompt took {Stopwatch.GetElapsedTime(arrival, answered).TotalSeconds:F1} s)",
+            worst <= 3 * median, new() { ["ratio"] = worst / median, ["medianSeconds"] = median, ["worstSeconds"] = worst, ["medianDuringSeconds"] = Report.Median(during) });
+    }
+
+    private static async Task<BenchmarkRow> ManyClientsAsync(BenchmarkSetup setup)
+    {
+        const int Clients = 256;
+        await using Server server = await Server.StartAsync(setup, Cells);
+        using RawLoop raw = new(setup, 16, Cells);
+        int[][] prompts = Prompts(setup, Clients, 16, 3);
+        await Task.WhenAll(prompts.Take(64).Select(prompt => server.StreamAsync(prompt, 2)));
+        using Process process = Process.GetCurrentProcess();
+        double CpuSeconds()
+        {
+            process.Refresh();
+            return process.TotalProcessorTime.TotalSeconds;
+        }
+        prompts = Prompts(setup, Clients, 16, 4);
+        double start = CpuSeconds();
+        await Task.WhenAll(prompts.Select((prompt, i) => server.StreamAsync(prompt, 1 + (i % 8))));
+        double served = CpuSeconds() - start;
+        start = CpuSeconds();
+        // The same tokens: 16 sequences at a time, grouped by the length of the reply.
+        for (int length = 1; length <= 8; length++)
+            foreach (int[][] group in prompts.Where((_, i) => 1 + (i % 8) == length).Chunk(16))
+                raw.Run(group, length);
+        double rawCpu = CpuSeconds() - start;
+        double overhead = (served - rawCpu) / Clients * 1000;
+        return new BenchmarkRow("256 clients, 1-8 tokens out, client and server in one process", "all answered; <= 1.5 ms of CPU a request over raw",
+            $"all answered; {overhead:F2} ms", overhead <= 1.5, new() { ["overheadMilliseconds"] = overhead });
+    }
+
+    private static async Task<BenchmarkRow> MemoryAsync(BenchmarkSetup setup)
+    {
+        await using Server server = await Server.StartAsync(setup, 4096);
+        (double Heap, double Rss) Memory()
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            GC.Collect();
+            using Process process = Process.GetCurrentProcess();
+            return (GC.GetTotalMemory(true), process.WorkingSet64);
+        }
+        int sent = 0;
+        async Task SendAsync(int count)
+        {
+            int end = sent + count;
+            await Task.WhenAll(Enumerable.Range(0, 16).Select(async _ =>
+            {
+                for (int i; (i = Interlocked.Increment(ref sent)) <= end;)
+                    await server.StreamAsync(setup.RandomTokens(24, 50_000 + i), 4);
+            }));
+            sent = end;
+        }
+        await SendAsync(setup.Options.Requests / 5);
+        (double heap, double rss) = Memory();
+        EngineSnapshot before = server.Engine.Snapshot;
+        await SendAsync(setup.Options.Requests);
+        (double heapAfter, double rssAfter) = Memory();
+        EngineSnapshot after = server.Engine.Snapshot;
+        double perToken = (after.DecodeThreadAllocatedBytes - before.DecodeThreadAllocatedBytes) / (double)(after.CompletionTokens - before.CompletionTokens);
+
+        EngineSnapshot streamStart = server.Engine.Snapshot;
+        await server.StreamAsync(setup.RandomTokens(16, 1), 1000);
+        EngineSnapshot streamEnd = server.Engine.Snapshot;
+        double perStreamToken = (streamEnd.DecodeThreadAllocatedBytes - streamStart.DecodeThreadAllocatedBytes) / 1000.0;
+        return new BenchmarkRow($"memory over {setup.Options.Requests} requests", "heap and RSS flat within 5%; < 64 bytes a token on the decode thread",
+            $"heap {heapAfter / heap - 1:+0.0%;-0.0%}, RSS {rssAfter / rss - 1:+0.0%;-0.0%}; {perStreamToken:F0} bytes a token in a long stream ({perToken:F0} with 4-token requests and their own objects)",
+            heapAfter <= heap * 1.05 && rssAfter <= rss * 1.05 && perStreamToken < 64,
+            new() { ["heapGrowth"] = heapAfter / heap, ["rssGrowth"] = rssAfter / rss, ["bytesPerToken"] = perStreamToken });
+    }
+
+    private static int[][] Prompts(BenchmarkSetup setup, int count, int length, int seed) =>
+        [.. Enumerable.Range(0, count).Select(i => setup.RandomTokens(length, (seed * 100_003) + i))];
+
+    private static IEnumerable<double> Gaps(IEnumerable<long> stamps)
+    {
+        long? last = null;
+        foreach (long stamp in stamps)
+        {
+            if (last is { } previous)
+                yield return Stopwatch.GetElapsedTime(previous, stamp).TotalSeconds;
+            last = stamp;
+        }
+    }
+}
