@@ -11,6 +11,20 @@ internal static class JsonText
     /// <summary>What RFC 8259 does not allow unescaped inside a string.</summary>
     public static CodePointSet MustEscape { get; } = CodePointSet.FromRanges([new(0, 0x1F), new('"', '"'), new('\\', '\\')]);
 
+    /// <summary>What needs no escape.</summary>
+    public static CodePointSet Plain { get; } = MustEscape.Complement();
+
+    /// <summary>By position: whether the bytes from there on are plain text in whole characters. One entry more than there are bytes.</summary>
+    public static bool[] PlainFrom(ReadOnlySpan<byte> bytes)
+    {
+        bool[] plain = new bool[bytes.Length + 1];
+        plain[^1] = true;
+        for (int i = bytes.Length - 1; i >= 0; i--)
+            plain[i] = Rune.DecodeFromUtf8(bytes[i..], out Rune rune, out int length) == System.Buffers.OperationStatus.Done
+                && !MustEscape.Contains(rune.Value) && plain[i + length];
+        return plain;
+    }
+
     /// <summary>The spellings of a character that must be escaped: its short one, or \u with either case of digits.</summary>
     public static string[] EscapesOf(char c) => c switch
     {

@@ -2,7 +2,6 @@
 // and the budget of cached masks. Built once per model, shared by all its constraints and threads; only the budget changes, under its lock.
 // Always holds: a token is in exactly one of: the plain sets (and no walk), the rest trie, or no set at all (empty, end or unnamed tokens).
 
-using System.Text;
 using InferenceServer.Engine.Constraints.Automaton;
 
 namespace InferenceServer.Engine.Constraints;
@@ -10,8 +9,8 @@ namespace InferenceServer.Engine.Constraints;
 /// <summary>The vocabulary of one model, prepared for constraints. Safe to use from any thread.</summary>
 public sealed class TokenVocabularyTrie
 {
-    /// <summary>Longer plain tokens (runs of spaces, mostly) are walked one by one; each length costs one bit set.</summary>
-    private const int MaxPlainCodePoints = 96;
+    /// <summary>Longer plain tokens (1% of Qwen2's) are walked with the rest, so that a string with room for this many needs no thought about its end.</summary>
+    private const int MaxPlainCodePoints = 16;
 
     private readonly byte[] _paths;
     private readonly int[] _pathStarts;
@@ -101,10 +100,10 @@ public sealed class TokenVocabularyTrie
             known.Used = true;
             return known;
         }
-        TokenBuffer allowed = new(1024);
+        ulong[] allowed = new ulong[WordCount];
         ulong[]? shared = PlainTokensFor(cache, configuration);
-        (shared is null ? _all : _rest).CollectAllowed(cache, classOf, configuration, allowed);
-        TokenSet mask = TokenSet.Create(this, shared, allowed.Tokens, WordCount);
+        int count = (shared is null ? _all : _rest).CollectAllowed(cache, classOf, configuration, allowed);
+        TokenSet mask = TokenSet.Create(this, shared, allowed, count);
         Keep(configuration, mask);
         return mask;
     }
@@ -146,15 +145,5 @@ public sealed class TokenVocabularyTrie
     }
 
     /// <summary>Code points of a token that is plain JSON string content in whole characters; 0 for all others.</summary>
-    private static int PlainCodePoints(byte[] bytes)
-    {
-        int count = 0;
-        for (ReadOnlySpan<byte> rest = bytes; rest.Length > 0; count++)
-        {
-            if (Rune.DecodeFromUtf8(rest, out Rune rune, out int length) != System.Buffers.OperationStatus.Done || JsonText.MustEscape.Contains(rune.Value))
-                return 0;
-            rest = rest[length..];
-        }
-        return count;
-    }
+    private static int PlainCodePoints(byte[] bytes) => JsonText.PlainFrom(bytes)[0] ? bytes.Count(b => (b & 0xC0) != 0x80) : 0;
 }

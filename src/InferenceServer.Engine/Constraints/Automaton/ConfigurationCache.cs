@@ -3,6 +3,8 @@
 // Thread-safe: rows and masks are published by one reference write after they are complete and read without a lock; making them takes the lock.
 // Always holds: stacks and configurations are interned, so within one epoch equal ones are the same object; at most MaxConfigurations are kept.
 
+using System.Numerics;
+
 namespace InferenceServer.Engine.Constraints.Automaton;
 
 /// <summary>A position in the automaton and the stack below it: each frame is where its child returns to.</summary>
@@ -39,17 +41,30 @@ internal sealed class Configuration(Frame[] items, bool canEnd, int plainTextCap
     /// <summary>Successors by byte class, null where the byte is refused; the array is null until someone needed it.</summary>
     public volatile Configuration?[]? Row;
 
-    /// <summary>The groups of bytes that all lead back here; none until the row is known.</summary>
-    public ulong LoopingGroups { get; set; }
+    /// <summary>How most bytes go on from here; none until the row is known.</summary>
+    public volatile Flow Flow = Flow.None;
 
     /// <summary>The tokens allowed here, once computed; evicted by the vocabulary's budget.</summary>
     public volatile TokenSet? Mask;
+}
+
+/// <summary>Bytes that a configuration does not tell apart: whole subtrees of tokens made of them are judged at once.</summary>
+/// <param name="Groups">The groups of bytes that all lead to <paramref name="To"/>.</param>
+/// <param name="To">The configuration itself where such text may go on for ever; else the next of a chain that counts.</param>
+/// <param name="Length">For how many bytes of these groups, at least, the successors lead on in the same way.</param>
+/// <param name="Ends">Whether <paramref name="Length"/> is all there is.</param>
+internal sealed record Flow(ulong Groups, Configuration? To, int Length, bool Ends)
+{
+    public static Flow None { get; } = new(0, null, 0, true);
 }
 
 internal sealed class ConfigurationCache
 {
     /// <summary>Around 1 kB each with their rows; a schema's working set is a few hundred.</summary>
     private const int MaxConfigurations = 16_384;
+
+    /// <summary>Tokens longer than this are few.</summary>
+    private const int ProbedFlow = 24;
 
     /// <summary>Around 100 bytes each.</summary>
     private const int MaxFrames = 16 * MaxConfigurations;
@@ -129,20 +144,69 @@ internal sealed class ConfigurationCache
                         targets.Add(FrameOf(edge.Target, 0, item.Parent, item.Nesting));
                 row[c] = targets.Count == 0 ? null : Close(targets);
             }
-            configuration.LoopingGroups = LoopingGroupsOf(configuration, row);
+            configuration.Flow = FlowOf(configuration, row);
             configuration.Row = row;
             return row;
         }
     }
 
-    private ulong LoopingGroupsOf(Configuration configuration, Configuration?[] row)
+    /// <summary>Finds the successor that most groups of bytes share; itself when it is among them.</summary>
+    private Flow FlowOf(Configuration configuration, Configuration?[] row)
     {
-        if (!row.Contains(configuration))
-            return 0;
-        Span<bool> loops = stackalloc bool[256];
+        ReadOnlySpan<byte> classOf = _automaton.ClassOfByte;
+        Configuration?[] successorOf = new Configuration?[64];
+        ulong mixed = 0, seen = 0;
         for (int b = 0; b < 256; b++)
-            loops[b] = ReferenceEquals(row[_automaton.ClassOfByte[b]], configuration);
-        return ByteGroups.Where(loops);
+        {
+            int group = ByteGroups.IndexOf((byte)b);
+            Configuration? successor = row[classOf[b]];
+            if ((seen >> group & 1) == 0)
+                successorOf[group] = successor;
+            else if (!ReferenceEquals(successorOf[group], successor))
+                mixed |= 1UL << group;
+            seen |= 1UL << group;
+        }
+        ulong best = 0;
+        Configuration? to = null;
+        for (int group = 0; group < 64; group++)
+        {
+            if (successorOf[group] is not { } successor || ((mixed | best) >> group & 1) != 0)
+                continue;
+            ulong groups = 0;
+            for (int other = group; other < 64; other++)
+                if (ReferenceEquals(successorOf[other], successor))
+                    groups |= 1UL << other;
+            groups &= ~mixed;
+            bool loops = ReferenceEquals(successor, configuration);
+            if (loops || BitOperations.PopCount(groups) > BitOperations.PopCount(best))
+                (best, to) = (groups, successor);
+            if (loops)
+                break;
+        }
+        return best == 0 ? Flow.None : ReferenceEquals(to, configuration) ? new(best, to, int.MaxValue, Ends: true) : new(best, to, 1, Ends: false);
+    }
+
+    /// <summary>Whether any <paramref name="needed"/> bytes of a configuration's flow groups can be read from it on.</summary>
+    public bool FlowsFor(Configuration configuration, Flow flow, int needed)
+    {
+        if (flow.Length >= needed || flow.Ends)
+            return flow.Length >= needed;
+        int length = Math.Max(needed, ProbedFlow); // further than asked, so that few subtrees ask again
+        int reached = 0;
+        bool ends = false;
+        for (Configuration? at = configuration; reached < length && !ends;)
+        {
+            RowOf(at);
+            Flow here = at.Flow;
+            if (here.To is null || (flow.Groups & ~here.Groups) != 0)
+                ends = true;
+            else if (ReferenceEquals(here.To, at))
+                (reached, ends) = (int.MaxValue, true);
+            else
+                (at, reached) = (here.To, reached + 1);
+        }
+        configuration.Flow = flow with { Length = reached, Ends = ends };
+        return reached >= needed;
     }
 
     /// <summary>Whether every character of plain JSON string content leads back here, as in any text without a bound on its length.</summary>
@@ -176,7 +240,7 @@ internal sealed class ConfigurationCache
         foreach (Configuration configuration in _configurations.Values)
         {
             configuration.Row = null;
-            configuration.LoopingGroups = 0;
+            configuration.Flow = Flow.None;
             configuration.Mask = null;
         }
         _configurations.Clear();
@@ -200,6 +264,7 @@ internal sealed class ConfigurationCache
         _items.Clear();
         bool canEnd = false;
         int capacity = 0;
+        bool plainTextOnly = true;
         foreach (Frame seed in seeds)
             Visit(seed);
         while (_pending.TryPop(out Frame? frame))
@@ -221,8 +286,11 @@ internal sealed class ConfigurationCache
                     Visit(FrameOf(node.Body, 0, after, frame.Nesting + (node.Nests ? 1 : 0)));
                     break;
                 case NodeKind.Repeat:
-                    if (node.IsStringBody)
+                    if (node.RepeatsPlainText)
+                    {
                         capacity = Math.Max(capacity, node.Max == int.MaxValue ? int.MaxValue : node.Max - frame.Count);
+                        plainTextOnly &= node.PlainTextEndsHere;
+                    }
                     FollowRepeat(frame, node);
                     break;
                 case NodeKind.End when frame.Parent is null:
@@ -236,7 +304,7 @@ internal sealed class ConfigurationCache
         if (_items.Count == 0 && !canEnd)
             return null;
         _items.Sort((a, b) => a.Id.CompareTo(b.Id));
-        bool plainTextOnly = _items.TrueForAll(item => _automaton[item.Node] is { IsStringCharacter: true } or { RefusesPlainText: true });
+        plainTextOnly &= _items.TrueForAll(item => _automaton[item.Node] is { IsPlainTextCharacter: true } or { RefusesPlainText: true });
         return Intern([.. _items], canEnd, capacity, plainTextOnly);
     }
 

@@ -97,7 +97,7 @@ internal sealed class GrammarCompiler
                 Next = next,
                 Min = min,
                 Max = max ?? int.MaxValue,
-                IsStringBody = true,
+                RepeatsPlainText = true,
             }),
             Expression.FreeText freeText => LowerFreeText(freeText, next),
             _ => throw new InvalidOperationException($"unknown expression {expression}"),
@@ -154,13 +154,17 @@ internal sealed class GrammarCompiler
                 next = i > repeat.Min ? AddChoice(Lower(repeat.Body, next), after) : Lower(repeat.Body, next);
             return next;
         }
+        int counted = Lower(repeat.Body, EndNode);
+        bool plainText = repeat.Body is Expression.Characters(var set) && JsonText.Plain.Except(set).IsEmpty;
+        _nodes[counted].IsPlainTextCharacter |= plainText;
         return Add(new()
         {
             Kind = NodeKind.Repeat,
-            Body = Lower(repeat.Body, EndNode),
+            Body = counted,
             Next = next,
             Min = repeat.Min,
             Max = repeat.Max ?? int.MaxValue,
+            RepeatsPlainText = plainText,
         });
     }
 
@@ -282,7 +286,7 @@ internal sealed class GrammarCompiler
         List<ByteEdge> edges = [.. EdgesOf(CodePointSet.All.Except(JsonText.MustEscape), EndNode, [])];
         edges.Add(new('\\', '\\', Lower(escape, EndNode)));
         _jsonCharacter = AddBytes([.. edges]);
-        _nodes[_jsonCharacter].IsStringCharacter = true;
+        _nodes[_jsonCharacter].IsPlainTextCharacter = true;
         return _jsonCharacter;
     }
 

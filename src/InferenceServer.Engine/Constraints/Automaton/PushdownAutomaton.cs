@@ -43,11 +43,14 @@ internal sealed class AutomatonNode
     /// <summary>Whether what this node pushes counts towards the nesting limit.</summary>
     public bool Nests { get; init; }
 
-    /// <summary>A repeat node over the characters of a JSON string.</summary>
-    public bool IsStringBody { get; init; }
+    /// <summary>A repeat node over single characters that include all of plain text (JSON string content without escapes).</summary>
+    public bool RepeatsPlainText { get; init; }
 
-    /// <summary>The node that starts a character of a JSON string.</summary>
-    public bool IsStringCharacter { get; set; }
+    /// <summary>Whether plain text cannot go on once this repetition is left.</summary>
+    public bool PlainTextEndsHere { get; set; }
+
+    /// <summary>The node that starts a character of such a repetition.</summary>
+    public bool IsPlainTextCharacter { get; set; }
 
     /// <summary>No token that is plain string content (no quote, backslash or control character) can begin here.</summary>
     public bool RefusesPlainText { get; set; }
@@ -74,6 +77,9 @@ internal sealed class PushdownAutomaton
         foreach (AutomatonNode node in _nodes)
             if (node.Kind == NodeKind.Bytes)
                 node.RefusesPlainText = node.Edges.All(e => IsOutsidePlainText(e.Low, e.High));
+        foreach (AutomatonNode node in _nodes)
+            if (node.RepeatsPlainText)
+                node.PlainTextEndsHere = _nodes[node.Next].RefusesPlainText;
     }
 
     public int Start { get; }

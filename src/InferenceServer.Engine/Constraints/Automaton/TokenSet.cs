@@ -1,6 +1,9 @@
 // A set of allowed tokens as it is cached: a shared base (all plain-text tokens up to a length) and a few tokens more, or a bit set.
 // Immutable but for the mark that it was used.
 
+using System.Numerics;
+using System.Numerics.Tensors;
+
 namespace InferenceServer.Engine.Constraints.Automaton;
 
 internal sealed class TokenSet
@@ -26,18 +29,23 @@ internal sealed class TokenSet
 
     /// <param name="vocabulary">Whose tokens.</param>
     /// <param name="shared">Allowed tokens that a shared bit set already holds; null for none.</param>
-    /// <param name="tokens">The other allowed tokens.</param>
-    /// <param name="words">Length of a bit set over the vocabulary.</param>
-    public static TokenSet Create(TokenVocabularyTrie vocabulary, ulong[]? shared, ReadOnlySpan<int> tokens, int words)
+    /// <param name="others">The other allowed tokens, as a bit set that this set may keep.</param>
+    /// <param name="count">How many those are.</param>
+    public static TokenSet Create(TokenVocabularyTrie vocabulary, ulong[]? shared, ulong[] others, int count)
     {
         // Past a quarter of the bit set's size, setting bits one by one costs more than copying.
-        if (tokens.Length * sizeof(int) <= words * sizeof(ulong) / 4)
-            return new(vocabulary, shared, tokens.ToArray(), ownsBase: false);
-        ulong[] dense = new ulong[words];
-        shared?.CopyTo(dense, 0);
-        foreach (int token in tokens)
-            dense[token >> 6] |= 1UL << token;
-        return new(vocabulary, dense, [], ownsBase: true);
+        if (count * sizeof(int) > others.Length * sizeof(ulong) / 4)
+        {
+            if (shared is not null)
+                TensorPrimitives.BitwiseOr<ulong>(others, shared, others);
+            return new(vocabulary, others, [], ownsBase: true);
+        }
+        int[] tokens = new int[count];
+        int next = 0;
+        for (int word = 0; word < others.Length; word++)
+            for (ulong bits = others[word]; bits != 0; bits &= bits - 1)
+                tokens[next++] = (word << 6) + BitOperations.TrailingZeroCount(bits);
+        return new(vocabulary, shared, tokens, ownsBase: false);
     }
 
     /// <summary>Overwrites the words with this set.</summary>

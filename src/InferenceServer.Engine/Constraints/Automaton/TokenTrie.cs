@@ -2,6 +2,7 @@
 // Immutable, shared by threads.
 
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
 namespace InferenceServer.Engine.Constraints.Automaton;
 
@@ -10,17 +11,7 @@ internal static class ByteGroups
 {
     public static ulong Of(byte b) => 1UL << IndexOf(b);
 
-    /// <summary>The groups all of whose bytes satisfy the predicate.</summary>
-    public static ulong Where(ReadOnlySpan<bool> bytes)
-    {
-        ulong groups = ulong.MaxValue;
-        for (int b = 0; b < 256; b++)
-            if (!bytes[b])
-                groups &= ~(1UL << IndexOf((byte)b));
-        return groups;
-    }
-
-    private static int IndexOf(byte b) => b switch
+    public static int IndexOf(byte b) => b switch
     {
         >= (byte)'a' and <= (byte)'z' => 0,
         >= (byte)'A' and <= (byte)'Z' => 1,
@@ -44,14 +35,29 @@ internal static class ByteGroups
 
 internal sealed class TokenTrie
 {
-    // Node i stands for one byte; its children follow it directly. The root is not stored.
-    private readonly byte[] _label;
-    private readonly ushort[] _depth;  // 1 for the first byte
-    private readonly int[] _end;       // the node after the subtree
-    private readonly ulong[] _below;   // the groups of all bytes below the node
-    private readonly int[] _order;     // tokens by their bytes: those of a subtree are neighbours
-    private readonly int[] _firstAt;   // by node, and one more: where its subtree's tokens begin in _order
-    private readonly int[] _ownEndAt;  // by node: where the tokens that end at the node itself end in _order
+    /// <summary>One byte of one or more tokens. Its children follow it directly; the root is not stored. 32 bytes: two nodes a cache line.</summary>
+    private struct Node
+    {
+        /// <summary>The groups of all bytes below.</summary>
+        public ulong GroupsBelow;
+
+        /// <summary>The node after the subtree.</summary>
+        public int End;
+
+        /// <summary>Where the subtree's tokens begin in the order, and where those that end at this very node end.</summary>
+        public int FirstAt, OwnEndAt;
+
+        /// <summary>Bytes from the root, 1 at least, and the most bytes below.</summary>
+        public ushort Depth, Height;
+
+        public byte Label;
+
+        /// <summary>Whether all that is below is plain JSON string content in whole characters.</summary>
+        public bool PlainBelow;
+    }
+
+    private readonly Node[] _nodes;
+    private readonly int[] _order; // tokens by their bytes: those of a subtree are neighbours
     private readonly int _maxDepth;
 
     /// <param name="tokens">Tokens with their bytes, none empty.</param>
@@ -60,79 +66,95 @@ internal sealed class TokenTrie
         (int Token, byte[] Bytes)[] sorted = [.. tokens];
         Array.Sort(sorted, (a, b) => a.Bytes.AsSpan().SequenceCompareTo(b.Bytes) is not 0 and int order ? order : a.Token.CompareTo(b.Token));
         _order = [.. sorted.Select(t => t.Token)];
-        List<byte> label = [];
-        List<ushort> depth = [];
-        List<int> end = [], firstAt = [], ownEndAt = [];
-        Stack<int> open = [];
+        _maxDepth = sorted.Select(t => t.Bytes.Length).DefaultIfEmpty(0).Max();
+        List<Node> nodes = [];
+        int[] path = new int[_maxDepth + 1]; // by depth, the node of the current token
         byte[] previous = [];
         for (int at = 0; at < sorted.Length; at++)
         {
             byte[] bytes = sorted[at].Bytes;
             int common = previous.AsSpan().CommonPrefixLength(bytes);
-            while (open.Count > common)
-                end[open.Pop()] = label.Count;
             for (int i = common; i < bytes.Length; i++)
             {
-                open.Push(label.Count);
-                label.Add(bytes[i]);
-                depth.Add(checked((ushort)(i + 1)));
-                end.Add(0);
-                firstAt.Add(at);
-                ownEndAt.Add(at);
+                path[i + 1] = nodes.Count;
+                nodes.Add(new() { Label = bytes[i], Depth = checked((ushort)(i + 1)), FirstAt = at, OwnEndAt = at, PlainBelow = true });
             }
-            ownEndAt[^1] = at + 1; // the last node made is this token's, also for a second token of the same bytes
+            Span<Node> made = CollectionsMarshal.AsSpan(nodes);
+            made[path[bytes.Length]].OwnEndAt = at + 1;
+            bool[] plainFrom = JsonText.PlainFrom(bytes);
+            for (int depth = 1; depth < bytes.Length; depth++)
+                made[path[depth]].PlainBelow &= plainFrom[depth];
             previous = bytes;
-            _maxDepth = Math.Max(_maxDepth, bytes.Length);
         }
-        while (open.TryPop(out int node))
-            end[node] = label.Count;
-        firstAt.Add(sorted.Length);
-        (_label, _depth, _end, _firstAt, _ownEndAt) = ([.. label], [.. depth], [.. end], [.. firstAt], [.. ownEndAt]);
-        _below = GroupsBelow();
+        _nodes = [.. nodes];
+        Close();
     }
 
-    public long Bytes => (_label.LongLength * (sizeof(byte) + sizeof(ushort) + (3 * sizeof(int)) + sizeof(ulong))) + (_order.LongLength * sizeof(int));
+    public long Bytes => (_nodes.LongLength * 32) + (_order.LongLength * sizeof(int));
 
-    private ulong[] GroupsBelow()
+    /// <summary>Fills in what nodes know of what is below. Children come after their parents, so a pass from the end meets every subtree complete.</summary>
+    private void Close()
     {
-        ulong[] below = new ulong[_label.Length];
-        // Children come after their parents, so a pass from the end meets every subtree complete.
-        for (int node = _label.Length - 1; node >= 0; node--)
-            for (int child = node + 1; child < _end[node]; child = _end[child])
-                below[node] |= below[child] | ByteGroups.Of(_label[child]);
-        return below;
+        int[] next = new int[_maxDepth + 2]; // by depth, the next node that is not deeper
+        Array.Fill(next, _nodes.Length);
+        for (int i = _nodes.Length - 1; i >= 0; i--)
+        {
+            ref Node node = ref _nodes[i];
+            node.End = next[node.Depth];
+            for (int depth = node.Depth; depth < next.Length; depth++)
+                next[depth] = i;
+            for (int child = i + 1; child < node.End; child = _nodes[child].End)
+            {
+                node.GroupsBelow |= _nodes[child].GroupsBelow | ByteGroups.Of(_nodes[child].Label);
+                node.Height = Math.Max(node.Height, (ushort)(_nodes[child].Height + 1));
+            }
+        }
     }
 
-    /// <summary>Collects the tokens whose bytes the automaton can read from a configuration on.</summary>
+    /// <summary>Sets the bits of the tokens whose bytes the automaton can read from a configuration on.</summary>
+    /// <returns>How many there are.</returns>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first request should not wait for the JIT to tier up
-    public void CollectAllowed(ConfigurationCache cache, ReadOnlySpan<byte> classOf, Configuration start, TokenBuffer allowed)
+    public int CollectAllowed(ConfigurationCache cache, ReadOnlySpan<byte> classOf, Configuration start, Span<ulong> allowed)
     {
-        byte[] label = _label;
-        ushort[] depth = _depth;
-        int[] end = _end;
-        ulong[] below = _below;
+        Node[] nodes = _nodes;
         Configuration?[][] rows = new Configuration?[_maxDepth + 1][];
         rows[0] = cache.RowOf(start);
-        for (int node = 0; node < label.Length;)
+        int count = 0;
+        for (int i = 0; i < nodes.Length;)
         {
-            int level = depth[node];
-            Configuration? next = rows[level - 1][classOf[label[node]]];
+            ref readonly Node node = ref nodes[i];
+            Configuration? next = rows[node.Depth - 1][classOf[node.Label]];
             if (next is null)
             {
-                node = end[node];
+                i = node.End;
                 continue;
             }
-            // Nothing below, or nothing below that would leave this configuration: the whole subtree is allowed.
-            if ((below[node] & ~next.LoopingGroups) == 0)
+            if (node.End == i + 1)
             {
-                allowed.AddRange(_order.AsSpan(_firstAt[node].._firstAt[end[node]]));
-                node = end[node];
+                count += Add(_order.AsSpan(node.FirstAt..node.OwnEndAt), allowed);
+                i++;
                 continue;
             }
-            allowed.AddRange(_order.AsSpan(_firstAt[node].._ownEndAt[node]));
-            rows[level] = cache.RowOf(next);
-            node++;
+            // Where every byte below, or all plain text, is taken alike, the whole subtree is allowed.
+            bool whole = node.PlainBelow && next.PlainTextCapacity >= node.Height;
+            if (!whole)
+            {
+                rows[node.Depth] = cache.RowOf(next);
+                Flow flow = next.Flow;
+                whole = (node.GroupsBelow & ~flow.Groups) == 0 && cache.FlowsFor(next, flow, node.Height);
+            }
+            int end = !whole ? node.OwnEndAt : node.End < nodes.Length ? nodes[node.End].FirstAt : _order.Length;
+            count += Add(_order.AsSpan(node.FirstAt..end), allowed);
+            i = whole ? node.End : i + 1;
         }
+        return count;
+    }
+
+    private static int Add(ReadOnlySpan<int> tokens, Span<ulong> allowed)
+    {
+        foreach (int token in tokens)
+            allowed[token >> 6] |= 1UL << token;
+        return tokens.Length;
     }
 
     /// <summary>The longest token that <paramref name="text"/> begins with; -1 when there is none.</summary>
@@ -141,42 +163,23 @@ internal sealed class TokenTrie
     /// <param name="mayGoOn">Whether some longer token begins with the whole of the text.</param>
     public int LongestPrefix(ReadOnlySpan<byte> text, out int length, out bool mayGoOn)
     {
-        int best = -1, level = 0, node = 0, stop = _label.Length;
+        int best = -1, level = 0, i = 0, stop = _nodes.Length;
         length = 0;
-        while (level < text.Length && node < stop)
+        while (level < text.Length && i < stop)
         {
-            if (_label[node] != text[level])
+            ref readonly Node node = ref _nodes[i];
+            if (node.Label != text[level])
             {
-                node = _end[node];
+                i = node.End;
                 continue;
             }
             level++;
-            if (_ownEndAt[node] > _firstAt[node])
-                (best, length) = (_order[_firstAt[node]], level);
-            stop = _end[node];
-            node++;
+            if (node.OwnEndAt > node.FirstAt)
+                (best, length) = (_order[node.FirstAt], level);
+            stop = node.End;
+            i++;
         }
-        mayGoOn = level == text.Length && node < stop;
+        mayGoOn = level == text.Length && i < stop;
         return best;
-    }
-}
-
-/// <summary>A growing list of tokens without bounds kept per element; one walk's scratch.</summary>
-internal sealed class TokenBuffer(int capacity)
-{
-    private int[] _tokens = new int[capacity];
-    private int _count;
-
-    public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, _count);
-
-    public void AddRange(ReadOnlySpan<int> tokens)
-    {
-        if (_count + tokens.Length > _tokens.Length)
-            Array.Resize(ref _tokens, Math.Max(2 * _tokens.Length, _count + tokens.Length));
-        if (tokens.Length == 1)
-            _tokens[_count] = tokens[0];
-        else
-            tokens.CopyTo(_tokens.AsSpan(_count));
-        _count += tokens.Length;
     }
 }
