@@ -7,6 +7,7 @@ namespace InferenceServer.Training.Corpus;
 
 /// <summary>Shares of what a stage learns from; they need not add up to one.</summary>
 /// <param name="Dialogues">Share of documents that are dialogues.</param>
+/// <param name="Recall">Share of further dialogues in which a told fact is asked for again.</param>
 /// <param name="Prose">Share of short facts and scenes.</param>
 /// <param name="Stories">Share of stories as plain text.</param>
 /// <param name="Glosses">Share of dictionary definitions, where the package is installed.</param>
@@ -14,6 +15,7 @@ namespace InferenceServer.Training.Corpus;
 /// <param name="MaxTokens">Documents longer than this many tokens are left out.</param>
 public sealed record Mixture(
     double Dialogues = 1,
+    double Recall = 0,
     double Prose = 0,
     double Stories = 0,
     double Glosses = 0,
@@ -92,10 +94,10 @@ public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixt
 
     private Document? Draw(SeededRandom random, DialogueGenerator dialogues)
     {
-        double at = random.NextDouble() * (mixture.Dialogues + mixture.Prose + mixture.Stories + mixture.Glosses);
-        if ((at -= mixture.Dialogues) < 0)
+        double at = random.NextDouble() * (mixture.Dialogues + mixture.Recall + mixture.Prose + mixture.Stories + mixture.Glosses);
+        if ((at -= mixture.Dialogues + mixture.Recall) < 0)
         {
-            Dialogue dialogue = dialogues.Next();
+            Dialogue dialogue = dialogues.Next(at >= -mixture.Recall ? "recall" : null);
             return HeldOut.Contains(dialogue.PromptText) ? null : ChatFormat.Encode(tokenizer, dialogue, mixture.AssistantOnly);
         }
 

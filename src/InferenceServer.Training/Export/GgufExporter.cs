@@ -27,7 +27,6 @@ public static class GgufExporter
 
         using var writer = GgufWriter.Create(path, "llama");
         writer.Add("general.name", "Chat Small");
-        writer.Add("general.license", "mit");
         writer.Add("general.file_type", type == GgufTensorType.Q8_0 ? FileTypeQ8 : type == GgufTensorType.F16 ? FileTypeF16 : 0u);
         writer.Add("llama.context_length", (uint)config.ContextLength);
         writer.Add("llama.embedding_length", (uint)config.Width);
