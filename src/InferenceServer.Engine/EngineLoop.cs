@@ -3,6 +3,7 @@
 // was accepted gets its Finished event.
 
 using System.Collections.Concurrent;
+using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Scheduling;
 using Microsoft.Extensions.Logging;
@@ -27,6 +28,8 @@ internal sealed partial class EngineLoop : IDisposable
     private readonly Thread _thread;
     private readonly StepResult _result = new();
     private readonly EventRate _endRate;
+    private readonly DiskTier? _disk;
+    private long _diskErrorsLogged;
     private volatile bool _parked;
     private volatile bool _stopping;
     private volatile bool _cancelAll;
@@ -36,15 +39,19 @@ internal sealed partial class EngineLoop : IDisposable
     private long _stepStarted;
     private int _unfinished;
 
-    public EngineLoop(EngineOptions options, IDecoder decoder, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
+    /// <param name="disk">Owned from here on; null without a disk tier.</param>
+    public EngineLoop(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
     {
+        _disk = disk;
         _options = options;
         _decoder = decoder;
         _time = time;
         _log = log;
         _endRate = new EventRate(time);
-        _scheduler = new Scheduler(options, decoder.Limits, vocabulary, time);
+        _scheduler = new Scheduler(options, decoder.Limits, vocabulary, time, disk);
         PublishSnapshot(time.GetTimestamp());
+        disk?.Store.Start(() => _wake.Set());
+        disk?.Scan();
         _thread = new Thread(Work) { Name = "decode", IsBackground = true };
         _thread.Start();
     }
@@ -103,6 +110,9 @@ internal sealed partial class EngineLoop : IDisposable
             while (Drain())
                 Step();
             _failure = "The engine has been stopped.";
+            FinishAll();
+            if (_disk is not null)
+                SaveForTheNextRun();
         }
 #pragma warning disable CA1031 // Whatever it is, requests must be told and health must fail; the process itself may go on serving that.
         catch (Exception e)
@@ -110,8 +120,10 @@ internal sealed partial class EngineLoop : IDisposable
         {
             _failure = $"The decode thread failed: {e.Message}";
             LogLoopFailed(e);
+            FinishAll();
         }
-        End();
+        _disk?.Dispose();
+        _decoder.Dispose();
     }
 
     /// <summary>Takes in what arrived; blocks only when nothing can be done. False when the loop is to end.</summary>
@@ -124,10 +136,16 @@ internal sealed partial class EngineLoop : IDisposable
                 _scheduler.Accept(generation, now);
             if (_cancelAll)
                 return false;
-            if (_scheduler.HasWork || (!_stopping && _scheduler.PlanIdleWork()))
+            if (_scheduler.Cache.SettleDiskTier())
+                TakeDiskNews(now);
+            if (_scheduler.HasWork)
                 return true;
             if (_stopping)
                 return false;
+            if (_scheduler.Cache.HasGrafts)
+                continue;
+            if (_scheduler.PlanIdleWork())
+                return true;
             EngineInvariants.Check(_scheduler);
             _parked = true;
             if (_inbox.IsEmpty && !_stopping)
@@ -189,7 +207,7 @@ internal sealed partial class EngineLoop : IDisposable
         _scheduler.Outbox.Clear();
     }
 
-    private void End()
+    private void FinishAll()
     {
         long now = _time.GetTimestamp();
         // New requests are refused from here on: _failure is set. What is still in the inbox was accepted.
@@ -197,7 +215,40 @@ internal sealed partial class EngineLoop : IDisposable
             _scheduler.Accept(generation, now);
         _scheduler.FinishAll(_cancelAll ? FinishReason.Cancelled : FinishReason.Failed, now, _cancelAll ? null : _failure);
         Emit(now);
-        _decoder.Dispose();
+    }
+
+    /// <summary>What is only in the pool or in host memory goes to disk, as far as time allows, so that a restart finds it.</summary>
+    private void SaveForTheNextRun()
+    {
+        PrefixCache cache = _scheduler.Cache;
+        long start = _time.GetTimestamp();
+        _result.Error = null;
+        TimeSpan left;
+        while ((left = _options.DiskFlushLimit - _time.GetElapsedTime(start)) > TimeSpan.Zero)
+        {
+            cache.SettleDiskTier();
+            if (cache.PendingOps.Count > 0 || cache.SaveOneIdle(unloadWritten: true))
+                Step();
+            else if (cache.HasDiskWrites)
+                _wake.WaitOne(left);
+            else
+                break;
+            if (_result.Error is not null)
+                return;
+        }
+        PublishSnapshot(_time.GetTimestamp());
+        if (cache.HasDiskWrites)
+            LogFlushCut(_options.DiskFlushLimit.TotalSeconds);
+    }
+
+    private void TakeDiskNews(long now)
+    {
+        if (_disk!.Counters.Errors > _diskErrorsLogged)
+        {
+            _diskErrorsLogged = _disk.Counters.Errors;
+            LogDiskError(_disk.LastError ?? "unreadable files", _disk.Counters.Errors);
+        }
+        PublishSnapshot(now);
     }
 
     private static void FailUnseen(Generation generation, string failure)
@@ -222,6 +273,12 @@ internal sealed partial class EngineLoop : IDisposable
             DecodeThreadAllocatedBytes = GC.GetAllocatedBytesForCurrentThread(),
         };
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The disk cache met an error ({Errors} so far): {Error}")]
+    private partial void LogDiskError(string error, long errors);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Not all cached prefixes could be written to disk within {Seconds} s")]
+    private partial void LogFlushCut(double seconds);
 
     [LoggerMessage(Level = LogLevel.Critical, Message = "The decode thread failed; every request ends and no more are taken")]
     private partial void LogLoopFailed(Exception exception);

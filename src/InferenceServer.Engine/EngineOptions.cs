@@ -15,11 +15,14 @@ public sealed record EngineOptions
     /// <summary>Most bytes of evicted KV kept in host memory; 0 turns the tier off.</summary>
     public long HostCacheBytes { get; init; }
 
-    /// <summary>Folder of the disk tier; null turns it off.</summary>
+    /// <summary>Folder of the disk tier, which goes through host memory and so needs <see cref="HostCacheBytes"/>; null turns it off. One server a folder.</summary>
     public string? DiskCacheDirectory { get; init; }
 
     /// <summary>Most bytes of evicted KV kept on disk.</summary>
     public long DiskCacheBytes { get; init; } = 8L << 30;
+
+    /// <summary>How long a stop may take to write what a restart should find.</summary>
+    public TimeSpan DiskFlushLimit { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Verify drafts from the text so far in spare rows of a step.</summary>
     public bool Speculation { get; init; } = true;

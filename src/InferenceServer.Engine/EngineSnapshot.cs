@@ -26,6 +26,10 @@ public sealed record EngineSnapshot
     public long HostCacheBytes { get; init; }
     public int HostCacheEntries { get; init; }
 
+    /// <summary>Files of the disk tier, those of other models included in the bytes.</summary>
+    public long DiskCacheBytes { get; init; }
+    public int DiskCacheEntries { get; init; }
+
     /// <summary>Requests that ended a second over the last half minute; 0 when none did.</summary>
     public double RequestsEndedPerSecond { get; init; }
 
@@ -53,6 +57,18 @@ public sealed record EngineSnapshot
     public long FailedSteps { get; init; }
     public long EvictedTokens { get; init; }
     public long HostHitTokens { get; init; }
+    public long DiskHitTokens { get; init; }
+    public long DiskWrites { get; init; }
+    public long DiskWrittenBytes { get; init; }
+
+    /// <summary>Files that belong to another model, KV type or build, or have no place in the tree.</summary>
+    public long DiskFilesIgnored { get; init; }
+
+    /// <summary>Files that were truncated or changed, and deleted.</summary>
+    public long DiskFilesDamaged { get; init; }
+
+    /// <summary>What the file system refused.</summary>
+    public long DiskErrors { get; init; }
     public long RecomputedTokens { get; init; }
     public long WastedTokens { get; init; }
     public long Preemptions { get; init; }
@@ -64,6 +80,7 @@ public sealed record EngineSnapshot
     {
         SchedulerCounters counters = scheduler.Counters;
         PrefixCache cache = scheduler.Cache;
+        DiskCounters? disk = cache.Disk?.Counters;
         return new EngineSnapshot
         {
             WaitingRequests = scheduler.Waiting.Count,
@@ -92,6 +109,14 @@ public sealed record EngineSnapshot
             DecodeSteps = counters.DecodeSteps,
             EvictedTokens = cache.EvictedTokens,
             HostHitTokens = counters.HostHits,
+            DiskCacheBytes = cache.Disk?.UsedBytes ?? 0,
+            DiskCacheEntries = cache.Disk?.Entries ?? 0,
+            DiskHitTokens = counters.DiskHits,
+            DiskWrites = disk?.Writes ?? 0,
+            DiskWrittenBytes = disk?.WrittenBytes ?? 0,
+            DiskFilesIgnored = disk?.IgnoredFiles ?? 0,
+            DiskFilesDamaged = disk?.DamagedFiles ?? 0,
+            DiskErrors = disk?.Errors ?? 0,
             RecomputedTokens = counters.Recomputed,
             WastedTokens = counters.Wasted,
             Preemptions = counters.Preemptions,

@@ -1,5 +1,8 @@
 // The public face of the engine. HTTP threads submit and read; one decode thread does the rest (EngineLoop).
 
+using System.Security.Cryptography;
+using System.Text;
+using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Scheduling;
 using InferenceServer.Llama;
@@ -31,18 +34,39 @@ public sealed class InferenceEngine : IAsyncDisposable
     private readonly DecoderLimits _limits;
     private readonly EngineLoop _loop;
 
-    internal InferenceEngine(EngineOptions options, IDecoder decoder, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
+    internal InferenceEngine(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
     {
         _options = options;
         _limits = decoder.Limits;
-        _loop = new EngineLoop(options, decoder, vocabulary, time, log);
+        _loop = new EngineLoop(options, decoder, disk, vocabulary, time, log);
     }
 
     /// <summary>Makes a context for the model and starts the decode thread over it. The model must outlive the engine.</summary>
     /// <param name="contextOptions">Cells, batch sizes, threads and KV types; how many sequences it can hold is the engine's to say.</param>
     /// <exception cref="LlamaException">The context cannot be made: too little memory, or options that contradict the model.</exception>
+    /// <exception cref="IOException">The disk cache's folder cannot be used; the message says why.</exception>
+    /// <exception cref="ArgumentException">A disk cache without shared cells or without host memory to pass through.</exception>
     public static InferenceEngine Start(
         EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, TimeProvider time, ILogger log)
+    {
+        if (options.DiskCacheDirectory is not null && (!contextOptions.KvUnified || options.HostCacheBytes <= 0))
+            throw new ArgumentException("A disk cache needs shared cells (KvUnified) and host memory to pass through (HostCacheBytes).", nameof(options));
+        DiskTier? disk = options.DiskCacheDirectory is { } directory
+            ? new DiskTier(new DiskStore(directory, Fingerprint(model, contextOptions), time), options.DiskCacheBytes)
+            : null;
+        try
+        {
+            return Start(options, model, contextOptions, disk, time, log);
+        }
+        catch
+        {
+            disk?.Dispose();
+            throw;
+        }
+    }
+
+    private static InferenceEngine Start(
+        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, DiskTier? disk, TimeProvider time, ILogger log)
     {
         LlamaContext context = new(model, contextOptions with
         {
@@ -56,7 +80,7 @@ public sealed class InferenceEngine : IAsyncDisposable
             contextOptions.KvUnified,
             model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
             computesAhead: model.GpuLayers > 0);
-        return new InferenceEngine(options, decoder, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log);
+        return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log);
     }
 
     /// <summary>Most tokens one sequence can hold, prompt and reply together.</summary>
@@ -117,6 +141,11 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// </summary>
     private static int SequenceIds(EngineOptions options, bool sharesCells) =>
         Math.Min(sharesCells ? options.MaxSequences * IdsPerSequence : options.MaxSequences, LlamaContext.SequenceLimit);
+
+    /// <summary>What saved KV state depends on: the same bytes mean nothing to another model, layout or build.</summary>
+    private static byte[] Fingerprint(LlamaModel model, LlamaContextOptions context) => SHA256.HashData(Encoding.UTF8.GetBytes(
+        $"{Convert.ToHexString(model.ContentHash())} {model.Library.Version} {model.Library.Backend} {model.Description} "
+        + $"K {context.TypeK} V {context.TypeV} attention {context.FlashAttention} window {context.FullSlidingWindow} offload {context.OffloadKv} layers {model.GpuLayers}"));
 
     private TimeSpan EstimateRetry()
     {

@@ -1,10 +1,13 @@
 // A loaded model: its vocabulary, its shape and its metadata. Immutable after loading; safe to use from any thread.
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using System.Text;
 
 using InferenceServer.Llama.Gguf;
 using InferenceServer.Llama.Native;
+
+using Microsoft.Win32.SafeHandles;
 
 namespace InferenceServer.Llama;
 
@@ -167,6 +170,45 @@ public sealed class LlamaModel : IDisposable
     /// recurrent layers not at all (their state has a fixed size per sequence).
     /// </summary>
     public long EstimateKvBytesPerToken(KvType typeK, KvType typeV) => ModelPlacement.KvBytesPerToken(_file, typeK, typeV);
+
+    /// <summary>
+    /// SHA-256 over what makes the model this one, whatever its file is called or when it was copied: length and header (metadata and tensor
+    /// infos) of the file, and samples of the data. Weights changed only between the samples go unnoticed; quantizing or training changes all.
+    /// </summary>
+    /// <exception cref="LlamaException">The file is gone or cannot be read.</exception>
+    public byte[] ContentHash()
+    {
+        const int Samples = 64;
+        const int SampleBytes = 4096;
+        try
+        {
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            using SafeFileHandle file = File.OpenHandle(Path);
+            long length = RandomAccess.GetLength(file);
+            hash.AppendData(BitConverter.GetBytes(length));
+            hash.AppendData(BitConverter.GetBytes(SizeBytes));
+            byte[] buffer = new byte[1 << 20];
+            long end = Math.Min(_file.DataOffset, length);
+            for (long offset = 0; offset < end;)
+            {
+                int read = RandomAccess.Read(file, buffer.AsSpan(0, (int)Math.Min(buffer.Length, end - offset)), offset);
+                if (read == 0)
+                    break;
+                hash.AppendData(buffer, 0, read);
+                offset += read;
+            }
+            for (int i = 0; i < Samples; i++)
+            {
+                long offset = end + ((length - end) * i / Samples);
+                hash.AppendData(buffer, 0, RandomAccess.Read(file, buffer.AsSpan(0, SampleBytes), offset));
+            }
+            return hash.GetHashAndReset();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new LlamaException($"{Path} cannot be read again to identify it: {e.Message}", e);
+        }
+    }
 
     /// <summary>Drops this reference; the memory goes with the last context.</summary>
     public void Dispose() => Handle.Dispose();

@@ -1,5 +1,5 @@
 // The tier below the KV pool: saved state of evicted nodes in host memory, within a byte budget. Decode thread only.
-// Always: bytes held == the sum over distinct blobs; a node is in the list exactly while it has a blob.
+// Always: bytes used == the sum over the listed states; a state is listed exactly while it has a blob or is being loaded.
 
 namespace InferenceServer.Engine.Cache;
 
@@ -7,102 +7,95 @@ namespace InferenceServer.Engine.Cache;
 /// <param name="bytesPerToken">What a token's state takes, for room to be reserved before the state is read.</param>
 internal sealed class HostTier(long budgetBytes, long bytesPerToken)
 {
-    private readonly LinkedList<PrefixNode> _leastRecentFirst = [];
-    private readonly Dictionary<KvBlob, long> _bytes = [];
-    private readonly List<PrefixNode> _unsettled = [];
+    private readonly LinkedList<SavedState> _leastRecentFirst = [];
+    private readonly List<SavedState> _unsettled = [];
 
     public long BudgetBytes { get; } = budgetBytes;
 
     public long UsedBytes { get; private set; }
 
-    public int Entries => _bytes.Count;
+    public int Entries => _leastRecentFirst.Count;
 
-    public bool HasUnsettled => _unsettled.Count > 0;
+    public IEnumerable<SavedState> LeastRecentFirst => _leastRecentFirst;
 
     /// <summary>Gives the node an empty blob to be saved into; false when it would not fit even alone.</summary>
     public bool TryReserve(PrefixNode node)
     {
-        long bytes = node.Length * bytesPerToken;
+        long bytes = BytesOf(node);
         if (bytes > BudgetBytes)
             return false;
-        KvBlob blob = new(node.Start, node.End) { References = 1 };
-        Account(blob, bytes);
-        Attach(node, blob);
-        _unsettled.Add(node);
+        SavedState state = new(node.Start, node.Tokens) { Memory = new KvBlob(node.Start, node.End), LastUse = node.LastUse };
+        state.Nodes.Add(node);
+        node.Saved = state;
+        Add(state, bytes);
+        _unsettled.Add(state);
         return true;
     }
 
     /// <summary>The same, but only where nothing must go for it.</summary>
-    public bool TryReserveWithinBudget(PrefixNode node) => UsedBytes + (node.Length * bytesPerToken) <= BudgetBytes && TryReserve(node);
+    public bool TryReserveWithinBudget(PrefixNode node) => UsedBytes + BytesOf(node) <= BudgetBytes && TryReserve(node);
 
-    /// <summary>The upper part of a node that was split refers to the same blob.</summary>
-    public void Share(PrefixNode node, PrefixNode upper)
+    /// <summary>What saving the node would take.</summary>
+    public long BytesOf(PrefixNode node) => node.Length * bytesPerToken;
+
+    /// <summary>Lists a state that takes so much memory, or will when it has been loaded; the most recent one now.</summary>
+    public void Add(SavedState state, long bytes)
     {
-        node.Blob!.References++;
-        Attach(upper, node.Blob);
+        state.HostBytes = bytes;
+        state.HostEntry = _leastRecentFirst.AddLast(state);
+        UsedBytes += bytes;
     }
 
-    public void Touch(PrefixNode node)
+    public void Touch(SavedState state)
     {
-        if (node.HostEntry is null)
+        if (state.HostEntry is null)
             return;
-        _leastRecentFirst.Remove(node.HostEntry);
-        _leastRecentFirst.AddLast(node.HostEntry);
+        _leastRecentFirst.Remove(state.HostEntry);
+        _leastRecentFirst.AddLast(state.HostEntry);
     }
 
-    /// <summary>The node no longer has a blob; the bytes go with its last reference.</summary>
-    public void Release(PrefixNode node)
+    /// <summary>The state takes no host memory any more; who holds its blob for a planned step may still read it.</summary>
+    public void Remove(SavedState state)
     {
-        KvBlob blob = node.Blob!;
-        _leastRecentFirst.Remove(node.HostEntry!);
-        node.HostEntry = null;
-        node.Blob = null;
-        if (--blob.References > 0)
+        if (state.HostEntry is null)
             return;
-        UsedBytes -= _bytes[blob];
-        _bytes.Remove(blob);
+        _leastRecentFirst.Remove(state.HostEntry);
+        UsedBytes -= state.HostBytes;
+        (state.HostEntry, state.HostBytes, state.Memory) = (null, 0, null);
     }
 
-    /// <summary>The node to drop next while the budget is exceeded; null when it is kept.</summary>
-    public PrefixNode? NextOverBudget() => UsedBytes > BudgetBytes ? _leastRecentFirst.First!.Value : null;
+    /// <summary>The state to drop next while the budget is exceeded; null when all may stay.</summary>
+    public SavedState? NextOverBudget() => UsedBytes > BudgetBytes ? _leastRecentFirst.First!.Value : null;
 
-    /// <summary>Replaces reserved sizes by real ones and returns the nodes whose state could not be saved.</summary>
-    public List<PrefixNode> Settle()
+    /// <summary>Replaces reserved sizes by real ones; says what was saved since the last call, and what could not be.</summary>
+    public void Settle(List<SavedState> saved, List<SavedState> failed)
     {
-        bool anyFailed = false;
-        for (int i = _unsettled.Count - 1; i >= 0; i--)
+        for (int i = 0; i < _unsettled.Count; i++)
         {
-            PrefixNode node = _unsettled[i];
-            if (node.Blob is { State: KvBlobState.Pending })
+            SavedState state = _unsettled[i];
+            if (state.Memory is { State: KvBlobState.Pending })
                 continue;
-            _unsettled.RemoveAt(i);
-            if (node.Blob is not { } blob)
+            _unsettled.RemoveAt(i--);
+            if (state.Memory is not { } blob)
                 continue;
             if (blob.State == KvBlobState.Failed)
-                anyFailed = true;
-            else
-                Account(blob, blob.Data!.LongLength);
+            {
+                failed.Add(state);
+                continue;
+            }
+            UsedBytes += blob.Data!.LongLength - state.HostBytes;
+            state.HostBytes = blob.Data.LongLength;
+            saved.Add(state);
         }
-        return anyFailed ? [.. _leastRecentFirst.Where(node => node.Blob!.State == KvBlobState.Failed)] : [];
     }
+
+    public bool HasUnsettled => _unsettled.Count > 0;
 
     /// <summary>The operations that would have filled these blobs will not run.</summary>
     public void FailPending()
     {
-        foreach (PrefixNode node in _unsettled)
-            if (node.Blob is { State: KvBlobState.Pending } blob)
+        foreach (SavedState state in _unsettled)
+            if (state.Memory is { State: KvBlobState.Pending } blob)
                 blob.Fail();
-    }
-
-    private void Account(KvBlob blob, long bytes)
-    {
-        UsedBytes += bytes - _bytes.GetValueOrDefault(blob);
-        _bytes[blob] = bytes;
-    }
-
-    private void Attach(PrefixNode node, KvBlob blob)
-    {
-        node.Blob = blob;
-        node.HostEntry = _leastRecentFirst.AddLast(node);
     }
 }

@@ -8,11 +8,11 @@ internal enum KvBlobState
     Pending,
     InMemory,
 
-    /// <summary>Could not be saved or read; whatever refers to it is forgotten.</summary>
+    /// <summary>Could not be saved, or the decoder would not take it back; whatever refers to it is forgotten.</summary>
     Failed,
 }
 
-/// <summary>Saved KV state. Nodes that were split share one blob; it is dropped with its last reference.</summary>
+/// <summary>Saved KV state in host memory. Its bytes never change once filled, so the decoder and the disk thread read them without asking.</summary>
 internal sealed class KvBlob(int start, int end)
 {
     private volatile KvBlobState _state = KvBlobState.Pending;
@@ -20,8 +20,6 @@ internal sealed class KvBlob(int start, int end)
     public int Start { get; } = start;
 
     public int End { get; } = end;
-
-    public int References { get; set; }
 
     /// <summary>Set before <see cref="State"/> says <see cref="KvBlobState.InMemory"/>; read only then.</summary>
     public byte[]? Data { get; private set; }

@@ -28,7 +28,7 @@ internal sealed partial class PrefixCache
             return;
         while (Ledger.Cached > FreeIdleCells && OldestIdle() is { } leaf)
         {
-            bool mustSave = leaf.Blob is null && _host.BudgetBytes > 0;
+            bool mustSave = leaf.Saved is null && _host.BudgetBytes > 0;
             if (mustSave && leaf.Length > MaxSaveTokens)
                 Split(leaf, leaf.Length - MaxSaveTokens);
             EvictLeaf(leaf, save: true);
@@ -38,17 +38,20 @@ internal sealed partial class PrefixCache
     }
 
     /// <summary>With nothing else to do: saves an entry that is only in the pool, so that evicting it later is free. False when there is none.</summary>
-    public bool SaveOneIdle()
+    /// <param name="unloadWritten">Entries that are on disk may leave host memory for it.</param>
+    public bool SaveOneIdle(bool unloadWritten = false)
     {
         if (!_sharesCells || _host.BudgetBytes == 0)
             return false;
         foreach (PrefixNode? leaf in _leafOfId)
             for (PrefixNode? node = leaf; node is { IsRoot: false, Pins: 0 }; node = node.Parent)
             {
-                if (node.Blob is not null)
+                if (node.Saved is not null)
                     continue;
                 if (node.Length > MaxSaveTokens)
                     Split(node, node.Length - MaxSaveTokens);
+                if (unloadWritten)
+                    UnloadWritten(_host.BytesOf(node));
                 if (!_host.TryReserveWithinBudget(node))
                     return false;
                 PlanSave(node, DonorOf(node));
@@ -68,7 +71,7 @@ internal sealed partial class PrefixCache
 
     private int RowsWorth(PrefixNode leaf)
     {
-        if (leaf.Blob is not null)
+        if (leaf.Saved is not null)
             return RowsWorthARestore;
         return _host.BudgetBytes > 0 ? RowsWorthASave : RowsWorthComputing;
     }

@@ -3,7 +3,7 @@
 namespace InferenceServer.Engine.Cache;
 
 /// <summary>
-/// Tokens <c>[Start, End)</c> of a prompt after its parent's. Their KV is in the pool (<see cref="IsResident"/>), in a blob, or both.
+/// Tokens <c>[Start, End)</c> of a prompt after its parent's. Their KV is in the pool (<see cref="IsResident"/>), saved in a lower tier, or both.
 /// Always: a resident node's ancestors are resident; siblings differ in their first token; a resident node without resident children has a holder.
 /// </summary>
 internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens, int start)
@@ -33,10 +33,8 @@ internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens,
     /// <summary>Running sequences whose published prefix ends in this subtree.</summary>
     public int Pins { get; set; }
 
-    public KvBlob? Blob { get; set; }
-
-    /// <summary>Where this node stands among those with a blob, least recently used first.</summary>
-    public LinkedListNode<PrefixNode>? HostEntry { get; set; }
+    /// <summary>What lower tiers hold of it; null for nothing.</summary>
+    public SavedState? Saved { get; set; }
 
     /// <summary>A counter of uses, not a time: larger is more recent.</summary>
     public long LastUse { get; set; }
@@ -56,5 +54,6 @@ internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens,
 /// <summary>How much of a prompt the cache holds.</summary>
 /// <param name="PinnedTokens">Prefix that running sequences hold: it takes nothing from what can be evicted.</param>
 /// <param name="ResidentTokens">Prefix in the KV pool.</param>
+/// <param name="ReadyTokens">Prefix in the pool or in host memory: to be had in the next step.</param>
 /// <param name="TotalTokens">Prefix over all tiers.</param>
-internal readonly record struct PrefixMatch(int PinnedTokens, int ResidentTokens, int TotalTokens);
+internal readonly record struct PrefixMatch(int PinnedTokens, int ResidentTokens, int ReadyTokens, int TotalTokens);

@@ -9,7 +9,7 @@ internal interface IDecoder : IDisposable
 {
     DecoderLimits Limits { get; }
 
-    /// <summary>Applies the plan's operations in order and starts computing its rows. On a device that computes on its own this returns early.</summary>
+    /// <summary>Applies the plan's operations in order (a blob that cannot be restored is marked failed) and starts computing its rows. On a device that computes on its own this returns early.</summary>
     void Begin(StepPlan plan, StepResult result);
 
     /// <summary>Waits for the rows and samples where logits are wanted.</summary>

@@ -87,9 +87,7 @@ internal sealed class LlamaDecoder : IDecoder
                 Save(op);
                 return null;
             case KvOpKind.Restore when op.Blob!.State == KvBlobState.InMemory:
-                return _context.RestoreState(op.Sequence, op.Blob.Data, StateFlags.None) == op.Blob.Data!.LongLength
-                    ? null
-                    : $"the saved KV state of positions {op.Start} to {op.End} could not be restored";
+                return Restore(op);
             case KvOpKind.Restore:
                 return $"the KV state of positions {op.Start} to {op.End} was not saved";
             default:
@@ -99,6 +97,23 @@ internal sealed class LlamaDecoder : IDecoder
 
     private string? Remove(int sequence, int start, int end) =>
         _context.RemoveSequence(sequence, start, end) ? null : $"positions {start} to {end} of sequence {sequence} could not be removed";
+
+    /// <summary>What cannot be restored once cannot be restored again: the blob is marked, and the cache drops it.</summary>
+    private string? Restore(KvOp op)
+    {
+        string? cause = null;
+        try
+        {
+            if (_context.RestoreState(op.Sequence, op.Blob!.Data, StateFlags.None) == op.Blob.Data!.LongLength)
+                return null;
+        }
+        catch (ArgumentException e)
+        {
+            cause = $": {e.Message}";
+        }
+        op.Blob!.Fail();
+        return $"the saved KV state of positions {op.Start} to {op.End} could not be restored{cause}";
+    }
 
     /// <summary>A save that fails costs a later hit, nothing else.</summary>
     private void Save(KvOp op)
@@ -111,7 +126,7 @@ internal sealed class LlamaDecoder : IDecoder
             else
                 op.Blob!.Fail();
         }
-        catch (Exception e) when (e is OutOfMemoryException or OverflowException)
+        catch (Exception e) when (e is OutOfMemoryException or OverflowException or LlamaException)
         {
             op.Blob!.Fail();
         }

@@ -34,6 +34,10 @@ internal static class EngineInvariants
         Require(ledger.Pinned == pinned, $"pinned cells: ledger {ledger.Pinned}, tree {pinned}");
         Require(ledger.Private == privateCells, $"private cells: ledger {ledger.Private}, sequences {privateCells}");
         Require(ledger.Free >= 0, "free + cached + pinned + private == all cells");
+        Require(cache.Host.UsedBytes == cache.Host.LeastRecentFirst.Sum(state => state.HostBytes), "the host tier's bytes add up");
+        Require(cache.Host.LeastRecentFirst.All(state => state.Nodes.Count > 0), "every state in host memory belongs to a node");
+        if (cache.Disk is { } disk)
+            Require(disk.UsedBytes == disk.CountBytes(), "the disk tier's bytes add up");
         CheckIds(scheduler);
         CheckCounters(scheduler);
     }
@@ -53,9 +57,16 @@ internal static class EngineInvariants
         Require(node.ResidentChildren == residentChildren, "resident children are counted");
         if (node.IsRoot)
             return;
-        Require(node.IsResident || node.Blob is not null, "a node is in some tier");
+        Require(node.IsResident || node.Saved is not null, "a node is in some tier");
         Require(node.IsResident || (node.Pins == 0 && node.Holder == PrefixNode.NoHolder), "only resident nodes are pinned or have a holder");
-        Require(node.Blob is null == node.HostEntry is null, "a node is listed in the host tier while it has a blob");
+        if (node.Saved is { } state)
+        {
+            Require(state.Nodes.Contains(node) && state.Start <= node.Start && node.End <= state.End, "a node's saved state covers it and knows it");
+            Require(state.Tokens.Span.Slice(node.Start - state.Start, node.Length).SequenceEqual(node.Tokens.Span), "a node's saved state is of its tokens");
+            Require(state.HostEntry is not null ? state.Memory is not null || state.IsLoading : state.Memory is null,
+                "a state is listed in the host tier while it takes room there");
+            Require(state.Memory is not null || state.File is not null || state.IsWriting, "a saved state is in some tier");
+        }
         if (!node.IsResident)
             return;
         Require(residentChildren > 0 || node.Holder != PrefixNode.NoHolder, "a resident node without resident children has a holder");

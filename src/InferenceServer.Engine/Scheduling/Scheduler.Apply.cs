@@ -127,7 +127,7 @@ internal sealed partial class Scheduler
             AcceptedPredictionTokens = sequence.Speculation?.AcceptedPredictionTokens ?? 0,
             RejectedPredictionTokens = sequence.Speculation?.RejectedPredictionTokens ?? 0,
             Timing = TimingOf(sequence, now),
-            Cache = CacheReport.None with { HostTokens = sequence.HostTokens },
+            Cache = sequence.CacheReport,
         })));
     }
 

@@ -34,6 +34,9 @@ internal sealed partial class Scheduler
     /// <summary>Rows of a step that may verify drafts, over all sequences: each wants logits, and room for those is reserved at load.</summary>
     internal const int DraftRows = 32;
 
+    /// <summary>A request waits at most this long for its prefix to be read from disk; then it computes what is missing.</summary>
+    private static readonly TimeSpan DiskWaitLimit = TimeSpan.FromSeconds(10);
+
     private readonly StepTimes _stepTimes = new();
     private int _draftRows;
     private readonly int[] _draft = new int[Speculation.LongestDraft];
@@ -50,7 +53,8 @@ internal sealed partial class Scheduler
     private readonly List<Sequence> _prefilling = [];
     private ulong _ordinal;
 
-    public Scheduler(EngineOptions options, DecoderLimits limits, EngineVocabulary vocabulary, TimeProvider time)
+    /// <param name="disk">Null without a disk tier; only where cells are shared.</param>
+    public Scheduler(EngineOptions options, DecoderLimits limits, EngineVocabulary vocabulary, TimeProvider time, DiskTier? disk = null)
     {
         _options = options;
         _limits = limits;
@@ -60,7 +64,7 @@ internal sealed partial class Scheduler
         _stepTime = new StepTimeModel(options.TargetInterTokenSeconds);
         // Parts of a sequence can be saved and restored only where cells are shared: elsewhere copies move whole sequences.
         HostTier host = new(limits.SharesCells ? options.HostCacheBytes : 0, limits.StateBytesPerToken);
-        Cache = new PrefixCache(limits.Cells, limits.SequenceIds, limits.SharesCells, host);
+        Cache = new PrefixCache(limits.Cells, limits.SequenceIds, limits.SharesCells, host, disk);
     }
 
     public PrefixCache Cache { get; }
@@ -91,6 +95,7 @@ internal sealed partial class Scheduler
     public StepPlan Plan(long now)
     {
         _plan.Clear();
+        Cache.SettleDiskTier();
         DropCancelledAndExpired(now);
         if (_running.Count > 0)
             Cache.TrimIdle();
@@ -132,6 +137,7 @@ internal sealed partial class Scheduler
         foreach (Sequence sequence in _running)
             Cache.Abandon(sequence, sequence.PrivateCells + PlannedRows(sequence));
         Cache.ForgetResident();
+        Cache.ForgetFailedRestores(_plan.Ops);
         for (int i = _running.Count - 1; i >= 0; i--)
         {
             Sequence sequence = _running[i];
@@ -260,7 +266,7 @@ internal sealed partial class Scheduler
         {
             if (_candidates.Count == MaxCandidates)
                 break;
-            PrefixMatch match = Cache.Match(sequence.Request.CacheNamespace, sequence.Tokens[..^1]);
+            PrefixMatch match = Cache.Match(sequence.NamespaceKey, sequence.Tokens[..^1]);
             _candidates.Add((_admission.RankOf(sequence, match.TotalTokens, now), sequence, match));
         }
         _candidates.Sort(static (a, b) => a.Rank.CompareTo(b.Rank));
@@ -268,7 +274,7 @@ internal sealed partial class Scheduler
         {
             if (_running.Count >= _options.MaxSequences)
                 return;
-            if (FollowsALeader(sequence, match))
+            if (FollowsALeader(sequence, match) || WaitsForDisk(sequence, match, now))
                 continue;
             if (!HasRoomFor(sequence, match) || !Cache.TryBegin(sequence))
                 return;
@@ -292,6 +298,17 @@ internal sealed partial class Scheduler
         return false;
     }
 
+    /// <summary>Part of its prefix is on disk only, and is being read.</summary>
+    private bool WaitsForDisk(Sequence sequence, PrefixMatch match, long now)
+    {
+        if (sequence.DiskWaitOver || match.TotalTokens - match.ReadyTokens < PrefixCache.MinRestoreTokens)
+            return false;
+        sequence.DiskWaitStart ??= now;
+        sequence.DiskWaitOver = _time.GetElapsedTime(sequence.DiskWaitStart.Value, now) >= DiskWaitLimit
+            || !Cache.TryLoad(sequence.NamespaceKey, sequence.Tokens[..^1]);
+        return !sequence.DiskWaitOver;
+    }
+
     private bool HasRoomFor(Sequence sequence, PrefixMatch match)
     {
         if (_running.Count == 0)
@@ -313,6 +330,7 @@ internal sealed partial class Scheduler
         {
             sequence.FirstScheduled = now;
             sequence.CachedTokens = Math.Min(sequence.Computed, sequence.PromptCount);
+            sequence.CacheReport = new CacheReport(sequence.HostTokens, sequence.DiskTokens, null, sequence.CachedTokens);
         }
         int reached = Math.Min(sequence.Computed, sequence.PromptCount);
         if (reached > sequence.PromptReached)
@@ -322,6 +340,7 @@ internal sealed partial class Scheduler
             sequence.PromptReached = reached;
         }
         Counters.HostHits += sequence.HostTokens;
+        Counters.DiskHits += sequence.DiskTokens;
     }
 
     /// <summary>Who is preempted last: the higher priority, then the earlier arrival.</summary>
@@ -373,6 +392,7 @@ internal sealed partial class Scheduler
         Counters.Preemptions++;
         _running.Remove(sequence);
         Cache.Release(sequence);
+        (sequence.DiskWaitStart, sequence.DiskWaitOver) = (null, false);
         _waiting.Insert(0, sequence);
     }
 }

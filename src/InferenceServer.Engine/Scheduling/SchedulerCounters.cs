@@ -16,6 +16,9 @@ internal sealed class SchedulerCounters
     /// <summary>Of the cached tokens, those that came back from host memory.</summary>
     public long HostHits { get; set; }
 
+    /// <summary>Of the cached tokens, those that were read from disk for it.</summary>
+    public long DiskHits { get; set; }
+
     /// <summary>Tokens computed again after a preemption or a failed step.</summary>
     public long Recomputed { get; set; }
     public long Completion { get; set; }

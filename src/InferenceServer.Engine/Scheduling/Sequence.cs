@@ -20,6 +20,7 @@ internal sealed class Sequence
         Generation = generation;
         Arrival = arrival;
         Ordinal = ordinal;
+        NamespaceKey = PrefixCache.NamespaceKey(Request.CacheNamespace);
         ReadOnlySpan<int> prompt = Request.PromptTokens.Span;
         PromptCount = Count = prompt.Length;
         _tokens = new int[PromptCount + Math.Min(Request.MaxTokens, 256)];
@@ -36,6 +37,9 @@ internal sealed class Sequence
     public Generation Generation { get; }
 
     public GenerationRequest Request => Generation.Request;
+
+    /// <summary>What stands for the request's namespace in the cache.</summary>
+    public string NamespaceKey { get; }
 
     public Sampler Sampler { get; }
 
@@ -84,7 +88,19 @@ internal sealed class Sequence
     /// <summary>Prompt tokens that a cache supplied when the request was first admitted.</summary>
     public int CachedTokens { get; set; }
 
+    /// <summary>Tokens that its newest admission restored from host memory, and from disk.</summary>
     public int HostTokens { get; set; }
+
+    public int DiskTokens { get; set; }
+
+    /// <summary>What the request's first admission found; for its result.</summary>
+    public CacheReport CacheReport { get; set; } = CacheReport.None;
+
+    /// <summary>Since when it waits for the disk; null when it has not had to.</summary>
+    public long? DiskWaitStart { get; set; }
+
+    /// <summary>It has waited for the disk and takes what is there now.</summary>
+    public bool DiskWaitOver { get; set; }
 
     /// <summary>How far the prompt ever got: what lies behind was computed or cached once, and is recomputed after a preemption.</summary>
     public int PromptReached { get; set; }

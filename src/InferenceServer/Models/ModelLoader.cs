@@ -38,6 +38,11 @@ internal static class ModelLoader
     public static LoadedModel Load(ServerOptions options, LlamaLibrary library, ILoggerFactory logs, TimeProvider clock)
     {
         List<string> notes = [];
+        long hostCacheBytes = options.HostCacheBytes ?? Math.Min(MostHostCacheBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / HostCacheShare);
+        if (options.DiskCacheDirectory is not null && (hostCacheBytes == 0 || !options.KvUnified))
+            throw new ServerStartException(options.KvUnified
+                ? "--cache-dir needs host memory to pass through: raise --cache-ram above 0"
+                : "--cache-dir needs --kv-unified on: parts of separate memories cannot be saved");
         using ModelFile file = ModelFile.Find(options.ModelPath, notes);
         LlamaModel model = LlamaModel.Load(library, file.Path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);
         try
@@ -49,7 +54,9 @@ internal static class ModelLoader
                 {
                     MaxSequences = options.MaxSequences,
                     MaxQueue = options.MaxQueue,
-                    HostCacheBytes = Math.Min(MostHostCacheBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / HostCacheShare),
+                    HostCacheBytes = hostCacheBytes,
+                    DiskCacheDirectory = options.DiskCacheDirectory,
+                    DiskCacheBytes = options.DiskCacheBytes,
                 },
                 model,
                 new LlamaContextOptions
@@ -75,6 +82,11 @@ internal static class ModelLoader
                 Chat = chat,
             };
             return new LoadedModel(served, engine, model, notes);
+        }
+        catch (IOException error) when (options.DiskCacheDirectory is not null)
+        {
+            model.Dispose();
+            throw new ServerStartException($"{error.Message} Choose another --cache-dir.", error);
         }
         catch
         {

@@ -7,9 +7,10 @@ namespace InferenceServer.Operations;
 /// <summary>One engine's gauges and counters, read from its snapshot at each scrape.</summary>
 internal sealed class EngineCollector
 {
-    private readonly Gauge.Child _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep;
+    private readonly Gauge.Child _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
-        _decodeRows, _failedSteps, _evicted, _hostHits, _recomputed, _wasted, _preemptions;
+        _decodeRows, _failedSteps, _evicted, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
+        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors;
 
     public EngineCollector(MetricFactory factory, CollectorRegistry registry, ServedModel model)
     {
@@ -25,6 +26,8 @@ internal sealed class EngineCollector
         _cellsFree = cells.WithLabels(id, "free");
         _leaves = factory.CreateGauge("inference_prefix_cache_leaves", "Prefixes that the KV pool holds.", "model").WithLabels(id);
         _hostBytes = factory.CreateGauge("inference_host_cache_bytes", "Evicted KV kept in host memory.", "model").WithLabels(id);
+        _diskBytes = factory.CreateGauge("inference_disk_cache_bytes", "Files of the disk cache, those of other models included.", "model").WithLabels(id);
+        _diskEntries = factory.CreateGauge("inference_disk_cache_entries", "Files of the disk cache that serve this model.", "model").WithLabels(id);
         _decodeStep = factory.CreateGauge("inference_decode_step_seconds", "A step without prefill, as learnt from the last ones.", "model").WithLabels(id);
 
         _accepted = factory.CreateCounter("inference_engine_accepted_requests_total", "Generations that the engine took.", "model").WithLabels(id);
@@ -42,6 +45,14 @@ internal sealed class EngineCollector
             "Generating rows of those steps; divided by inference_decode_steps_total: the mean batch.", "model").WithLabels(id);
         _failedSteps = factory.CreateCounter("inference_engine_failed_steps_total", "Decode calls that failed.", "model").WithLabels(id);
         _hostHits = factory.CreateCounter("inference_host_hit_tokens_total", "Cached prompt tokens that came back from host memory.", "model").WithLabels(id);
+        _diskHits = factory.CreateCounter("inference_disk_hit_tokens_total", "Cached prompt tokens that came back from disk.", "model").WithLabels(id);
+        _diskWrites = factory.CreateCounter("inference_disk_cache_writes_total", "Files written by the disk cache.", "model").WithLabels(id);
+        _diskWrittenBytes = factory.CreateCounter("inference_disk_cache_written_bytes_total", "Bytes written by the disk cache.", "model").WithLabels(id);
+        Counter refused = factory.CreateCounter("inference_disk_cache_refused_files_total",
+            "Files of the disk cache that were not used: of another model or build, or damaged and so deleted.", "model", "reason");
+        _diskIgnored = refused.WithLabels(id, "foreign");
+        _diskDamaged = refused.WithLabels(id, "damaged");
+        _diskErrors = factory.CreateCounter("inference_disk_cache_errors_total", "Reads, writes and deletions that the file system refused.", "model").WithLabels(id);
         _recomputed = factory.CreateCounter("inference_recomputed_tokens_total", "Tokens computed again after a preemption.", "model").WithLabels(id);
         _wasted = factory.CreateCounter("inference_wasted_tokens_total", "Tokens computed for requests that were cancelled.", "model").WithLabels(id);
         _evicted = factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model").WithLabels(id);
@@ -73,6 +84,14 @@ internal sealed class EngineCollector
         _decodeStep.Set(now.DecodeStepSeconds);
         _failedSteps.IncTo(now.FailedSteps);
         _hostHits.IncTo(now.HostHitTokens);
+        _diskBytes.Set(now.DiskCacheBytes);
+        _diskEntries.Set(now.DiskCacheEntries);
+        _diskHits.IncTo(now.DiskHitTokens);
+        _diskWrites.IncTo(now.DiskWrites);
+        _diskWrittenBytes.IncTo(now.DiskWrittenBytes);
+        _diskIgnored.IncTo(now.DiskFilesIgnored);
+        _diskDamaged.IncTo(now.DiskFilesDamaged);
+        _diskErrors.IncTo(now.DiskErrors);
         _recomputed.IncTo(now.RecomputedTokens);
         _wasted.IncTo(now.WastedTokens);
         _evicted.IncTo(now.EvictedTokens);

@@ -32,6 +32,11 @@ internal sealed class OptionTable
 
     private static readonly Dictionary<string, Switch> Switches = new(StringComparer.OrdinalIgnoreCase) { ["on"] = Switch.On, ["off"] = Switch.Off };
 
+    private const long DefaultDiskBytes = 8L << 30;
+
+    private static readonly (string Suffix, int Shift)[] SizeSuffixes =
+        [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("K", 10), ("M", 20), ("G", 30), ("T", 40), ("B", 0), ("", 0)];
+
     // Not bool: the parser treats options of that type as flags without a value.
     private enum Switch
     {
@@ -74,6 +79,13 @@ internal sealed class OptionTable
     private readonly Option<KvType?> _cacheTypeK = Choice("--cache-type-k", "How keys are stored in the KV pool.", KvTypes, KvType.F16);
     private readonly Option<KvType?> _cacheTypeV = Choice("--cache-type-v", "How values are stored in the KV pool.", KvTypes, KvType.F16);
     private readonly Option<int> _maxQueue = Number("--max-queue", "Most requests that wait; one more is answered 429.", 1, 1_000_000, 512);
+    private readonly Option<long?> _cacheRam = Size("--cache-ram",
+        "Host memory for prefixes that left the KV pool; 0 keeps none. Default: 1GiB, or a tenth of memory where that is less.", null);
+
+    private readonly Option<string?> _cacheDirectory = Text("--cache-dir", "DIR",
+        "Keep prefixes on disk too, so that a restart finds them: in this folder, one for each server. They hold what users wrote; only the owner may read them.");
+
+    private readonly Option<long?> _cacheDisk = Size("--cache-disk", "Most disk space for --cache-dir; the prefixes used longest ago go first. Default: 8GiB.", DefaultDiskBytes);
     private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
 
     public OptionTable()
@@ -83,7 +95,7 @@ internal sealed class OptionTable
         Options =
         [
             _model, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
-            _cacheTypeV, _maxQueue, _chatTemplate,
+            _cacheTypeV, _maxQueue, _cacheRam, _cacheDirectory, _cacheDisk, _chatTemplate,
         ];
         foreach (Option option in Options)
         {
@@ -113,6 +125,9 @@ internal sealed class OptionTable
         CacheTypeK = parsed.GetValue(_cacheTypeK) ?? KvType.F16,
         CacheTypeV = parsed.GetValue(_cacheTypeV) ?? KvType.F16,
         MaxQueue = parsed.GetValue(_maxQueue),
+        HostCacheBytes = parsed.GetValue(_cacheRam),
+        DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
+        DiskCacheBytes = parsed.GetValue(_cacheDisk) ?? DefaultDiskBytes,
         ChatTemplatePath = parsed.GetValue(_chatTemplate),
     };
 
@@ -137,6 +152,24 @@ internal sealed class OptionTable
         Description = description,
         CustomParser = result => Integer(One(result), min, max) ?? Fail<int?>(result, $"an integer from {min} to {max}"),
     };
+
+    /// <summary>Bytes, with a binary suffix or without: 1GiB, 512M, 0.</summary>
+    private static Option<long?> Size(string name, string description, long? standard) => new(name)
+    {
+        HelpName = "BYTES",
+        Description = description,
+        DefaultValueFactory = _ => standard,
+        CustomParser = result => Bytes(One(result)) ?? Fail<long?>(result, "a number of bytes such as 512MiB or 2GiB"),
+    };
+
+    private static long? Bytes(string text)
+    {
+        const long Most = 1L << 50;
+        (string suffix, int shift) = SizeSuffixes.First(known => text.EndsWith(known.Suffix, StringComparison.OrdinalIgnoreCase));
+        return long.TryParse(text.AsSpan(0, text.Length - suffix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out long number) && number <= Most >> shift
+            ? number << shift
+            : null;
+    }
 
     private static Option<T?> Choice<T>(string name, string description, Dictionary<string, T> values, T standard)
         where T : struct

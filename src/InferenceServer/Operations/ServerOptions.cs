@@ -35,5 +35,13 @@ internal sealed record ServerOptions
 
     public required int MaxQueue { get; init; }
 
+    /// <summary>Most bytes of evicted KV in host memory; 0 turns that tier off.</summary>
+    public long? HostCacheBytes { get; init; }
+
+    /// <summary>Folder of the disk cache; null turns it off.</summary>
+    public string? DiskCacheDirectory { get; init; }
+
+    public required long DiskCacheBytes { get; init; }
+
     public string? ChatTemplatePath { get; init; }
 }

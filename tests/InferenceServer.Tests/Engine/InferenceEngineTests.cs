@@ -56,6 +56,37 @@ public sealed class InferenceEngineTests
     }
 
     [Fact]
+    public async Task A_restart_with_the_same_folder_serves_old_sessions_as_hits_with_the_same_replies()
+    {
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("restart-");
+        try
+        {
+            EngineOptions options = new() { HostCacheBytes = 64 << 20, DiskCacheDirectory = folder.FullName, MaxSequences = 4 };
+            int[][] replies = new int[4][];
+            await using (TinyEngine first = new(options: options))
+                for (int i = 0; i < replies.Length; i++)
+                    replies[i] = (await first.RunAsync(TinyEngine.Greedy(first.Tokens(Words(60, i))))).Tokens;
+            await using TinyEngine second = new(options: options);
+            using CancellationTokenSource limit = new(TimeSpan.FromSeconds(30));
+            while (second.Engine.Snapshot.DiskCacheEntries == 0)
+                await Task.Delay(5, limit.Token);
+            for (int i = 0; i < replies.Length; i++)
+            {
+                int[] prompt = second.Tokens(Words(60, i));
+                (int[] tokens, GenerationResult result) = await second.RunAsync(TinyEngine.Greedy(prompt));
+                Assert.Equal(replies[i], tokens);
+                Assert.Equal(prompt.Length - 1, result.CachedTokens);
+                Assert.True(result.Cache.DiskTokens > 0, "nothing came from disk");
+            }
+            Assert.Equal(0, second.Engine.Snapshot.DiskErrors);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
     public async Task Six_long_requests_in_a_pool_for_four_all_finish()
     {
         await using TinyEngine tiny = new(cells: 1536, options: new EngineOptions { HostCacheBytes = 64 << 20 });

@@ -1,13 +1,19 @@
 using InferenceServer.Engine;
+using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Scheduling;
 using Microsoft.Extensions.Time.Testing;
 
 namespace InferenceServer.Tests.Engine;
 
-/// <summary>Turns the scheduler's crank step by step over a scripted decoder and a fake clock, checking every invariant after every step.</summary>
-internal sealed class SchedulerDriver
+/// <summary>
+/// Turns the scheduler's crank step by step over a scripted decoder and a fake clock, checking every invariant after every step. Disk commands
+/// run on the caller's thread, between steps, so that a run is the same each time.
+/// </summary>
+internal sealed class SchedulerDriver : IDisposable
 {
+    private readonly DiskTier? _disk;
+
     private readonly StepResult _result = new();
     private readonly Dictionary<Generation, List<GenerationEvent>> _events = [];
 
@@ -15,10 +21,21 @@ internal sealed class SchedulerDriver
     {
         Limits = limits ?? new DecoderLimits(Cells: 4096, ContextLength: 4096, SequenceIds: 33, BatchSize: 512, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16);
         Decoder = new ScriptedDecoder(Limits);
-        Scheduler = new Scheduler(options ?? new EngineOptions(), Limits, ScriptedDecoder.Vocabulary, Time);
+        options ??= new EngineOptions();
+        if (options.DiskCacheDirectory is { } directory)
+        {
+            _disk = new DiskTier(new DiskStore(directory, Fingerprint, Time), options.DiskCacheBytes);
+            _disk.Scan();
+        }
+        Scheduler = new Scheduler(options, Limits, ScriptedDecoder.Vocabulary, Time, _disk);
     }
 
+    public static byte[] Fingerprint { get; } = [.. Enumerable.Range(0, 32).Select(i => (byte)i)];
+
     public FakeTimeProvider Time { get; } = new();
+
+    /// <summary>How many disk commands run before a step; null for all that wait.</summary>
+    public int? DiskCommandsPerStep { get; set; }
 
     public DecoderLimits Limits { get; }
 
@@ -40,6 +57,7 @@ internal sealed class SchedulerDriver
 
     public StepPlan Step()
     {
+        RunDisk(DiskCommandsPerStep ?? int.MaxValue);
         Scheduler.PlanIdleWork();
         long start = Time.GetTimestamp();
         StepPlan plan = Scheduler.Plan(start);
@@ -66,6 +84,30 @@ internal sealed class SchedulerDriver
         Scheduler.Outbox.Clear();
         return plan;
     }
+
+    public void RunDisk(int commands)
+    {
+        for (int i = 0; i < commands && _disk is not null && _disk.Store.RunOne(); i++)
+        {
+        }
+    }
+
+    /// <summary>Saves and writes all that can be, as a graceful stop does.</summary>
+    public void Flush()
+    {
+        for (int i = 0; i < 10_000; i++)
+        {
+            RunDisk(int.MaxValue);
+            Scheduler.Cache.SettleDiskTier();
+            if (Scheduler.Cache.PendingOps.Count > 0 || Scheduler.Cache.SaveOneIdle(unloadWritten: true))
+                Step();
+            else if (!Scheduler.Cache.HasDiskWrites)
+                return;
+        }
+        Assert.Fail("the flush does not end");
+    }
+
+    public void Dispose() => _disk?.Dispose();
 
     /// <summary>Steps until nothing is left to do; fails when that takes suspiciously long.</summary>
     public int RunToEnd(int maxSteps = 10_000)

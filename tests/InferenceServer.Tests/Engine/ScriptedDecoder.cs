@@ -35,6 +35,9 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
     /// <summary>Saves fail while set: host memory is exhausted.</summary>
     public bool FailSaves { get; set; }
 
+    /// <summary>The next restore is refused, as llama.cpp refuses a state that does not fit its memory.</summary>
+    public bool FailNextRestore { get; set; }
+
     public int ComputedRows { get; private set; }
 
     public int UsedCells => _sequences.SelectMany(s => s.Values).Distinct(ReferenceEqualityComparer.Instance).Count();
@@ -70,6 +73,13 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             if (op is { Kind: KvOpKind.Restore, Blob.State: not KvBlobState.InMemory })
             {
                 result.Error = "restore without saved state";
+                return;
+            }
+            if (op.Kind == KvOpKind.Restore && FailNextRestore)
+            {
+                FailNextRestore = false;
+                op.Blob!.Fail();
+                result.Error = "the saved state could not be restored";
                 return;
             }
             Apply(op);

@@ -12,7 +12,7 @@ public sealed class CommandLineTests
         ServerOptions options = Read(
             "--model", "m.gguf", "--host", "0.0.0.0", "--port", "0", "--ctx-size", "8192", "--max-sequences", "4", "--threads", "3", "--batch-size", "256",
             "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
-            "--max-queue", "9", "--chat-template", "t.jinja").Options!;
+            "--max-queue", "9", "--cache-ram", "512MiB", "--cache-dir", "kept", "--cache-disk", "3g", "--chat-template", "t.jinja").Options!;
 
         Assert.Equal(new ServerOptions
         {
@@ -30,6 +30,9 @@ public sealed class CommandLineTests
             CacheTypeK = KvType.Q8_0,
             CacheTypeV = KvType.F32,
             MaxQueue = 9,
+            HostCacheBytes = 512L << 20,
+            DiskCacheDirectory = "kept",
+            DiskCacheBytes = 3L << 30,
             ChatTemplatePath = "t.jinja",
         }, options);
     }
@@ -40,6 +43,7 @@ public sealed class CommandLineTests
         ServerOptions options = Read().Options!;
 
         Assert.Equal(("127.0.0.1", 8080, 16, LlamaBackend.Auto, true), (options.Host, options.Port, options.MaxSequences, options.Backend, options.KvUnified));
+        Assert.Equal((null, null, 8L << 30), (options.HostCacheBytes, options.DiskCacheDirectory, options.DiskCacheBytes));
         Assert.Equal((null, null, null, null), (options.ModelPath, options.ContextSize, options.GpuLayers, options.Threads));
     }
 
@@ -52,6 +56,8 @@ public sealed class CommandLineTests
     [InlineData("--gpu-layers", "-1", "--gpu-layers must be auto or an integer")]
     [InlineData("--host", "nowhere", "--host must be an IP address")]
     [InlineData("--ctx-size", "12", "--ctx-size must be an integer from 256")]
+    [InlineData("--cache-ram", "-1", "--cache-ram must be a number of bytes")]
+    [InlineData("--cache-disk", "9999999999GiB", "--cache-disk must be a number of bytes")]
     [InlineData("--prot", "1", "--prot")]
     public void A_bad_option_or_value_is_one_line_and_exit_code_2(string name, string value, string message)
     {

@@ -5,29 +5,40 @@ using Xunit.Abstractions;
 namespace InferenceServer.Tests.Engine.Scheduling;
 
 /// <summary>Random life against the naive model of <see cref="ScriptedDecoder"/>: every invariant after every step, every reply right to the token.</summary>
-public sealed class SchedulerFuzzTests(ITestOutputHelper output)
+public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
 {
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("scheduler-fuzz-");
+
+    public void Dispose() => _folder.Delete(recursive: true);
+
     [Theory]
-    [InlineData(1, true, 300, 9, 0)]
-    [InlineData(2, true, 300, 9, 40_000)]
-    [InlineData(3, true, 900, 20, 8_000)]
-    [InlineData(4, true, 2_000, 60, 100_000)]
-    [InlineData(5, false, 2_000, 12, 0)]
-    [InlineData(6, true, 500, 7, 3_000)]
-    public void No_reply_is_ever_wrong_and_no_cell_is_ever_lost(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes)
+    [InlineData(1, true, 300, 9, 0, 0)]
+    [InlineData(2, true, 300, 9, 40_000, 0)]
+    [InlineData(3, true, 900, 20, 8_000, 0)]
+    [InlineData(4, true, 2_000, 60, 100_000, 0)]
+    [InlineData(5, false, 2_000, 12, 0, 0)]
+    [InlineData(6, true, 500, 7, 3_000, 0)]
+    [InlineData(7, true, 300, 9, 12_000, 1_000_000)]
+    [InlineData(8, true, 400, 20, 6_000, 40_000)]
+    public void No_reply_is_ever_wrong_and_no_cell_is_ever_lost(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes)
     {
         output.WriteLine($"seed {seed}");
         Random random = new(seed);
         int contextLength = sharesCells ? Math.Min(cells, 250) : cells / sequenceIds;
         DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, MaxOutputs: 48, sharesCells, StateBytesPerToken: 16);
         EngineOptions options = new() { MaxSequences = Math.Max(2, sequenceIds / 2 - 1), HostCacheBytes = hostBytes };
-        SchedulerDriver driver = new(options, limits);
+        if (diskBytes > 0)
+            options = options with { DiskCacheDirectory = _folder.FullName, DiskCacheBytes = diskBytes };
+        using SchedulerDriver driver = new(options, limits);
         List<int[]> known = [[.. Enumerable.Repeat(7, 5)]];
         List<(Generation Generation, bool Disturbed)> open = [];
         int operations = 0, replies = 0;
-        while (operations < 20_000)
+        // With real files an operation takes several times as long.
+        int wanted = diskBytes > 0 ? 10_000 : 20_000;
+        while (operations < wanted)
         {
             operations++;
+            driver.DiskCommandsPerStep = random.Next(3);
             switch (random.Next(100))
             {
                 case < 12 when open.Count < 40:
@@ -50,6 +61,12 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output)
                 case 15:
                     driver.Decoder.FailSaves = random.Next(4) == 0;
                     break;
+                case 16 when random.Next(4) == 0:
+                    driver.Decoder.FailNextRestore = true;
+                    break;
+                case 17 when diskBytes > 0 && random.Next(3) == 0:
+                    Damage(random);
+                    break;
                 default:
                     driver.Step();
                     break;
@@ -69,6 +86,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output)
             }
         }
         driver.Decoder.FailNext = null;
+        driver.DiskCommandsPerStep = null;
         driver.RunToEnd();
         foreach ((Generation generation, bool disturbed) in open)
             if (!disturbed && driver.ResultOf(generation)!.FinishReason != FinishReason.Failed)
@@ -76,8 +94,31 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output)
         EngineSnapshot end = EngineSnapshot.Of(driver.Scheduler);
         output.WriteLine($"{replies} replies, {end.Steps} steps, {end.Preemptions} preemptions, {end.EvictedTokens} evicted, {end.HostHitTokens} restored, "
             + $"{end.PromptTokensCached}/{end.PromptTokens} prompt tokens cached, {end.FailedSteps} failed steps");
-        Assert.True(replies > 500, $"only {replies} replies");
+        Assert.True(replies > wanted / 40, $"only {replies} replies");
         Assert.Equal(0, end.CellsPrivate + end.CellsPinned);
+        if (diskBytes == 0)
+            return;
+        output.WriteLine($"{end.DiskHitTokens} from disk, {end.DiskWrites} writes, {end.DiskCacheEntries} files of {end.DiskCacheBytes} bytes, {end.DiskFilesDamaged} damaged, {end.DiskErrors} errors");
+        Assert.True(end.DiskHitTokens > 100 && end.DiskFilesDamaged > 0, "the disk tier was not exercised");
+        Assert.True(end.DiskCacheBytes <= diskBytes, "the disk tier is over its budget");
+        driver.Flush();
+        driver.RunDisk(int.MaxValue);
+        Assert.Equal(EngineSnapshot.Of(driver.Scheduler).DiskCacheEntries, _folder.GetFiles("*.kv", SearchOption.AllDirectories).Length);
+    }
+
+    /// <summary>Flips a bit, cuts the end off, or deletes a file behind the tier's back.</summary>
+    private void Damage(Random random)
+    {
+        FileInfo[] files = _folder.GetFiles("*.kv", SearchOption.AllDirectories);
+        if (files.Length == 0)
+            return;
+        FileInfo file = files[random.Next(files.Length)];
+        byte[] bytes = File.ReadAllBytes(file.FullName);
+        if (random.Next(2) == 0)
+            bytes[random.Next(bytes.Length)] ^= (byte)(1 << random.Next(8));
+        else
+            bytes = bytes[..random.Next(bytes.Length)];
+        File.WriteAllBytes(file.FullName, bytes);
     }
 
     private static int[] RandomPrompt(Random random, List<int[]> known, int contextLength)

@@ -1,0 +1,229 @@
+// The disk tier's place in the tree: which states are written, which are fetched for a waiting request, and where an earlier run's belong.
+// Decode thread only; it never waits for the disk.
+
+namespace InferenceServer.Engine.Cache;
+
+internal sealed partial class PrefixCache
+{
+    /// <summary>Files placed in the tree between two steps: each costs about as much as walking its tokens.</summary>
+    private const int GraftsPerTurn = 64;
+
+    private readonly Queue<(DiskFile File, CacheFileHeader Header, long LastUse)> _toGraft = new();
+
+    /// <summary>States wait to be written, or are being written.</summary>
+    public bool HasDiskWrites => _disk is { HasUnwritten: true } or { IsWriting: true };
+
+    /// <summary>Files of an earlier run wait for their place in the tree.</summary>
+    public bool HasGrafts => _toGraft.Count > 0;
+
+    /// <summary>Takes in what the disk thread has done and gives it more to write. True when anything changed.</summary>
+    public bool SettleDiskTier()
+    {
+        if (_disk is null)
+            return false;
+        bool changed = _toGraft.Count > 0;
+        while (_disk.Store.TryTake(out DiskResult result))
+        {
+            changed = true;
+            if (result.Error is { } error)
+                _disk.CountError(error);
+            switch (result.Command.Kind)
+            {
+                case DiskCommandKind.Scan when result.Scan is { } scan:
+                    TakeScan(scan);
+                    break;
+                case DiskCommandKind.Write:
+                    if (_disk.Written(result.Command.State!, result.Written, result.Command.File!.Bytes) && !result.Command.State!.IsUsable)
+                        ForgetSaved(result.Command.State);
+                    break;
+                case DiskCommandKind.Load:
+                    TakeLoad(result);
+                    break;
+            }
+        }
+        for (int i = 0; i < GraftsPerTurn && _toGraft.TryDequeue(out (DiskFile File, CacheFileHeader Header, long LastUse) found); i++)
+            Graft(found.File, found.Header, found.LastUse);
+        while (_toGraft.Count == 0 && _disk.UsedBytes > _disk.BudgetBytes && MakeDiskRoom())
+        {
+        }
+        WriteMore();
+        TrimHostTier();
+        return changed;
+    }
+
+    /// <summary>
+    /// Asks for what the longest match needs and only the disk has. True while something of it is on its way, so waiting is worth it; the
+    /// caller sets a limit to that.
+    /// </summary>
+    public bool TryLoad(string namespaceKey, ReadOnlySpan<int> tokens)
+    {
+        if (_disk is null || !_roots.TryGetValue(namespaceKey, out PrefixNode? node))
+            return false;
+        bool isComing = false;
+        long bytes = 0;
+        for (int depth = 0; depth < tokens.Length && node.Children.TryGetValue(tokens[depth], out PrefixNode? child) && IsUsable(child); node = child)
+        {
+            int common = child.Tokens.Span.CommonPrefixLength(tokens[depth..]);
+            depth += common;
+            if (child is { IsResident: false, Saved: { } state })
+            {
+                if (child.Parent!.Saved != state)
+                    bytes += state.File?.PayloadBytes ?? state.HostBytes;
+                // A prefix is of use only whole: what does not fit into memory together is left where it is.
+                if (bytes > _host.BudgetBytes)
+                    break;
+                isComing |= !state.IsReady;
+                if (state is { IsReady: false, IsLoading: false, File: { } file } && (_disk.LoadingBytes == 0 || _disk.LoadingBytes + file.PayloadBytes <= _host.BudgetBytes / 2))
+                {
+                    Touch(child);
+                    _host.Add(state, file.PayloadBytes);
+                    _disk.Load(state, namespaceKey, PathTokens(state));
+                    TrimHostTier();
+                    if (child.Parent is null)
+                        break;
+                }
+            }
+            if (common < child.Length)
+                break;
+        }
+        return isComing;
+    }
+
+    private void TakeScan(DiskScan scan)
+    {
+        DiskCounters counters = _disk!.Counters;
+        counters.DamagedFiles += scan.Damaged;
+        counters.IgnoredFiles += scan.Foreign.Count;
+        counters.Errors += scan.Unreadable;
+        foreach (DiskFile file in scan.Foreign)
+            _disk.AdoptForeign(file);
+        // Parents before what hangs below them. The order of use goes on where the earlier run left off.
+        foreach (((DiskFile file, CacheFileHeader header), int order) in scan.Files.Select((file, i) => (file, i)).OrderBy(found => found.file.Header.Start))
+            _toGraft.Enqueue((file, header, order - scan.Files.Count));
+    }
+
+    private void TakeLoad(DiskResult result)
+    {
+        SavedState state = result.Command.State!;
+        _disk!.Loaded(state, result.Command.File!.PayloadBytes);
+        if (result.Loaded is { } data)
+        {
+            // Its room may have been given to others meanwhile; then it stays on disk.
+            if (state.HostEntry is null)
+                return;
+            state.Memory = new KvBlob(state.Start, state.End);
+            state.Memory.Fill(data);
+            state.CameFromDisk = true;
+            _host.Touch(state);
+            return;
+        }
+        if (result.Damaged)
+        {
+            _disk.Counters.DamagedFiles++;
+            _disk.Lost(state);
+        }
+        _host.Remove(state);
+        ForgetSaved(state);
+    }
+
+    private void WriteMore()
+    {
+        while (_disk!.NextUnwritten() is { } state)
+        {
+            while (!_disk.HasRoomFor(state) && MakeDiskRoom())
+            {
+            }
+            // Making room may have taken the state's own path with it.
+            if (_disk.HasRoomFor(state) && state is { IsReady: true, Nodes.Count: > 0 })
+                _disk.Write(state, RootOf(state.Nodes[0]).Namespace!, PathTokens(state));
+        }
+    }
+
+    private bool MakeDiskRoom()
+    {
+        if (_disk!.DropForeign())
+            return true;
+        if (_disk.LeastRecent() is not { } oldest)
+            return false;
+        _disk.Remove(oldest);
+        if (!oldest.IsUsable)
+            ForgetSaved(oldest);
+        return true;
+    }
+
+    /// <summary>Places a file of an earlier run: its prefix must be in the tree, and what the tree holds already needs no second copy.</summary>
+    private void Graft(DiskFile file, CacheFileHeader header, long lastUse)
+    {
+        if (header.PayloadBytes > _host.BudgetBytes)
+        {
+            _disk!.Counters.IgnoredFiles++;
+            _disk.AdoptForeign(file);
+            return;
+        }
+        PrefixNode root = Root(header.NamespaceKey);
+        SavedState state = new(header.Start, header.Tokens.AsSpan(header.Start).ToArray()) { LastUse = lastUse };
+        PrefixNode? node = Descend(root, header.Tokens, header.Start);
+        while (node is not null && node.End < header.End)
+        {
+            if (!node.Children.TryGetValue(header.Tokens[node.End], out PrefixNode? child))
+            {
+                child = new PrefixNode(node, state.Tokens[(node.End - state.Start)..], node.End) { LastUse = lastUse };
+                node.Children.Add(header.Tokens[node.End], child);
+            }
+            else if (child.Tokens.Span.CommonPrefixLength(header.Tokens.AsSpan(node.End)) is var common && common < child.Length)
+                child = Split(child, common);
+            if (child.Saved is null)
+            {
+                child.Saved = state;
+                state.Nodes.Add(child);
+            }
+            node = child;
+        }
+        if (state.Nodes.Count == 0)
+        {
+            _disk!.Counters.IgnoredFiles++;
+            _disk.Delete(file);
+            RemoveIfEmptyRoot(root);
+            return;
+        }
+        _disk!.Adopt(state, file);
+        for (; node is not null; node = node.Parent)
+            if (node.Saved is { } above && above.LastUse < lastUse)
+                above.LastUse = lastUse;
+    }
+
+    /// <summary>The node on the path of these tokens that ends at this position, cut there if need be; null when the tree does not reach it.</summary>
+    private static PrefixNode? Descend(PrefixNode node, ReadOnlySpan<int> tokens, int end)
+    {
+        while (node.End < end)
+        {
+            if (!node.Children.TryGetValue(tokens[node.End], out PrefixNode? child))
+                return null;
+            int common = child.Tokens.Span.CommonPrefixLength(tokens[node.End..end]);
+            if (common < child.Length)
+                child = node.End + common < end ? null : Split(child, common);
+            if (child is null)
+                return null;
+            node = child;
+        }
+        return node;
+    }
+
+    private static PrefixNode RootOf(PrefixNode node)
+    {
+        while (!node.IsRoot)
+            node = node.Parent!;
+        return node;
+    }
+
+    /// <summary>The tokens of positions 0 to the state's end.</summary>
+    private static int[] PathTokens(SavedState state)
+    {
+        int[] tokens = new int[state.End];
+        for (PrefixNode node = state.Nodes[0]; !node.IsRoot; node = node.Parent!)
+            if (node.Start < state.Start)
+                node.Tokens.CopyTo(tokens.AsMemory(node.Start));
+        state.Tokens.CopyTo(tokens.AsMemory(state.Start));
+        return tokens;
+    }
+}

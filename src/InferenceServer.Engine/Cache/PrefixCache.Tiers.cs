@@ -1,0 +1,180 @@
+// Between the pool and the tiers below it: evicting, saving, restoring, and dropping what no tier has room for. Decode thread only.
+
+using InferenceServer.Engine.Scheduling;
+
+namespace InferenceServer.Engine.Cache;
+
+internal sealed partial class PrefixCache
+{
+    /// <summary>A session's newest turn counts as used this many uses later than it was, so one-off prompts go first.</summary>
+    private const int SessionBonus = 1000;
+
+    private readonly List<SavedState> _justSaved = [];
+    private readonly List<SavedState> _failed = [];
+
+    /// <summary>After a step: takes in what was saved, and drops what could not be.</summary>
+    public void SettleHostTier()
+    {
+        if (!_host.HasUnsettled)
+            return;
+        _host.Settle(_justSaved, _failed);
+        foreach (SavedState state in _failed)
+            ForgetSaved(state);
+        foreach (SavedState state in _justSaved)
+            _disk?.WantWrite(state);
+        _failed.Clear();
+        _justSaved.Clear();
+        TrimHostTier();
+    }
+
+    /// <summary>The decoder would not take these states back: no tier keeps them, or the next attempt would fail in the same way.</summary>
+    public void ForgetFailedRestores(IReadOnlyList<KvOp> ops)
+    {
+        foreach (KvOp op in ops)
+            if (op is { Kind: KvOpKind.Restore, Blob.State: KvBlobState.Failed }
+                && _host.LeastRecentFirst.FirstOrDefault(state => state.Memory == op.Blob) is { } state)
+                ForgetSaved(state);
+    }
+
+    /// <summary>Brings the path's nodes from host memory into the pool, as far as cells can be had.</summary>
+    /// <returns>The tokens restored; those read from disk for this are counted apart.</returns>
+    private (int HostTokens, int DiskTokens) RestorePath(Sequence sequence, List<PrefixNode> path, int from)
+    {
+        int wanted = path.Count > from ? path[^1].End - sequence.Published : 0;
+        if (wanted < MinRestoreTokens)
+            return (0, 0);
+        int hostTokens = 0, diskTokens = 0;
+        for (int first = from; first < path.Count;)
+        {
+            // Making room may have dropped a node of the path from the host tier; or it is on disk, and was not waited for.
+            if (path[first].Saved is not { IsReady: true, Memory: { } blob } state)
+                break;
+            int last = first;
+            while (last + 1 < path.Count && path[last + 1].Saved == state)
+                last++;
+            // All of it is written first, even when the path needs only a part.
+            if (!EnsureFree(state.End - state.Start) || path[last].Saved?.Memory != blob)
+                break;
+            PendingOps.Add(KvOp.Restore(blob, Ids.Scratch));
+            PendingOps.Add(KvOp.Copy(Ids.Scratch, sequence.KvId, path[first].Start, path[last].End));
+            PendingOps.Add(KvOp.Remove(Ids.Scratch, 0));
+            for (; first <= last; first++)
+            {
+                PrefixNode node = path[first];
+                Ledger.TakePrivate(node.Length);
+                Ledger.PublishPrivate(node.Length);
+                node.Pins++;
+                MakeResident(node, sequence.KvId);
+                sequence.Node = node;
+                sequence.Published = node.End;
+                if (state.CameFromDisk)
+                    diskTokens += node.Length;
+                else
+                    hostTokens += node.Length;
+            }
+            state.CameFromDisk = false;
+        }
+        return (hostTokens, diskTokens);
+    }
+
+    private bool EvictOne()
+    {
+        PrefixNode? oldest = null;
+        foreach (PrefixNode? leaf in _leafOfId)
+            if (leaf is { Pins: 0 } && (oldest is null || EvictionRank(leaf) < EvictionRank(oldest)))
+                oldest = leaf;
+        if (oldest is null)
+            return false;
+        EvictLeaf(oldest, save: true);
+        return true;
+    }
+
+    private static long EvictionRank(PrefixNode leaf) => leaf.LastUse + (leaf.Session is null ? 0 : SessionBonus);
+
+    private void EvictLeaf(PrefixNode leaf, bool save)
+    {
+        int id = leaf.Holder;
+        PrefixNode parent = leaf.Parent!;
+        if (save && leaf.Saved is null && _host.TryReserve(leaf))
+            PlanSave(leaf, id);
+        leaf.IsResident = false;
+        leaf.Holder = PrefixNode.NoHolder;
+        parent.ResidentChildren--;
+        _leafOfId[id] = null;
+        Ledger.FreeCached(leaf.Length);
+        EvictedTokens += leaf.Length;
+        if (!parent.IsRoot && parent.ResidentChildren == 0 && parent.Holder == PrefixNode.NoHolder)
+        {
+            PendingOps.Add(KvOp.Remove(id, leaf.Start));
+            parent.Holder = id;
+            _leafOfId[id] = parent;
+        }
+        else
+        {
+            PendingOps.Add(KvOp.Remove(id, 0));
+            Ids.Release(id);
+        }
+        if (leaf.Saved is null)
+            DetachSubtree(leaf);
+        TrimHostTier();
+    }
+
+    /// <summary>Only the node's own positions are saved: its ancestors have states of their own.</summary>
+    private void PlanSave(PrefixNode node, int donor)
+    {
+        PendingOps.Add(KvOp.Copy(donor, Ids.Scratch, node.Start, node.End));
+        PendingOps.Add(KvOp.Save(Ids.Scratch, node.Saved!.Memory!));
+        PendingOps.Add(KvOp.Remove(Ids.Scratch, 0));
+    }
+
+    private void TrimHostTier()
+    {
+        while (_host.NextOverBudget() is { } state)
+            DropMemory(state);
+    }
+
+    /// <summary>Makes room in host memory by giving up copies of what is on disk, least recently used first.</summary>
+    private void UnloadWritten(long bytes)
+    {
+        foreach (SavedState state in _host.LeastRecentFirst.ToArray())
+        {
+            if (_host.UsedBytes + bytes <= _host.BudgetBytes)
+                return;
+            if (state is { File: not null, IsLoading: false })
+                DropMemory(state);
+        }
+    }
+
+    private void DropMemory(SavedState state)
+    {
+        _host.Remove(state);
+        if (!state.IsUsable)
+            ForgetSaved(state);
+    }
+
+    /// <summary>The node no longer refers to its saved state, which goes with the last reference.</summary>
+    private void ReleaseSaved(PrefixNode node)
+    {
+        SavedState state = node.Saved!;
+        node.Saved = null;
+        state.Nodes.Remove(node);
+        if (state.Nodes.Count > 0)
+            return;
+        _host.Remove(state);
+        _disk?.Remove(state);
+    }
+
+    /// <summary>No tier below the pool has the state any more: what is not resident leaves the tree.</summary>
+    private void ForgetSaved(SavedState state)
+    {
+        _host.Remove(state);
+        _disk?.Remove(state);
+        PrefixNode[] nodes = [.. state.Nodes];
+        state.Nodes.Clear();
+        foreach (PrefixNode node in nodes)
+            node.Saved = null;
+        foreach (PrefixNode node in nodes)
+            if (!node.IsResident && node.Parent is not null)
+                DetachSubtree(node);
+    }
+}
