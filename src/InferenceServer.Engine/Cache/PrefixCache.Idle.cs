@@ -41,7 +41,8 @@ internal sealed partial class PrefixCache
     /// <param name="unloadWritten">Entries that are on disk may leave host memory for it.</param>
     public bool SaveOneIdle(bool unloadWritten = false)
     {
-        if (!_sharesCells || _host.BudgetBytes == 0)
+        // Where a save just failed, trying again at once would fail again, for ever: not before the cache has been used.
+        if (!_sharesCells || _host.BudgetBytes == 0 || _clockAtFailedSave == _clock)
             return false;
         foreach (PrefixNode? leaf in _leafOfId)
             for (PrefixNode? node = leaf; node is { IsRoot: false, Pins: 0 }; node = node.Parent)

@@ -11,6 +11,7 @@ internal sealed partial class PrefixCache
 
     private readonly List<SavedState> _justSaved = [];
     private readonly List<SavedState> _failed = [];
+    private long _clockAtFailedSave = -1;
 
     /// <summary>After a step: takes in what was saved, and drops what could not be.</summary>
     public void SettleHostTier()
@@ -18,6 +19,8 @@ internal sealed partial class PrefixCache
         if (!_host.HasUnsettled)
             return;
         _host.Settle(_justSaved, _failed);
+        if (_failed.Count > 0)
+            _clockAtFailedSave = _clock;
         foreach (SavedState state in _failed)
             ForgetSaved(state);
         foreach (SavedState state in _justSaved)

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Decoding;
 using Xunit.Abstractions;
@@ -109,7 +110,8 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
     /// <summary>Flips a bit, cuts the end off, or deletes a file behind the tier's back.</summary>
     private void Damage(Random random)
     {
-        FileInfo[] files = _folder.GetFiles("*.kv", SearchOption.AllDirectories);
+        // Names are random; by content the choice is the same in each run.
+        FileInfo[] files = [.. _folder.GetFiles("*.kv", SearchOption.AllDirectories).OrderBy(file => Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file.FullName))))];
         if (files.Length == 0)
             return;
         FileInfo file = files[random.Next(files.Length)];

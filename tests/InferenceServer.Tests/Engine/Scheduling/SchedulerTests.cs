@@ -224,6 +224,27 @@ public sealed class SchedulerTests
     }
 
     [Fact]
+    public void Saves_that_fail_do_not_keep_an_idle_engine_busy()
+    {
+        using SchedulerDriver driver = new(new EngineOptions { HostCacheBytes = 1 << 20 });
+        driver.Decoder.FailSaves = true;
+        driver.Submit(Prompt(200), 4);
+        driver.RunToEnd();
+        int idleSteps = 0;
+        while (driver.Scheduler.PlanIdleWork())
+        {
+            Assert.True(idleSteps++ < 5, "it tries again and again");
+            driver.Step();
+        }
+        driver.Decoder.FailSaves = false;
+        driver.Submit(Prompt(200), 4);
+        driver.RunToEnd();
+        while (driver.Scheduler.PlanIdleWork())
+            driver.Step();
+        Assert.True(driver.Scheduler.Cache.Host.UsedBytes > 0);
+    }
+
+    [Fact]
     public void A_deadline_counts_from_arrival_through_the_queue()
     {
         SchedulerDriver driver = new(new EngineOptions { MaxSequences = 1 });
