@@ -18,7 +18,12 @@ internal sealed partial class EngineLoop : IDisposable
     /// <summary>A snapshot is an allocation, so a steady stream publishes one only this often; ends publish at once.</summary>
     private static readonly TimeSpan SnapshotInterval = TimeSpan.FromMilliseconds(50);
 
+    /// <summary>Commands that may wait; each is a look at the tree, so more than this means nobody is served.</summary>
+    private const int MaxCommands = 64;
+
     private readonly ConcurrentQueue<Generation> _inbox = new();
+    private readonly ConcurrentQueue<(Action<Scheduler> Run, Action<string> Fail)> _commands = new();
+    private int _waitingCommands;
     private readonly AutoResetEvent _wake = new(false);
     private readonly EngineOptions _options;
     private readonly IDecoder _decoder;
@@ -85,6 +90,24 @@ internal sealed partial class EngineLoop : IDisposable
         return true;
     }
 
+    /// <summary>Runs a command between two steps on the decode thread, which alone may look at the scheduler.</summary>
+    /// <exception cref="EngineUnavailableException">The loop has ended (thrown or in the task), or too many commands wait.</exception>
+    public Task<T> InvokeAsync<T>(Func<Scheduler, T> command)
+    {
+        if (Interlocked.Increment(ref _waitingCommands) > MaxCommands)
+        {
+            Interlocked.Decrement(ref _waitingCommands);
+            throw new EngineUnavailableException($"{MaxCommands} commands wait for the decode thread already.");
+        }
+        TaskCompletionSource<T> done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        _commands.Enqueue((scheduler => done.TrySetResult(command(scheduler)), reason => done.TrySetException(new EngineUnavailableException(reason))));
+        // As with requests: the loop may have ended before it could see this.
+        if (_failure is { } failure)
+            FailCommands(failure);
+        Wake();
+        return done.Task;
+    }
+
     public void Stop(bool cancelRunning)
     {
         _cancelAll |= cancelRunning;
@@ -134,6 +157,7 @@ internal sealed partial class EngineLoop : IDisposable
             long now = _time.GetTimestamp();
             while (_inbox.TryDequeue(out Generation? generation))
                 _scheduler.Accept(generation, now);
+            RunCommands();
             if (_cancelAll)
                 return false;
             if (_scheduler.Cache.SettleDiskTier())
@@ -148,7 +172,7 @@ internal sealed partial class EngineLoop : IDisposable
                 return true;
             EngineInvariants.Check(_scheduler);
             _parked = true;
-            if (_inbox.IsEmpty && !_stopping)
+            if (_inbox.IsEmpty && _commands.IsEmpty && !_stopping)
                 _wake.WaitOne();
             _parked = false;
         }
@@ -215,6 +239,22 @@ internal sealed partial class EngineLoop : IDisposable
             _scheduler.Accept(generation, now);
         _scheduler.FinishAll(_cancelAll ? FinishReason.Cancelled : FinishReason.Failed, now, _cancelAll ? null : _failure);
         Emit(now);
+        FailCommands(_failure!);
+    }
+
+    private void RunCommands()
+    {
+        while (_commands.TryDequeue(out (Action<Scheduler> Run, Action<string> Fail) command))
+        {
+            Interlocked.Decrement(ref _waitingCommands);
+            command.Run(_scheduler);
+        }
+    }
+
+    private void FailCommands(string failure)
+    {
+        while (_commands.TryDequeue(out (Action<Scheduler> Run, Action<string> Fail) command))
+            command.Fail(failure);
     }
 
     /// <summary>What is only in the pool or in host memory goes to disk, as far as time allows, so that a restart finds it.</summary>

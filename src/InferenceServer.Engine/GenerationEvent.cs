@@ -75,8 +75,8 @@ public readonly record struct GenerationTiming(double QueueSeconds, double Prefi
 /// <summary>What was reused and why not more.</summary>
 /// <param name="HostTokens">Of the cached tokens, those restored from host memory.</param>
 /// <param name="DiskTokens">Of the cached tokens, those restored from disk.</param>
-/// <param name="Reason">Null when all but the last prompt token was reused; else one of the names the API documents.</param>
-/// <param name="DivergedAt">The first prompt token that the best entry does not hold.</param>
+/// <param name="Reason">Null when all but the last prompt token was reused; else one of <see cref="CacheMissReasons"/>.</param>
+/// <param name="DivergedAt">The first prompt token that was not reused.</param>
 public sealed record CacheReport(int HostTokens, int DiskTokens, string? Reason, int DivergedAt)
 {
     public static CacheReport None { get; } = new(0, 0, null, 0);

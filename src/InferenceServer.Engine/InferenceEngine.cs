@@ -114,6 +114,16 @@ public sealed class InferenceEngine : IAsyncDisposable
         return generation;
     }
 
+    /// <summary>The named conversations of a namespace that the cache knows, most recently used first.</summary>
+    /// <exception cref="EngineUnavailableException">The decode thread has ended, or is busy for longer than a step may take.</exception>
+    public Task<List<CachedSession>> ListSessionsAsync(string cacheNamespace) =>
+        InvokeAsync(scheduler => scheduler.Cache.ListSessions(cacheNamespace));
+
+    /// <summary>Drops a conversation from all tiers, as far as no other and no running request shares it; false when there is none of this name.</summary>
+    /// <exception cref="EngineUnavailableException">As above.</exception>
+    public Task<bool> DropSessionAsync(string cacheNamespace, string id) =>
+        InvokeAsync(scheduler => scheduler.Cache.DropSession(cacheNamespace, id));
+
     /// <summary>Takes no more requests, lets running ones finish until <paramref name="drainTimeout"/>, cancels the rest, joins the decode thread.</summary>
     public async Task StopAsync(TimeSpan drainTimeout)
     {
@@ -146,6 +156,18 @@ public sealed class InferenceEngine : IAsyncDisposable
     private static byte[] Fingerprint(LlamaModel model, LlamaContextOptions context) => SHA256.HashData(Encoding.UTF8.GetBytes(
         $"{Convert.ToHexString(model.ContentHash())} {model.Library.Version} {model.Library.Backend} {model.Description} "
         + $"K {context.TypeK} V {context.TypeV} attention {context.FlashAttention} window {context.FullSlidingWindow} offload {context.OffloadKv} layers {model.GpuLayers}"));
+
+    private async Task<T> InvokeAsync<T>(Func<Scheduler, T> command)
+    {
+        try
+        {
+            return await _loop.InvokeAsync(command).WaitAsync(_options.StepTimeLimit);
+        }
+        catch (TimeoutException)
+        {
+            throw new EngineUnavailableException($"The decode thread did not answer within {_options.StepTimeLimit.TotalSeconds:F0} s.");
+        }
+    }
 
     private TimeSpan EstimateRetry()
     {

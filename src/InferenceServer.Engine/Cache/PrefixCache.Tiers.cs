@@ -92,7 +92,7 @@ internal sealed partial class PrefixCache
         return true;
     }
 
-    private static long EvictionRank(PrefixNode leaf) => leaf.LastUse + (leaf.Session is null ? 0 : SessionBonus);
+    private static long EvictionRank(PrefixNode leaf) => leaf.LastUse + (EndsNewestTurn(leaf) ? SessionBonus : 0);
 
     private void EvictLeaf(PrefixNode leaf, bool save)
     {
@@ -118,7 +118,7 @@ internal sealed partial class PrefixCache
             Ids.Release(id);
         }
         if (leaf.Saved is null)
-            DetachSubtree(leaf);
+            DetachSubtree(leaf, isEviction: save);
         TrimHostTier();
     }
 

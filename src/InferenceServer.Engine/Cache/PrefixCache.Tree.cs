@@ -1,5 +1,6 @@
 // The tree itself: cutting, pinning, forgetting. Decode thread only.
 
+using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -14,7 +15,7 @@ internal sealed partial class PrefixCache
     /// <summary>Forgets the entry that ends at this node, in all tiers, as far as no running sequence uses it.</summary>
     public void Forget(PrefixNode node)
     {
-        while (!node.IsRoot && node.Pins == 0 && node.Children.Count == 0)
+        while (!node.IsRoot && node is { Pins: 0, Sessions: null, Children.Count: 0, Parent: not null })
         {
             PrefixNode parent = node.Parent!;
             if (node.Saved is not null)
@@ -22,9 +23,7 @@ internal sealed partial class PrefixCache
             if (node.IsResident)
                 EvictLeaf(node, save: false);
             else
-                Detach(node);
-            if (parent.Session is not null)
-                return;
+                Detach(node, isEviction: false);
             node = parent;
         }
     }
@@ -44,7 +43,7 @@ internal sealed partial class PrefixCache
     private PrefixNode Root(string namespaceKey)
     {
         if (!_roots.TryGetValue(namespaceKey, out PrefixNode? root))
-            _roots.Add(namespaceKey, root = new PrefixNode(null, default, 0) { IsResident = true, Namespace = namespaceKey });
+            _roots.Add(namespaceKey, root = new PrefixNode(null, default, 0, BinaryPrimitives.ReadUInt64LittleEndian(Convert.FromHexString(namespaceKey))) { IsResident = true, Namespace = namespaceKey });
         return root;
     }
 
@@ -70,20 +69,23 @@ internal sealed partial class PrefixCache
         return upper;
     }
 
-    private void DetachSubtree(PrefixNode node)
+    /// <param name="isEviction">It made room: a later miss may say so. Not what a client had dropped.</param>
+    private void DetachSubtree(PrefixNode node, bool isEviction = true)
     {
         foreach (PrefixNode child in node.Children.Values.ToArray())
-            DetachSubtree(child);
-        Detach(node);
+            DetachSubtree(child, isEviction);
+        Detach(node, isEviction);
     }
 
-    private void Detach(PrefixNode node)
+    private void Detach(PrefixNode node, bool isEviction)
     {
         if (node.IsResident || node.Pins > 0)
             throw new InvalidOperationException("A resident or pinned node cannot leave the tree.");
         if (node.Saved is not null)
             ReleaseSaved(node);
-        node.Session?.Forget(node);
+        SessionTable.MoveUp(node);
+        if (isEviction)
+            _evicted.Add(node.PrefixHash);
         node.Parent!.Children.Remove(node.Tokens.Span[0]);
         RemoveIfEmptyRoot(node.Parent);
         node.Parent = null;

@@ -26,7 +26,8 @@ internal sealed partial class PrefixCache
     /// <param name="sharesCells">A cell can carry several ids (kv_unified). Otherwise copies are real and duplicates stay.</param>
     /// <param name="host">Where evicted entries go.</param>
     /// <param name="disk">Where saved entries are also written to; null for nowhere.</param>
-    public PrefixCache(int cells, int sequenceIds, bool sharesCells, HostTier host, DiskTier? disk)
+    /// <param name="time">For when sessions were last used.</param>
+    public PrefixCache(int cells, int sequenceIds, bool sharesCells, HostTier host, DiskTier? disk, TimeProvider time)
     {
         Ledger = new CellLedger(cells);
         Ids = new SequenceIdPool(sequenceIds, reserveScratch: sharesCells);
@@ -34,6 +35,7 @@ internal sealed partial class PrefixCache
         _sharesCells = sharesCells;
         _host = host;
         _disk = disk;
+        Sessions = new SessionTable(time);
     }
 
     public CellLedger Ledger { get; }
@@ -43,8 +45,6 @@ internal sealed partial class PrefixCache
     public HostTier Host => _host;
 
     public DiskTier? Disk => _disk;
-
-    public SessionTable Sessions { get; } = new();
 
     /// <summary>Operations for the next step, in order; the plan takes them over.</summary>
     public List<KvOp> PendingOps { get; } = [];

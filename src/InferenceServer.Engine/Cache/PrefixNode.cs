@@ -6,7 +6,8 @@ namespace InferenceServer.Engine.Cache;
 /// Tokens <c>[Start, End)</c> of a prompt after its parent's. Their KV is in the pool (<see cref="IsResident"/>), saved in a lower tier, or both.
 /// Always: a resident node's ancestors are resident; siblings differ in their first token; a resident node without resident children has a holder.
 /// </summary>
-internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens, int start)
+/// <param name="seed">Of a root: where hashes start, different for each namespace.</param>
+internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens, int start, ulong seed = 0)
 {
     /// <summary>No sequence id.</summary>
     public const int NoHolder = -1;
@@ -42,8 +43,11 @@ internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens,
     /// <summary>How many rows had been decoded at its last use: what it has cost since.</summary>
     public long LastUseRows { get; set; }
 
-    /// <summary>The conversation whose newest turn ends here; its leaf is evicted later than others.</summary>
-    public SessionEntry? Session { get; set; }
+    /// <summary>Named conversations of which a turn ends here; null for none.</summary>
+    public List<SessionEntry>? Sessions { get; set; }
+
+    /// <summary>Hash of the namespace and of all tokens up to <see cref="End"/>.</summary>
+    public ulong PrefixHash { get; } = EvictedPrefixes.Extend(parent?.PrefixHash ?? seed, tokens.Span);
 
     /// <summary>A root's namespace; null on other nodes.</summary>
     public string? Namespace { get; init; }

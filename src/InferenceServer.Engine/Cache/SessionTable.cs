@@ -1,4 +1,5 @@
-// Which cached leaf belongs to which named conversation. Decode thread only.
+// Which cached entries belong to which named conversation. Decode thread only.
+// Always: a node lists a session exactly while the session lists the node; the newest turn's node is among the session's.
 
 namespace InferenceServer.Engine.Cache;
 
@@ -9,19 +10,16 @@ internal sealed class SessionEntry(string cacheNamespace, string id)
 
     public string Id { get; } = id;
 
-    /// <summary>Null when the entry was evicted from every tier.</summary>
-    public PrefixNode? Node { get; set; }
+    /// <summary>Where its turns end: also those that the conversation turned away from, since they hold its words too.</summary>
+    public HashSet<PrefixNode> Ends { get; } = [];
 
-    /// <summary>A counter of uses, not a time.</summary>
-    public void Forget(PrefixNode node)
-    {
-        if (Node == node)
-            Node = null;
-        node.Session = null;
-    }
+    /// <summary>Where its newest turn ends, or what is left of it; null when nothing is.</summary>
+    public PrefixNode? Newest { get; set; }
+
+    public DateTimeOffset LastUsed { get; set; }
 }
 
-internal sealed class SessionTable
+internal sealed class SessionTable(TimeProvider time)
 {
     /// <summary>Names come from clients, so their number is bounded; the least recently used name is forgotten, not its cache entry.</summary>
     private const int MaxSessions = 4096;
@@ -46,22 +44,48 @@ internal sealed class SessionTable
         else
             _byUse.Remove(entry);
         _byUse.AddLast(entry);
-        if (entry.Value.Node is { } old)
-            old.Session = null;
-        node.Session?.Forget(node);
-        entry.Value.Node = node;
-        node.Session = entry.Value;
+        entry.Value.LastUsed = time.GetUtcNow();
+        entry.Value.Newest = node;
+        Link(entry.Value, node);
+    }
+
+    /// <summary>The node leaves the tree: what is left of its sessions' turns ends at its parent.</summary>
+    public static void MoveUp(PrefixNode node)
+    {
+        if (node.Sessions is not { } sessions)
+            return;
+        node.Sessions = null;
+        foreach (SessionEntry entry in sessions)
+        {
+            entry.Ends.Remove(node);
+            PrefixNode? parent = node.Parent is { IsRoot: false } above ? above : null;
+            if (parent is not null)
+                Link(entry, parent);
+            if (entry.Newest == node)
+                entry.Newest = parent;
+        }
     }
 
     public SessionEntry? Find(string cacheNamespace, string id) =>
         _entries.TryGetValue((cacheNamespace, id), out LinkedListNode<SessionEntry>? entry) ? entry.Value : null;
 
+    /// <summary>Forgets the name; the cache keeps its entries.</summary>
     public void Remove(SessionEntry entry)
     {
         if (!_entries.Remove((entry.Namespace, entry.Id), out LinkedListNode<SessionEntry>? listed))
             return;
         _byUse.Remove(listed);
-        if (entry.Node is { } node)
-            entry.Forget(node);
+        foreach (PrefixNode node in entry.Ends)
+        {
+            node.Sessions!.Remove(entry);
+            if (node.Sessions.Count == 0)
+                node.Sessions = null;
+        }
+    }
+
+    private static void Link(SessionEntry entry, PrefixNode node)
+    {
+        if (entry.Ends.Add(node))
+            (node.Sessions ??= []).Add(entry);
     }
 }

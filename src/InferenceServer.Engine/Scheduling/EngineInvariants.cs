@@ -36,6 +36,8 @@ internal static class EngineInvariants
         Require(ledger.Free >= 0, "free + cached + pinned + private == all cells");
         Require(cache.Host.UsedBytes == cache.Host.LeastRecentFirst.Sum(state => state.HostBytes), "the host tier's bytes add up");
         Require(cache.Host.LeastRecentFirst.All(state => state.Nodes.Count > 0), "every state in host memory belongs to a node");
+        Require(cache.Sessions.Entries.All(session => session.Ends.All(node => node.Parent is not null && node.Sessions!.Contains(session))
+            && (session.Newest is null || session.Ends.Contains(session.Newest))), "a session's turns are in the tree");
         if (cache.Disk is { } disk)
             Require(disk.UsedBytes == disk.CountBytes(), "the disk tier's bytes add up");
         CheckIds(scheduler);
@@ -67,6 +69,7 @@ internal static class EngineInvariants
                 "a state is listed in the host tier while it takes room there");
             Require(state.Memory is not null || state.File is not null || state.IsWriting, "a saved state is in some tier");
         }
+        Require(node.Sessions is null || node.Sessions.TrueForAll(session => session.Ends.Contains(node)), "a node and its sessions know each other");
         if (!node.IsResident)
             return;
         Require(residentChildren > 0 || node.Holder != PrefixNode.NoHolder, "a resident node without resident children has a holder");

@@ -64,7 +64,7 @@ internal sealed partial class Scheduler
         _stepTime = new StepTimeModel(options.TargetInterTokenSeconds);
         // Parts of a sequence can be saved and restored only where cells are shared: elsewhere copies move whole sequences.
         HostTier host = new(limits.SharesCells ? options.HostCacheBytes : 0, limits.StateBytesPerToken);
-        Cache = new PrefixCache(limits.Cells, limits.SequenceIds, limits.SharesCells, host, disk);
+        Cache = new PrefixCache(limits.Cells, limits.SequenceIds, limits.SharesCells, host, disk, time);
     }
 
     public PrefixCache Cache { get; }
@@ -278,7 +278,7 @@ internal sealed partial class Scheduler
                 continue;
             if (!HasRoomFor(sequence, match) || !Cache.TryBegin(sequence))
                 return;
-            Start(sequence, now);
+            Start(sequence, match, now);
         }
     }
 
@@ -320,7 +320,7 @@ internal sealed partial class Scheduler
         return wanted <= cells.Free + evictable;
     }
 
-    private void Start(Sequence sequence, long now)
+    private void Start(Sequence sequence, PrefixMatch match, long now)
     {
         _waiting.Remove(sequence);
         _admission.Served(sequence, _waiting);
@@ -330,7 +330,7 @@ internal sealed partial class Scheduler
         {
             sequence.FirstScheduled = now;
             sequence.CachedTokens = Math.Min(sequence.Computed, sequence.PromptCount);
-            sequence.CacheReport = new CacheReport(sequence.HostTokens, sequence.DiskTokens, null, sequence.CachedTokens);
+            sequence.CacheReport = new CacheReport(sequence.HostTokens, sequence.DiskTokens, Cache.ExplainMiss(sequence, match), sequence.CachedTokens);
         }
         int reached = Math.Min(sequence.Computed, sequence.PromptCount);
         if (reached > sequence.PromptReached)

@@ -10,7 +10,7 @@ namespace InferenceServer.Api;
 internal static class ApiRoutes
 {
     public static void AddServices(IServiceCollection services) =>
-        services.AddSingleton<ChatCompletionEndpoint>().AddSingleton<CompletionEndpoint>().AddSingleton<ModelEndpoints>();
+        services.AddSingleton<ChatCompletionEndpoint>().AddSingleton<CompletionEndpoint>().AddSingleton<ModelEndpoints>().AddSingleton<SessionEndpoints>();
 
     public static void Map(WebApplication app)
     {
@@ -18,6 +18,7 @@ internal static class ApiRoutes
         ChatCompletionEndpoint chat = services.GetRequiredService<ChatCompletionEndpoint>();
         CompletionEndpoint completions = services.GetRequiredService<CompletionEndpoint>();
         ModelEndpoints models = services.GetRequiredService<ModelEndpoints>();
+        SessionEndpoints sessions = services.GetRequiredService<SessionEndpoints>();
         HealthEndpoints health = services.GetRequiredService<HealthEndpoints>();
         ServerMetrics metrics = services.GetRequiredService<ServerMetrics>();
 
@@ -33,6 +34,11 @@ internal static class ApiRoutes
             .WithSummary("The loaded models.").Produces<ModelList>();
         app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models")
             .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
+
+        app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
+            .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").Produces<SessionList>().ProducesErrors();
+        app.MapDelete("/v1/sessions/{id}", (Delegate)sessions.DropAsync).WithName("deleteSession").WithTags("Sessions")
+            .WithSummary("Drop a cached conversation from memory and disk.").Produces<SessionDeletion>().ProducesErrors();
 
         app.MapGet("/health/live", (Delegate)health.LiveAsync).WithName("live").WithTags("Health")
             .WithSummary("200 while the process can work.").Produces<HealthReport>().Produces<HealthReport>(503);

@@ -21,7 +21,7 @@ public sealed record ServedModel
     public required ChatRenderer Chat { get; init; }
 }
 
-/// <summary>The engine's border. Delegates, since a record of five calls is all that two implementations (the engine, the scripted one of the tests) share.</summary>
+/// <summary>The engine's border. Delegates, since a record of calls is all that two implementations (the engine, the scripted one of the tests) share.</summary>
 public sealed record ServedEngine
 {
     public required int ContextLength { get; init; }
@@ -35,6 +35,12 @@ public sealed record ServedEngine
     /// <summary>Null while the decode thread works; else why it cannot.</summary>
     public required Func<string?> Failure { get; init; }
 
+    /// <summary>The named conversations of a cache namespace.</summary>
+    public required Func<string, Task<List<CachedSession>>> ListSessions { get; init; }
+
+    /// <summary>Drops a namespace's conversation of this name; false when there is none.</summary>
+    public required Func<string, string, Task<bool>> DropSession { get; init; }
+
     /// <summary>Takes no more requests and lets running ones finish for the given time.</summary>
     public required Func<TimeSpan, Task> Stop { get; init; }
 
@@ -44,6 +50,8 @@ public sealed record ServedEngine
         Submit = engine.Submit,
         Snapshot = () => engine.Snapshot,
         Failure = () => engine.Failure,
+        ListSessions = engine.ListSessionsAsync,
+        DropSession = engine.DropSessionAsync,
         Stop = engine.StopAsync,
     };
 }

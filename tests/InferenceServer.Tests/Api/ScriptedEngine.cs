@@ -35,6 +35,8 @@ internal sealed class ScriptedEngine
         Submit = Submit,
         Snapshot = () => Snapshot,
         Failure = () => Failure,
+        ListSessions = _ => Task.FromResult(new List<CachedSession>()),
+        DropSession = (_, _) => Task.FromResult(false),
         Stop = _ =>
         {
             Stopping.TrySetResult();

@@ -45,6 +45,74 @@ public sealed class TinyServerTests(TinyServer server) : IClassFixture<TinyServe
         Assert.Equal(usage.InputTokenCount - 1, usage.InputTokenDetails.CachedTokenCount);
     }
 
+    private async Task<JsonElement> PostAsync(object body)
+    {
+        using StringContent content = new(JsonSerializer.Serialize(body), Encoding.UTF8, "application/json");
+        using HttpResponseMessage answer = await server.Host.Client.PostAsync(new Uri(Chat, UriKind.Relative), content);
+        Assert.Equal(System.Net.HttpStatusCode.OK, answer.StatusCode);
+        return JsonDocument.Parse(await answer.Content.ReadAsStringAsync()).RootElement;
+    }
+
+    private async Task<(int Status, JsonElement Body)> SessionsAsync(HttpMethod method, string id, string salt)
+    {
+        using HttpRequestMessage request = new(method, new Uri($"/v1/sessions{id}", UriKind.Relative));
+        request.Headers.Add("X-Cache-Salt", salt);
+        using HttpResponseMessage answer = await server.Host.Client.SendAsync(request);
+        return ((int)answer.StatusCode, JsonDocument.Parse(await answer.Content.ReadAsStringAsync()).RootElement);
+    }
+
+    [Fact]
+    public async Task A_session_is_listed_to_its_namespace_alone_and_dropping_it_makes_the_next_turn_cold()
+    {
+        object[] messages = [new { role = "user", content = "Remember the number seventeen, please." }];
+        object body = new { model = ModelId, messages, max_tokens = 4, temperature = 0, cache_salt = "mine", prompt_cache_key = "talk", x_cache_report = true };
+        JsonElement cold = (await PostAsync(body)).GetProperty("x_cache");
+        Assert.Equal((0, "nothing_cached", 0), (cold.GetProperty("cached_tokens").GetInt32(), cold.GetProperty("reason").GetString(), cold.GetProperty("diverged_at").GetInt32()));
+        JsonElement warm = (await PostAsync(body)).GetProperty("x_cache");
+        Assert.Equal(JsonValueKind.Null, warm.GetProperty("reason").ValueKind);
+        int cached = warm.GetProperty("cached_tokens").GetInt32();
+
+        JsonElement listed = (await SessionsAsync(HttpMethod.Get, "", "mine")).Body.GetProperty("data");
+        JsonElement session = Assert.Single(listed.EnumerateArray());
+        Assert.Equal("talk", session.GetProperty("id").GetString());
+        Assert.True(session.GetProperty("tokens").GetInt32() > cached);
+        JsonElement tiers = session.GetProperty("tiers");
+        Assert.Equal(session.GetProperty("tokens").GetInt32(),
+            tiers.GetProperty("kv").GetInt32() + tiers.GetProperty("host").GetInt32() + tiers.GetProperty("disk").GetInt32());
+        Assert.InRange(session.GetProperty("last_used").GetInt64(), DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 60, DateTimeOffset.UtcNow.ToUnixTimeSeconds());
+        Assert.Empty((await SessionsAsync(HttpMethod.Get, "", "theirs")).Body.GetProperty("data").EnumerateArray());
+        Assert.Equal(404, (await SessionsAsync(HttpMethod.Delete, "/talk", "theirs")).Status);
+
+        Assert.Equal(200, (await SessionsAsync(HttpMethod.Delete, "/talk", "mine")).Status);
+        Assert.Equal(404, (await SessionsAsync(HttpMethod.Delete, "/talk", "mine")).Status);
+        JsonElement again = (await PostAsync(body)).GetProperty("x_cache");
+        Assert.Equal((0, "nothing_cached"), (again.GetProperty("cached_tokens").GetInt32(), again.GetProperty("reason").GetString()));
+    }
+
+    [Fact]
+    public async Task A_stream_reports_the_cache_in_its_last_chunk_with_and_without_usage()
+    {
+        foreach (bool usage in (bool[])[true, false])
+        {
+            string body = JsonSerializer.Serialize(new
+            {
+                model = ModelId,
+                messages = (object[])[new { role = "user", content = "Count to three." }],
+                max_tokens = 3,
+                stream = true,
+                stream_options = new { include_usage = usage },
+                x_cache_report = true,
+            });
+            using StringContent content = new(body, Encoding.UTF8, "application/json");
+            using HttpResponseMessage answer = await server.Host.Client.PostAsync(new Uri(Chat, UriKind.Relative), content);
+            string[] events = (await answer.Content.ReadAsStringAsync()).Split("\n\n", StringSplitOptions.RemoveEmptyEntries);
+            JsonElement last = JsonDocument.Parse(events[^2]["data: ".Length..]).RootElement;
+            Assert.Empty(last.GetProperty("choices").EnumerateArray());
+            Assert.Equal(usage, last.TryGetProperty("usage", out _));
+            Assert.True(last.GetProperty("x_cache").GetProperty("cached_tokens").GetInt32() >= 0);
+        }
+    }
+
     [Fact]
     public async Task The_official_client_lists_the_model_and_reads_our_errors()
     {

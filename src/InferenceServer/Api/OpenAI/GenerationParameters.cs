@@ -81,6 +81,9 @@ public abstract record GenerationParameters
     [Description("Names a session whose cached prefix is kept longer; the header X-Session-Id does the same.")]
     public string? PromptCacheKey { get; init; }
 
+    [Description("Extra: say in x_cache what of the prompt was reused, and why not more.")]
+    public bool XCacheReport { get; init; }
+
     [Description("Who asks on behalf of whom: requests of different users take turns.")]
     public string? User { get; init; }
 }

@@ -17,6 +17,9 @@ namespace InferenceServer.Api.OpenAI;
 [JsonSerializable(typeof(Completion))]
 [JsonSerializable(typeof(ModelList))]
 [JsonSerializable(typeof(ModelDescription))]
+[JsonSerializable(typeof(SessionList))]
+[JsonSerializable(typeof(SessionDeletion))]
+[JsonSerializable(typeof(CacheUse))]
 [JsonSerializable(typeof(HealthReport))]
 internal sealed partial class OpenAIJson : JsonSerializerContext
 {

@@ -34,6 +34,7 @@ internal static class ParameterReader
             TimeoutMs = body.Integer("timeout_ms", 1, 86_400_000),
             CacheSalt = Key(body, "cache_salt"),
             PromptCacheKey = Key(body, "prompt_cache_key"),
+            XCacheReport = body.Boolean("x_cache_report") ?? false,
             User = Key(body, "user"),
         };
 

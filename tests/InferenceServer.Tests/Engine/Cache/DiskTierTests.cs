@@ -266,6 +266,32 @@ public sealed class DiskTierTests(ITestOutputHelper output) : IDisposable
     }
 
     [Fact]
+    public void A_dropped_session_leaves_no_file_behind_and_another_keeps_what_it_shares()
+    {
+        int[] stem = Prompt(100, 1);
+        using SchedulerDriver driver = Start();
+        driver.Submit([.. stem, .. Prompt(60, 2)], 4, r => r with { SessionId = "a" });
+        driver.RunToEnd();
+        // A second turn that turned away from the first one's end.
+        driver.Submit([.. stem, .. Prompt(60, 4)], 4, r => r with { SessionId = "a" });
+        driver.Submit([.. stem, .. Prompt(60, 3)], 4, r => r with { SessionId = "b" });
+        driver.RunToEnd();
+        driver.Flush();
+        Assert.True(driver.Scheduler.Cache.DropSession("", "a"));
+        driver.Flush();
+        driver.RunDisk(int.MaxValue);
+        CachedSession left = Assert.Single(driver.Scheduler.Cache.ListSessions(""));
+        Assert.Equal(("b", 163), (left.Id, left.Tokens));
+        Assert.Equal(163, driver.Scheduler.Cache.Ledger.Cached);
+        Assert.True(driver.Scheduler.Cache.DropSession("", "b"));
+        driver.Flush();
+        driver.RunDisk(int.MaxValue);
+        Assert.Empty(Files());
+        Assert.Equal((0, 0L), (driver.Scheduler.Cache.Ledger.Cached, driver.Scheduler.Cache.Host.UsedBytes));
+        Assert.Empty(driver.Scheduler.Cache.Roots);
+    }
+
+    [Fact]
     public void A_folder_that_cannot_be_used_is_named_at_start()
     {
         string file = Path.Combine(_folder.FullName, "file");

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Scheduling;
 using Xunit.Abstractions;
 
 namespace InferenceServer.Tests.Engine.Scheduling;
@@ -67,6 +68,10 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
                     break;
                 case 17 when diskBytes > 0 && random.Next(3) == 0:
                     Damage(random);
+                    break;
+                case 18 when random.Next(4) == 0:
+                    driver.Scheduler.Cache.DropSession(random.Next(4) == 0 ? "other" : "", $"session {random.Next(5)}");
+                    EngineInvariants.Check(driver.Scheduler);
                     break;
                 default:
                     driver.Step();

@@ -224,6 +224,30 @@ public sealed class SchedulerTests
     }
 
     [Fact]
+    public void The_cache_report_says_why_no_more_was_reused()
+    {
+        DecoderLimits limits = new(Cells: 300, ContextLength: 300, SequenceIds: 9, BatchSize: 64, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16);
+        using SchedulerDriver driver = new(new EngineOptions(), limits);
+        int[] first = Prompt(100);
+        (string?, int) Report(int[] prompt, string cacheNamespace = "")
+        {
+            Generation generation = driver.Submit(prompt, 4, r => r with { CacheNamespace = cacheNamespace });
+            driver.RunToEnd();
+            driver.AssertReply(generation);
+            CacheReport report = driver.ResultOf(generation)!.Cache;
+            return (report.Reason, report.DivergedAt);
+        }
+        Assert.Equal((CacheMissReasons.NothingCached, 0), Report(first));
+        Assert.Equal((null, 99), Report(first));
+        Assert.Equal((CacheMissReasons.Diverged, 60), Report([.. first[..60], .. Prompt(30, salt: 3)]));
+        Assert.Equal((CacheMissReasons.EndOfEntry, 103), Report([.. first, .. ScriptedDecoder.Reply(first, 3), 9, 9, 9]));
+        // What another namespace holds is never told.
+        Assert.Equal((CacheMissReasons.NothingCached, 0), Report(first, "other"));
+        Report(Prompt(280, 8, 5));
+        Assert.Equal((CacheMissReasons.Evicted, 0), Report(first));
+    }
+
+    [Fact]
     public void Saves_that_fail_do_not_keep_an_idle_engine_busy()
     {
         using SchedulerDriver driver = new(new EngineOptions { HostCacheBytes = 1 << 20 });

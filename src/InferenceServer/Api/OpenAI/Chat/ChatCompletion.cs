@@ -9,6 +9,10 @@ public sealed record ChatCompletion(
 {
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: with x_cache_report.")]
+    public CacheUse? XCache { get; init; }
 }
 
 public sealed record ChatChoice(

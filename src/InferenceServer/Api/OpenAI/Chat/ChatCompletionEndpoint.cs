@@ -32,7 +32,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, TimeProvider
         if (request.Stream)
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
-            ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, requests.Count, request.StreamOptions?.IncludeUsage ?? false);
+            ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, requests.Count, request.StreamOptions?.IncludeUsage ?? false, request.XCacheReport);
             await new StreamPump(http, generations, buffer, encoder, trace, clock).RunAsync();
             return;
         }
@@ -62,6 +62,6 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, TimeProvider
                 request.Logprobs ? new ChatLogprobs(logprobs[i], null) : null, GenerationOutcome.FinishReasonName(results[i]));
         return new ChatCompletion(header.Id, "chat.completion", header.Created, header.Model, choices, Usage.Of(results, results.Length),
             header.ServiceTier, header.Fingerprint)
-        { Metadata = request.Metadata };
+        { Metadata = request.Metadata, XCache = CacheUse.Of(request.XCacheReport, results) };
     }
 }

@@ -20,13 +20,15 @@ internal sealed class ChatStreamEncoder : IStreamEncoder
     private readonly byte[] _head;
     private readonly byte[][] _contentHeads;
     private readonly bool _includeUsage;
+    private readonly bool _reportCache;
     private readonly int _choicesPerPrompt;
 
-    public ChatStreamEncoder(SseBuffer buffer, ChatHeader header, ServedVocabulary vocabulary, int choices, bool includeUsage)
+    public ChatStreamEncoder(SseBuffer buffer, ChatHeader header, ServedVocabulary vocabulary, int choices, bool includeUsage, bool reportCache = false)
     {
         _buffer = buffer;
         _vocabulary = vocabulary;
         _includeUsage = includeUsage;
+        _reportCache = reportCache;
         _choicesPerPrompt = choices;
         string head = $"data: {{\"id\":{Quote(header.Id)},\"object\":\"chat.completion.chunk\",\"created\":{header.Created},\"model\":{Quote(header.Model)},"
             + $"\"service_tier\":{Quote(header.ServiceTier)},\"system_fingerprint\":{Quote(header.Fingerprint)},\"choices\":[";
@@ -72,11 +74,22 @@ internal sealed class ChatStreamEncoder : IStreamEncoder
 
     public void End(ReadOnlySpan<GenerationResult> results)
     {
-        if (_includeUsage)
+        if (_includeUsage || _reportCache)
         {
             _buffer.Raw(_head);
-            _buffer.Raw("],\"usage\":"u8);
-            _buffer.Json(Usage.Of(results, _choicesPerPrompt), OpenAIJson.Wire.Usage);
+            _buffer.Raw("]"u8);
+            if (_includeUsage)
+            {
+                _buffer.Raw(",\"usage\":"u8);
+                _buffer.Json(Usage.Of(results, _choicesPerPrompt), OpenAIJson.Wire.Usage);
+            }
+
+            if (CacheUse.Of(_reportCache, results) is { } use)
+            {
+                _buffer.Raw(",\"x_cache\":"u8);
+                _buffer.Json(use, OpenAIJson.Wire.CacheUse);
+            }
+
             _buffer.Raw("}\n\n"u8);
         }
 

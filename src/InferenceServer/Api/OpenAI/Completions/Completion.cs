@@ -1,10 +1,16 @@
 using System.ComponentModel;
+using System.Text.Json.Serialization;
 
 namespace InferenceServer.Api.OpenAI.Completions;
 
 /// <summary>The answer of POST /v1/completions; a stream sends the same shape in pieces.</summary>
 public sealed record Completion(
-    string Id, string Object, long Created, string Model, IReadOnlyList<CompletionChoice> Choices, Usage? Usage, string SystemFingerprint);
+    string Id, string Object, long Created, string Model, IReadOnlyList<CompletionChoice> Choices, Usage? Usage, string SystemFingerprint)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: with x_cache_report.")]
+    public CacheUse? XCache { get; init; }
+}
 
 public sealed record CompletionChoice(
     int Index, string Text, CompletionLogprobs? Logprobs,

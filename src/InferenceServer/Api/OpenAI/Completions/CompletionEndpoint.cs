@@ -35,7 +35,7 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
             CompletionStreamEncoder encoder = new(buffer, header, model.Vocabulary, requests.Count, request.N,
-                request.StreamOptions?.IncludeUsage ?? false, request.Logprobs);
+                request.StreamOptions?.IncludeUsage ?? false, request.Logprobs, request.XCacheReport);
             await new StreamPump(http, generations, buffer, encoder, trace, clock).RunAsync();
             return;
         }
@@ -63,6 +63,7 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
         for (int i = 0; i < choices.Length; i++)
             choices[i] = new CompletionChoice(i, texts[i].ToString(), request.Logprobs is null ? null : logprobs[i].Take(),
                 GenerationOutcome.FinishReasonName(results[i]));
-        return new Completion(header.Id, "text_completion", header.Created, header.Model, choices, Usage.Of(results, request.N), header.Fingerprint);
+        return new Completion(header.Id, "text_completion", header.Created, header.Model, choices, Usage.Of(results, request.N), header.Fingerprint)
+        { XCache = CacheUse.Of(request.XCacheReport, results) };
     }
 }

@@ -15,16 +15,18 @@ internal sealed class CompletionStreamEncoder : IStreamEncoder
     private readonly byte[] _head;
     private readonly byte[][] _textHeads;
     private readonly bool _includeUsage;
+    private readonly bool _reportCache;
     private readonly int _choicesPerPrompt;
     private readonly CompletionLogprobBuilder[] _logprobs;
 
     /// <param name="logprobs">As many most likely tokens are reported; null reports none.</param>
     public CompletionStreamEncoder(
-        SseBuffer buffer, CompletionHeader header, ServedVocabulary vocabulary, int choices, int choicesPerPrompt, bool includeUsage, int? logprobs)
+        SseBuffer buffer, CompletionHeader header, ServedVocabulary vocabulary, int choices, int choicesPerPrompt, bool includeUsage, int? logprobs, bool reportCache = false)
     {
         _buffer = buffer;
         _vocabulary = vocabulary;
         _includeUsage = includeUsage;
+        _reportCache = reportCache;
         _choicesPerPrompt = choicesPerPrompt;
         string head = $"data: {{\"id\":{Quote(header.Id)},\"object\":\"text_completion\",\"created\":{header.Created},\"model\":{Quote(header.Model)},"
             + $"\"system_fingerprint\":{Quote(header.Fingerprint)},\"choices\":[";
@@ -64,11 +66,22 @@ internal sealed class CompletionStreamEncoder : IStreamEncoder
 
     public void End(ReadOnlySpan<GenerationResult> results)
     {
-        if (_includeUsage)
+        if (_includeUsage || _reportCache)
         {
             _buffer.Raw(_head);
-            _buffer.Raw("],\"usage\":"u8);
-            _buffer.Json(Usage.Of(results, _choicesPerPrompt), OpenAIJson.Wire.Usage);
+            _buffer.Raw("]"u8);
+            if (_includeUsage)
+            {
+                _buffer.Raw(",\"usage\":"u8);
+                _buffer.Json(Usage.Of(results, _choicesPerPrompt), OpenAIJson.Wire.Usage);
+            }
+
+            if (CacheUse.Of(_reportCache, results) is { } use)
+            {
+                _buffer.Raw(",\"x_cache\":"u8);
+                _buffer.Json(use, OpenAIJson.Wire.CacheUse);
+            }
+
             _buffer.Raw("}\n\n"u8);
         }
 

@@ -1,0 +1,75 @@
+// What the cache tells about itself: sessions, and why a prompt was not reused further. Decode thread only.
+
+using InferenceServer.Engine.Scheduling;
+
+namespace InferenceServer.Engine.Cache;
+
+internal sealed partial class PrefixCache
+{
+    private readonly EvictedPrefixes _evicted = new();
+
+    public SessionTable Sessions { get; }
+
+    /// <summary>The namespace's sessions, most recently used first.</summary>
+    public List<CachedSession> ListSessions(string cacheNamespace)
+    {
+        List<CachedSession> sessions = [];
+        foreach (SessionEntry entry in Sessions.Entries.Reverse())
+            if (entry.Namespace == cacheNamespace)
+                sessions.Add(Describe(entry));
+        return sessions;
+    }
+
+    /// <summary>
+    /// Forgets a session and its entries in all tiers, files included, as far as no other session and no running request needs them. False
+    /// when there is none of this name.
+    /// </summary>
+    public bool DropSession(string cacheNamespace, string id)
+    {
+        if (Sessions.Find(cacheNamespace, id) is not { } entry)
+            return false;
+        PrefixNode[] ends = [.. entry.Ends.OrderByDescending(node => node.End)];
+        Sessions.Remove(entry);
+        foreach (PrefixNode node in ends)
+            Forget(node);
+        return true;
+    }
+
+    /// <summary>Why no more of the prompt was reused; null when all but its last token was. Of a sequence that has just begun.</summary>
+    /// <param name="held">What all tiers held just before.</param>
+    public string? ExplainMiss(Sequence sequence, PrefixMatch held)
+    {
+        PrefixNode node = sequence.Node!;
+        if (sequence.Computed >= sequence.PromptCount - 1)
+            return null;
+        if (held.TotalTokens > sequence.Computed)
+            return CacheMissReasons.NotRestored;
+        if (_evicted.ContainsLonger(node.PrefixHash, sequence.Tokens[node.End..^1]))
+            return CacheMissReasons.Evicted;
+        if (node.Children.Count > 0)
+            return CacheMissReasons.Diverged;
+        return node.IsRoot ? CacheMissReasons.NothingCached : CacheMissReasons.EndOfEntry;
+    }
+
+    private static CachedSession Describe(SessionEntry entry)
+    {
+        int pool = 0, host = 0, disk = 0;
+        for (PrefixNode? node = entry.Newest; node is { IsRoot: false }; node = node.Parent)
+            if (node.IsResident)
+                pool += node.Length;
+            else if (node.Saved is { Memory: not null })
+                host += node.Length;
+            else
+                disk += node.Length;
+        return new CachedSession(entry.Id, entry.Newest?.End ?? 0, pool, host, disk, entry.LastUsed);
+    }
+
+    private static bool EndsNewestTurn(PrefixNode leaf)
+    {
+        if (leaf.Sessions is { } sessions)
+            foreach (SessionEntry entry in sessions)
+                if (entry.Newest == leaf)
+                    return true;
+        return false;
+    }
+}
