@@ -73,7 +73,10 @@ internal sealed class DiskStore : IDisposable
                 File.SetUnixFileMode(Folder, OwnerOnly);
             }
             // Held until the process ends, however it ends.
-            _lock = new FileStream(Path.Combine(Folder, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            FileStreamOptions exclusive = new() { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.None };
+            if (!OperatingSystem.IsWindows())
+                exclusive.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            _lock = new FileStream(Path.Combine(Folder, "lock"), exclusive);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

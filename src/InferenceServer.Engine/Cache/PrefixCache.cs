@@ -145,6 +145,11 @@ internal sealed partial class PrefixCache
         while (sequence.Published < end)
         {
             int position = sequence.Published;
+            if (TryExtend(sequence, node, tokens[position..]))
+            {
+                sequence.Published = node.End;
+                continue;
+            }
             if (!node.Children.TryGetValue(tokens[position], out PrefixNode? child))
             {
                 child = new PrefixNode(node, tokens[position..].ToArray(), position) { Pins = 1 };
@@ -265,6 +270,22 @@ internal sealed partial class PrefixCache
             Ids.Release(parent.Holder);
         }
         parent.Holder = PrefixNode.NoHolder;
+    }
+
+    /// <summary>
+    /// A small node that only this sequence uses grows with it: a prompt that came in many chunks is saved and restored in few pieces, none
+    /// larger than what a step saves.
+    /// </summary>
+    private bool TryExtend(Sequence sequence, PrefixNode node, ReadOnlySpan<int> tokens)
+    {
+        if (node is not { IsRoot: false, Pins: 1, Saved: null, Sessions: null, Children.Count: 0 } || node.Holder != sequence.KvId)
+            return false;
+        int count = Math.Min(tokens.Length, MaxSaveTokens - node.Length);
+        if (count <= 0)
+            return false;
+        node.Append(tokens[..count]);
+        Ledger.PublishPrivate(count);
+        return true;
     }
 
     /// <summary>The sequence computed what the tree already holds: its own cells go, and it tags the tree's.</summary>

@@ -47,12 +47,18 @@ internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens,
     public List<SessionEntry>? Sessions { get; set; }
 
     /// <summary>Hash of the namespace and of all tokens up to <see cref="End"/>.</summary>
-    public ulong PrefixHash { get; } = EvictedPrefixes.Extend(parent?.PrefixHash ?? seed, tokens.Span);
+    public ulong PrefixHash { get; private set; } = EvictedPrefixes.Extend(parent?.PrefixHash ?? seed, tokens.Span);
 
     /// <summary>A root's namespace; null on other nodes.</summary>
     public string? Namespace { get; init; }
 
     public bool IsRoot => Namespace is not null;
+
+    public void Append(ReadOnlySpan<int> more)
+    {
+        Tokens = (int[])[.. Tokens.Span, .. more];
+        PrefixHash = EvictedPrefixes.Extend(PrefixHash, more);
+    }
 }
 
 /// <summary>How much of a prompt the cache holds.</summary>
