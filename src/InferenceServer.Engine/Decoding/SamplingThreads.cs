@@ -18,7 +18,6 @@ internal sealed class SamplingThreads : IDisposable
     private readonly LogitsOfRow _logits;
     private StepPlan? _plan;
     private StepResult? _result;
-    private volatile Exception? _failure;
     private volatile bool _stopping;
     private int _nextSlice;
 
@@ -44,11 +43,6 @@ internal sealed class SamplingThreads : IDisposable
         TakeSlices();
         _helpersDone.Signal();
         _helpersDone.Wait();
-        if (_failure is { } failure)
-        {
-            _failure = null;
-            result.Error = failure.Message;
-        }
     }
 
     public void Dispose()
@@ -75,16 +69,16 @@ internal sealed class SamplingThreads : IDisposable
 
     private void TakeSlices()
     {
-        try
-        {
-            for (int slice; (slice = Interlocked.Increment(ref _nextSlice) - 1) < _plan!.Slices.Count;)
+        for (int slice; (slice = Interlocked.Increment(ref _nextSlice) - 1) < _plan!.Slices.Count;)
+            try
+            {
                 RowSampler.Sample(_plan, slice, _logits, _result!);
-        }
-#pragma warning disable CA1031 // Whatever a sampler throws fails the step with its message; a helper must not take the process down.
-        catch (Exception e)
+            }
+#pragma warning disable CA1031 // Whatever a sampler or a grammar throws ends that request with its message; a helper must not take the process down.
+            catch (Exception e)
 #pragma warning restore CA1031
-        {
-            _failure = e;
-        }
+            {
+                _result!.Fail(slice, e.Message);
+            }
     }
 }

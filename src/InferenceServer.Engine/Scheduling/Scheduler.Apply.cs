@@ -17,6 +17,18 @@ internal sealed partial class Scheduler
         if (before < sequence.PromptCount)
             Cache.Publish(sequence, Math.Min(sequence.Computed, sequence.PromptCount));
 
+        if (result.FailureOf(sliceIndex) is { } failure)
+        {
+            // Tokens drawn before the failure were not taken; rows of drafts go with them.
+            if (slice.DraftCount > 0)
+            {
+                Cache.Discard(sequence, sequence.Computed - slice.DraftCount, sequence.Computed);
+                sequence.Computed -= slice.DraftCount;
+            }
+            _running.Remove(sequence);
+            Finish(sequence, FinishReason.Failed, now, $"No token could be drawn for this request: {failure}");
+            return;
+        }
         int sampled = result.CountOf(sliceIndex);
         if (sampled == 0)
             return;

@@ -3,6 +3,7 @@
 // in one list only; rows of a plan <= the batch size; every sequence that leaves writes exactly one Finished event.
 
 using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Sampling;
 
@@ -77,7 +78,7 @@ internal sealed partial class Scheduler
 
     public IReadOnlyList<Sequence> Running => _running;
 
-    public bool HasWork => _running.Count > 0 || _waiting.Count > 0 || Cache.PendingOps.Count > 0;
+    public bool HasWork => _running.Count > 0 || _waiting.Count > 0 || Cache.PendingOps.Count > 0 || Outbox.Count > 0;
 
     /// <summary>Events of the last Plan and Apply, for the loop to write; it clears the list.</summary>
     public List<(Generation Generation, GenerationEvent Event)> Outbox { get; } = [];
@@ -85,7 +86,23 @@ internal sealed partial class Scheduler
     public void Accept(Generation generation, long now)
     {
         Counters.Accepted++;
-        _waiting.Add(new Sequence(generation, now, _ordinal++, _vocabulary.Count));
+        try
+        {
+            _waiting.Add(new Sequence(generation, now, _ordinal++, _vocabulary.Count));
+        }
+        catch (Exception e) when (e is ArgumentException or ConstraintException)
+        {
+            // What the API should have refused must not end the decode thread, and with it everybody's request.
+            Counters.CountEnd(FinishReason.Failed);
+            Outbox.Add((generation, new GenerationEvent(GenerationEventKind.Finished, "", -1, null, new GenerationResult
+            {
+                FinishReason = FinishReason.Failed,
+                Error = $"The request cannot be run: {e.Message}",
+                PromptTokens = generation.Request.PromptTokens.Length,
+                CachedTokens = 0,
+                CompletionTokens = 0,
+            })));
+        }
     }
 
     /// <summary>With no requests: plans something useful for the next step, such as saving an entry. False when there is nothing.</summary>

@@ -8,6 +8,7 @@ internal sealed class StepResult
     private SampledToken[] _tokens = [];
     private int[] _first = [];
     private int[] _count = [];
+    private string?[] _failures = [];
 
     /// <summary>Null when the step succeeded; else what failed. The KV memory is then to be cleared.</summary>
     public string? Error { get; set; }
@@ -17,11 +18,14 @@ internal sealed class StepResult
     {
         Error = null;
         if (_first.Length < plan.Slices.Count)
-            (_first, _count) = (new int[plan.Slices.Count * 2], new int[plan.Slices.Count * 2]);
+        {
+            int room = plan.Slices.Count * 2;
+            (_first, _count, _failures) = (new int[room], new int[room], new string?[room]);
+        }
         int tokens = 0;
         for (int i = 0; i < plan.Slices.Count; i++)
         {
-            (_first[i], _count[i]) = (tokens, 0);
+            (_first[i], _count[i], _failures[i]) = (tokens, 0, null);
             tokens += plan.Slices[i].DraftCount + 1;
         }
         if (_tokens.Length < tokens)
@@ -30,6 +34,11 @@ internal sealed class StepResult
 
     /// <summary>Adds the slice's next token. Several threads may fill different slices at once.</summary>
     public void Add(int slice, SampledToken token) => _tokens[_first[slice] + _count[slice]++] = token;
+
+    /// <summary>No token could be drawn for this slice: its request ends, the others' do not.</summary>
+    public void Fail(int slice, string error) => _failures[slice] = error;
+
+    public string? FailureOf(int slice) => _failures[slice];
 
     public int CountOf(int slice) => _count[slice];
 

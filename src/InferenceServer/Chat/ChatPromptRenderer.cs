@@ -14,11 +14,6 @@ namespace InferenceServer.Chat;
 /// </summary>
 internal sealed class ChatPromptRenderer
 {
-    // ChatML, which most small models are trained on or at least follow.
-    private const string ChatMl =
-        "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-        + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-
     private const int MaxTemplateBytes = 4 << 20;
 
     private readonly ChatTemplate _template;
@@ -40,7 +35,7 @@ internal sealed class ChatPromptRenderer
     /// <exception cref="ServerStartException">The template cannot be read or parsed.</exception>
     public static ChatRenderer Create(string? path, string? modelTemplate, LlamaVocab vocab, TimeProvider clock, List<string> notes)
     {
-        string source = path is not null ? ReadFile(path) : modelTemplate ?? ChatMl;
+        string source = path is not null ? ReadFile(path) : modelTemplate ?? BuiltinTemplates.ChatMLSource;
         if (path is null && modelTemplate is null)
             notes.Add("the model has no chat template: ChatML is used; give the right one with --chat-template");
         try

@@ -181,4 +181,16 @@ public sealed class InferenceEngineTests
         }
         Assert.Equal(pattern.Contains("because", StringComparison.Ordinal), tiny.Engine.Snapshot.ForcedTokens > 10);
     }
+
+    [Fact]
+    public async Task A_request_that_cannot_be_run_ends_with_its_cause_and_the_engine_goes_on()
+    {
+        await using TinyEngine tiny = new();
+        GenerationRequest request = TinyEngine.Greedy(tiny.Tokens(Words(5)));
+        // The API refuses an empty stop string; should one slip through, it must cost nobody else anything.
+        Exception failure = await Assert.ThrowsAsync<InvalidOperationException>(() => tiny.RunAsync(request with { StopStrings = [""] }));
+        Assert.Contains("cannot be run", failure.Message, StringComparison.Ordinal);
+        Assert.Equal(16, (await tiny.RunAsync(request)).Tokens.Length);
+        Assert.Equal((2, 1, 1), (tiny.Engine.Snapshot.AcceptedRequests, tiny.Engine.Snapshot.FailedRequests, tiny.Engine.Snapshot.FinishedRequests));
+    }
 }

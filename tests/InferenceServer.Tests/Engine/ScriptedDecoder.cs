@@ -35,6 +35,9 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
     /// <summary>Saves fail while set: host memory is exhausted.</summary>
     public bool FailSaves { get; set; }
 
+    /// <summary>Drawing fails for requests that stop at this token, as for a grammar that cannot go on.</summary>
+    public int? FailDrawsOfStopToken { get; set; }
+
     /// <summary>The next restore is refused, as llama.cpp refuses a state that does not fit its memory.</summary>
     public bool FailNextRestore { get; set; }
 
@@ -97,6 +100,11 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         for (int i = 0; i < plan.Slices.Count; i++)
         {
             PlanSlice slice = plan.Slices[i];
+            if (FailDrawsOfStopToken is { } stop && slice.Sequence.Request.StopTokens.Contains(stop) && plan.Rows[slice.LastRow].WantsLogits)
+            {
+                result.Fail(i, "scripted draw failure");
+                continue;
+            }
             for (int row = slice.FirstLogitsRow; row <= slice.LastRow; row++)
             {
                 if (!plan.Rows[row].WantsLogits)

@@ -372,4 +372,20 @@ public sealed class SchedulerTests
         Assert.Equal(FinishReason.Stop, driver.ResultOf(generation)!.FinishReason);
         Assert.Equal(driver.Limits.Cells, driver.Scheduler.Cache.Ledger.Free + driver.Scheduler.Cache.Ledger.Cached);
     }
+
+    [Fact]
+    public void A_request_whose_token_cannot_be_drawn_ends_alone()
+    {
+        SchedulerDriver driver = new();
+        Generation kept = driver.Submit(Prompt(20, 30, 1), 30);
+        Generation broken = driver.Submit(Prompt(20, 30, 2), 30, r => r with { StopTokens = [999] });
+        for (int i = 0; i < 5; i++)
+            driver.Step();
+        driver.Decoder.FailDrawsOfStopToken = 999;
+        driver.RunToEnd();
+        Assert.Equal(FinishReason.Failed, driver.ResultOf(broken)!.FinishReason);
+        Assert.Contains("scripted draw failure", driver.ResultOf(broken)!.Error);
+        driver.AssertReply(kept);
+        Assert.Equal(0, driver.Scheduler.Counters.FailedSteps);
+    }
 }

@@ -1,0 +1,54 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using InferenceServer.Api.Streaming;
+using InferenceServer.Engine;
+
+namespace InferenceServer.Api.OpenAI;
+
+/// <summary>What chunks of chat and of text completions have in common: the bytes before a choice, the end of a chunk, and the end of the stream.</summary>
+/// <param name="head">From <c>data:</c> up to and including the bracket that opens the choices.</param>
+internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choicesPerPrompt, bool includeUsage, bool reportCache)
+{
+    public static string Quote(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
+
+    public void Open() => buffer.Raw(head);
+
+    public void Close()
+    {
+        if (includeUsage)
+            buffer.Raw(",\"usage\":null"u8);
+        buffer.Raw("}\n\n"u8);
+    }
+
+    /// <summary>The last chunk, with usage and cache report where asked for, and the mark that nothing follows.</summary>
+    public void End(ReadOnlySpan<GenerationResult> results)
+    {
+        if (includeUsage || reportCache)
+        {
+            Open();
+            buffer.Raw("]"u8);
+            if (includeUsage)
+            {
+                buffer.Raw(",\"usage\":"u8);
+                buffer.Json(Usage.Of(results, choicesPerPrompt), OpenAIJson.Wire.Usage);
+            }
+
+            if (CacheUse.Of(reportCache, results) is { } use)
+            {
+                buffer.Raw(",\"x_cache\":"u8);
+                buffer.Json(use, OpenAIJson.Wire.CacheUse);
+            }
+
+            buffer.Raw("}\n\n"u8);
+        }
+
+        buffer.Raw("data: [DONE]\n\n"u8);
+    }
+
+    public void Error(ApiException error)
+    {
+        buffer.Raw("data: "u8);
+        buffer.Json(ErrorResponse.From(error), OpenAIJson.Wire.ErrorResponse);
+        buffer.Raw("\n\n"u8);
+    }
+}
