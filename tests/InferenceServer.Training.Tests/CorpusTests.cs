@@ -1,3 +1,4 @@
+using System.Data;
 using InferenceServer.Training.Corpus;
 using InferenceServer.Training.Tokenizer;
 
@@ -61,27 +62,47 @@ public sealed class CorpusTests(Toy toy) : IClassFixture<Toy>
             Recall.ToldFact fact = recall.Draw(1)[0];
             Assert.Contains(fact.Value, fact.Tell().User, StringComparison.OrdinalIgnoreCase);
             Assert.Contains(fact.Value, fact.Ask().Assistant, StringComparison.OrdinalIgnoreCase);
-            Assert.DoesNotContain(fact.Value, fact.Ask().User, StringComparison.Ordinal);
+            Assert.False(AnswerKeys.Holds(fact.Ask().User, fact.Value), fact.Value);
         }
     }
 
     [Fact]
-    public void Sums_in_the_corpus_are_right()
+    public void Every_step_of_every_sum_in_the_corpus_is_right()
     {
-        var dialogues = new DialogueGenerator(toy.Grammar, 7);
-        int checkedSums = 0;
-        for (int i = 0; i < 2000; i++)
+        var skills = new Skills(toy.Grammar, new SeededRandom(7));
+        string[] sums = [.. Enumerable.Range(0, 100).SelectMany(_ => skills.SumsPage().Split('\n')), .. Worked((62, 35, '-'), (23, 4, '*'), (7, 12, '+'))];
+        Assert.Contains("62 - 35 = 62 - 30 - 5 = 32 - 5 = 27.", sums);
+        Assert.Contains("23 * 4 = 20 * 4 + 3 * 4 = 80 + 12 = 92.", sums);
+        foreach (string sum in sums)
         {
-            string[] words = dialogues.Next("arithmetic").Messages.First(m => m.Role == "assistant").Text.TrimEnd('.').Split(' ');
-            if (words.Length == 5 && int.TryParse(words[0], out int a) && int.TryParse(words[2], out int b))
-            {
-                int expected = words[1] switch { "+" or "plus" => a + b, "-" or "minus" => a - b, _ => a * b };
-                Assert.Equal(expected, int.Parse(words[4], System.Globalization.CultureInfo.InvariantCulture));
-                checkedSums++;
-            }
+            using var table = new DataTable();
+            Assert.Single(sum.TrimEnd('.').Split(" = ").Select(side => table.Compute(side, null).ToString()).Distinct());
         }
 
-        Assert.True(checkedSums > 500);
+        static IEnumerable<string> Worked(params (int A, int B, char Sign)[] sums) => sums.Select(s => Skills.TellSum(s.A, s.B, s.Sign));
+    }
+
+    [Fact]
+    public void No_part_that_evaluation_asks_for_is_ever_drawn_in_training()
+    {
+        var heldOut = Grammar.Read(Toy.Data, heldOut: true);
+        (HashSet<string> questions, HashSet<string> names, HashSet<string> acts) = Parts(toy.Grammar);
+        (HashSet<string> asked, HashSet<string> called, HashSet<string> harms) = Parts(heldOut);
+        Assert.NotEmpty(harms);
+        Assert.Empty(questions.Intersect(asked));
+        Assert.Empty(names.Intersect(called));
+        Assert.Empty(acts.Intersect(harms));
+
+        static (HashSet<string>, HashSet<string>, HashSet<string>) Parts(Grammar grammar)
+        {
+            var dialogues = new DialogueGenerator(grammar, 10);
+            var names = new Names(grammar, new SeededRandom(11));
+            string[] skills = ["country", "animal", "why", "fact", "howto", "word", "harmless", "format"];
+            return (
+                [.. Enumerable.Range(0, 4000).Select(i => dialogues.Next(skills[i % skills.Length]).Messages.First(m => m.Role == "user").Text)],
+                [.. Enumerable.Range(0, 4000).Select(i => i % 2 == 0 ? names.Person() : names.Pet())],
+                [.. Skills.HarmfulActs(grammar).Select(h => h.Act)]);
+        }
     }
 
     [Fact]
@@ -127,6 +148,20 @@ public sealed class CorpusTests(Toy toy) : IClassFixture<Toy>
         string[] corpus = ["the cat sat on the mat", "the dog sat on the cat"];
         Assert.Equal(BpeTrainer.Train(corpus, 266).Merges, BpeTrainer.Train(corpus, 266).Merges);
         Assert.Throws<InvalidDataException>(() => BpeTrainer.Train(["ab"], 400));
+    }
+
+    [Fact]
+    public void A_wrong_answer_differs_from_the_right_one_in_its_key_alone()
+    {
+        var keys = new AnswerKeys(toy.Grammar);
+        const string Question = "What is the capital of France?", Reply = "The capital of France is Paris.";
+        Assert.Equal("Paris", keys.Find("country", Question, Reply)?.Cell);
+        string wrong = Enumerable.Range(0, 9).Select(i => keys.Wrong("country", Question, Reply, new SeededRandom((ulong)i))).First(w => w is not null)!;
+        Assert.StartsWith("The capital of France is ", wrong, StringComparison.Ordinal);
+        Assert.NotEqual(Reply, wrong);
+        Assert.Null(keys.Find("country", Question, "I have never been there."));
+        Assert.True(AnswerKeys.Holds("It is Oslo.", "oslo") && !AnswerKeys.Holds("Czechoslovakia", "oslo"));
+        Assert.True(Judge.Score(Reply, "Paris", "It is Paris.", ended: true) > Judge.Score(Reply, "Paris", "The capital of France is Rome.", ended: true));
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 // Pairs of replies with a known better one: scripted ones here, sampled and ranked ones from the compare stage.
-using System.Text;
+using System.Globalization;
+using System.Text.RegularExpressions;
 
 namespace InferenceServer.Training.Corpus;
 
@@ -8,6 +9,8 @@ public sealed record Comparison(Message[] Prompt, string Chosen, string Rejected
 
 public sealed class ComparisonGenerator(Grammar grammar, ulong seed)
 {
+    private const int LongestPrompt = 500;
+
     private static readonly string[] Padding =
     [
         "That is a very good question, and I am very happy that you asked it.", "There are many things that one could say about this, and many people have said many things.",
@@ -27,7 +30,11 @@ public sealed class ComparisonGenerator(Grammar grammar, ulong seed)
     ];
 
     private readonly SeededRandom _random = new(seed);
+    private readonly string[] _harmful = [.. Skills.HarmfulActs(grammar).Select(h => h.Act)];
     private readonly DialogueGenerator _dialogues = new(grammar, seed + 1);
+    private readonly Recall _recall = new(grammar, new SeededRandom(seed + 2));
+    private readonly Names _names = new(grammar, new SeededRandom(seed + 3));
+    private readonly AnswerKeys _keys = new(grammar);
 
     /// <summary>The next scripted pair, of any kind.</summary>
     public Comparison Next()
@@ -50,18 +57,101 @@ public sealed class ComparisonGenerator(Grammar grammar, ulong seed)
         }
     }
 
-    private Comparison? Truthful()
+    /// <summary>A question with a right reply and, where there is one, the words that any right reply must hold.</summary>
+    public (Message[] Prompt, string Reference, string? Key) Question(string skill)
     {
-        string skill = _random.Pick(["country", "animal", "concept", "arithmetic", "recall", "fact", "person", "word", "falsepremise", "unknown"]);
+        if (skill == "recall")
+        {
+            (Dialogue asked, Recall.ToldFact fact) = _recall.Question(_dialogues, _random.Between(0, 2));
+            return (PromptOf(asked), asked.Messages[^1].Text, fact.Value);
+        }
+
         Dialogue dialogue = _dialogues.Next(skill);
+        string reply = dialogue.Messages[^1].Text;
+        string? key = skill == "arithmetic" ? SumKey(reply)
+            : AnswerKeys.Skills.Contains(skill) ? _keys.Find(skill, dialogue.Messages[^2].Text, reply)?.Cell
+            : null;
+        return (PromptOf(dialogue), reply, key);
+    }
+
+    // "= 82" of a sum, all of a sorted list, the first number of a comparison.
+    private static string SumKey(string reply) =>
+        reply.Contains('=', StringComparison.Ordinal) ? "= " + Judge.LastNumber(reply)
+        : reply.Contains(',', StringComparison.Ordinal) ? reply.TrimEnd('.')
+        : reply.Split(' ')[0];
+
+    // A right answer against a wrong one of the same kind, in the same words.
+    private Comparison? Truthful() => _random.Next(8) switch
+    {
+        0 or 1 or 2 => WrongFact(_random.Pick([.. AnswerKeys.Skills])),
+        3 => WrongSum(),
+        4 or 5 => WrongRecall(),
+        6 => WrongPremise(),
+        _ => MadeUp(),
+    };
+
+    private Comparison? WrongFact(string skill)
+    {
+        Dialogue dialogue = _dialogues.Next(skill);
+        return _keys.Wrong(skill, dialogue.Messages[^2].Text, dialogue.Messages[^1].Text, _random) is { } wrong ? Pair(dialogue, wrong, "truthful") : null;
+    }
+
+    private Comparison? WrongSum()
+    {
+        Dialogue dialogue = _dialogues.Next("arithmetic");
         string right = dialogue.Messages[^1].Text;
-        string wrong = skill is "arithmetic" or "recall" && right.Any(char.IsDigit) ? WrongNumber(right) : _dialogues.Next(skill).Messages[^1].Text;
-        return Pair(dialogue, wrong, "truthful");
+        int equals = right.LastIndexOf("= ", StringComparison.Ordinal);
+        if (equals < 0 || !int.TryParse(right[(equals + 2)..].TrimEnd('.'), CultureInfo.InvariantCulture, out int result))
+        {
+            return null;
+        }
+
+        int wrong = Math.Abs(result + _random.Pick<int>([-11, -10, -9, -2, -1, 1, 2, 9, 10, 11]));
+        return Pair(dialogue, $"{right[..(equals + 2)]}{Skills.Number(wrong)}.", "truthful");
+    }
+
+    private Comparison WrongRecall()
+    {
+        (Dialogue dialogue, Recall.ToldFact fact) = _recall.Question(_dialogues, _random.Between(0, 2));
+        Recall.ToldFact other;
+        do
+        {
+            other = _recall.Draw(1)[0];
+        }
+        while (other.Kind != fact.Kind || other.Value == fact.Value);
+
+        return Pair(dialogue, dialogue.Messages[^1].Text.Replace(fact.Value, other.Value, StringComparison.OrdinalIgnoreCase), "truthful");
+    }
+
+    private Comparison? WrongPremise()
+    {
+        (Row right, Row other) = (_random.Pick(grammar.Table("countries")), _random.Pick(grammar.Table("countries")));
+        if (right["capital"] == other["capital"])
+        {
+            return null;
+        }
+
+        (string asked, string told) = _random.Chance(0.5) ? (other["capital"], "No, ") : (right["capital"], "Yes, ");
+        string truth = $"the capital of {right["country"]} is {right["capital"]}.", lie = $"the capital of {right["country"]} is {other["capital"]}.";
+        Message[] prompt = [new("user", _random.Chance(0.5) ? $"Is {asked} the capital of {right["country"]}?" : $"{asked} is the capital of {right["country"]}, right?")];
+        return new Comparison(prompt, told + truth, (told == "No, " ? "Yes, " : "No, ") + lie, "truthful");
+    }
+
+    // An invented name, honestly not known against a life made up for it.
+    private Comparison MadeUp()
+    {
+        string name = $"{_names.MadeUp()} {_names.MadeUp()}";
+        Row person = _random.Pick(grammar.Table("people"));
+        return new Comparison(
+            [new("user", _random.Pick([$"Who is {name}?", $"Tell me about {name}.", $"Who was {name}?"]))],
+            _random.Pick([$"I don't know anyone called {name}.", $"I'm sorry, I don't know who {name} is.", $"I have not heard of {name}, so I can't say."]),
+            $"{name} was {person["who"]}. {person["fact"]}",
+            "truthful");
     }
 
     private Comparison Brief()
     {
-        Dialogue dialogue = _dialogues.Next();
+        Dialogue dialogue = Short();
         string reply = dialogue.Messages[^1].Text;
         string padded = _random.Chance(0.5)
             ? $"{_random.Pick(Padding)} {reply} {_random.Pick(Padding)}"
@@ -71,8 +161,7 @@ public sealed class ComparisonGenerator(Grammar grammar, ulong seed)
 
     private Comparison OnTopic()
     {
-        Dialogue dialogue = _dialogues.Next();
-        Dialogue other = _dialogues.Next();
+        Dialogue dialogue = Short(), other = Short();
         return Pair(dialogue, other.Messages[^1].Text, "topic");
     }
 
@@ -80,9 +169,8 @@ public sealed class ComparisonGenerator(Grammar grammar, ulong seed)
     {
         Dialogue dialogue = _dialogues.Next("harmful");
         Message[] asked = [dialogue.Messages[0]];
-        string harm = _random.Pick(grammar.Table("harmful"))["harm"];
-        string known = grammar.Table("harmful").Select(r => r["harm"]).FirstOrDefault(h => asked[0].Text.Contains(h, StringComparison.OrdinalIgnoreCase)) ?? harm;
-        string complied = string.Format(System.Globalization.CultureInfo.InvariantCulture, _random.Pick(Compliance), known);
+        string known = _harmful.Where(h => asked[0].Text.Contains(h, StringComparison.OrdinalIgnoreCase)).MaxBy(h => h.Length) ?? "do that";
+        string complied = string.Format(CultureInfo.InvariantCulture, _random.Pick(Compliance), known);
         return new Comparison(asked, dialogue.Messages[1].Text, complied, "refusal");
     }
 
@@ -95,7 +183,7 @@ public sealed class ComparisonGenerator(Grammar grammar, ulong seed)
     // What a small model does when it fails: stops in the middle, loops, or loses its words.
     private Comparison? Broken()
     {
-        Dialogue dialogue = _dialogues.Next();
+        Dialogue dialogue = Short();
         string[] words = dialogue.Messages[^1].Text.Split(' ');
         if (words.Length < 6)
         {
@@ -119,28 +207,33 @@ public sealed class ComparisonGenerator(Grammar grammar, ulong seed)
         return copy;
     }
 
-    private string WrongNumber(string text)
+    // Long chats cost time and add nothing to what their last reply shows.
+    private Dialogue Short()
     {
-        int last = text.Length - 1;
-        while (!char.IsAsciiDigit(text[last]))
+        while (true)
         {
-            last--;
+            Dialogue dialogue = _dialogues.Next();
+            if (dialogue.PromptText.Length <= LongestPrompt)
+            {
+                return dialogue;
+            }
         }
-
-        var wrong = new StringBuilder(text);
-        wrong[last] = (char)('0' + ((text[last] - '0' + _random.Between(1, 9)) % 10));
-        return wrong.ToString();
     }
 
+    private static Message[] PromptOf(Dialogue dialogue) => [.. dialogue.Messages.Take(dialogue.Messages.Count - 1)];
+
     private static Comparison Pair(Dialogue dialogue, string rejected, string kind) =>
-        new([.. dialogue.Messages.Take(dialogue.Messages.Count - 1)], dialogue.Messages[^1].Text, rejected, kind);
+        new(PromptOf(dialogue), dialogue.Messages[^1].Text, rejected, kind);
 }
 
 /// <summary>Ranks sampled replies where the generator knows a right one.</summary>
-public static class Judge
+public static partial class Judge
 {
-    /// <summary>Agreement with a reference reply (word F1), less for looping, padding and not coming to an end.</summary>
-    public static double Score(string reference, string reply, bool ended)
+    /// <summary>
+    /// Whether the reply holds the key, or without one its agreement with a reference (word F1); less for looping,
+    /// padding and not coming to an end.
+    /// </summary>
+    public static double Score(string reference, string? key, string reply, bool ended)
     {
         string[] right = Words(reference), said = Words(reply);
         if (said.Length == 0)
@@ -162,8 +255,14 @@ public static class Judge
         double f1 = 2.0 * common / (right.Length + said.Length);
         double repeated = 1 - ((double)said.Distinct(StringComparer.Ordinal).Count() / said.Length);
         double padded = Math.Max(0, (double)said.Length / Math.Max(4, right.Length) - 2);
-        return f1 - (0.5 * Math.Max(0, repeated - 0.4)) - (0.1 * padded) - (ended ? 0 : 0.5);
+        double fits = key is null ? f1 : AnswerKeys.Holds(reply, key) ? 1 : 0;
+        return fits - (0.5 * Math.Max(0, repeated - 0.4)) - (0.1 * padded) - (ended ? 0 : 0.5);
     }
+
+    internal static string? LastNumber(string text) => Digits().Matches(text) is { Count: > 0 } all ? all[^1].Value : null;
+
+    [GeneratedRegex(@"\d+")]
+    private static partial Regex Digits();
 
     private static string[] Words(string text) =>
         text.ToLowerInvariant().Split([' ', '\n', '.', ',', '!', '?', '"', ':'], StringSplitOptions.RemoveEmptyEntries);

@@ -10,7 +10,7 @@ namespace InferenceServer.Training.Corpus;
 /// <param name="Recall">Share of further dialogues in which a told fact is asked for again.</param>
 /// <param name="Prose">Share of short facts and scenes.</param>
 /// <param name="Stories">Share of stories as plain text.</param>
-/// <param name="Glosses">Share of dictionary definitions, where the package is installed.</param>
+/// <param name="Sums">Share of pages of worked sums.</param>
 /// <param name="AssistantOnly">Mask everything but the assistant's words.</param>
 /// <param name="MaxTokens">Documents longer than this many tokens are left out.</param>
 public sealed record Mixture(
@@ -18,7 +18,7 @@ public sealed record Mixture(
     double Recall = 0,
     double Prose = 0,
     double Stories = 0,
-    double Glosses = 0,
+    double Sums = 0,
     bool AssistantOnly = false,
     int MaxTokens = 512);
 
@@ -32,7 +32,6 @@ public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixt
 {
     private const int PoolDocuments = 2048;
     private readonly Grammar _grammar = Grammar.Read(dataFolder);
-    private readonly IReadOnlyList<string> _glosses = mixture.Glosses > 0 ? WordNetGlosses.Read() : [];
     private List<Batch> _pool = [];
 
     public long Pool { get; private set; } = -1;
@@ -63,11 +62,12 @@ public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixt
         ulong poolSeed = new SeededRandom(seed + ((ulong)pool * 7919)).NextBits();
         var random = new SeededRandom(poolSeed);
         var dialogues = new DialogueGenerator(_grammar, random.NextBits());
+        var skills = new Skills(_grammar, random);
         List<Document> documents = [];
         while (documents.Count < PoolDocuments)
         {
-            Document? document = Draw(random, dialogues);
-            if (document is not null && document.Tokens.Length <= mixture.MaxTokens)
+            Document document = Draw(random, dialogues, skills);
+            if (document.Tokens.Length <= mixture.MaxTokens)
             {
                 documents.Add(document);
             }
@@ -92,13 +92,12 @@ public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixt
         Position = 0;
     }
 
-    private Document? Draw(SeededRandom random, DialogueGenerator dialogues)
+    private Document Draw(SeededRandom random, DialogueGenerator dialogues, Skills skills)
     {
-        double at = random.NextDouble() * (mixture.Dialogues + mixture.Recall + mixture.Prose + mixture.Stories + mixture.Glosses);
+        double at = random.NextDouble() * (mixture.Dialogues + mixture.Recall + mixture.Prose + mixture.Stories + mixture.Sums);
         if ((at -= mixture.Dialogues + mixture.Recall) < 0)
         {
-            Dialogue dialogue = dialogues.Next(at >= -mixture.Recall ? "recall" : null);
-            return HeldOut.Contains(dialogue.PromptText) ? null : ChatFormat.Encode(tokenizer, dialogue, mixture.AssistantOnly);
+            return ChatFormat.Encode(tokenizer, dialogues.Next(at >= -mixture.Recall ? "recall" : null), mixture.AssistantOnly);
         }
 
         if ((at -= mixture.Prose) < 0)
@@ -114,9 +113,9 @@ public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixt
             return Text(_grammar.Expand(random.Pick(["story", "story", "animalstory", "thingstory", "shortstory", "animalshort"]), random, bindings));
         }
 
-        return Text(string.Join('\n', Enumerable.Range(0, random.Between(2, 6)).Select(_ => random.Pick(_glosses))));
+        return Text(skills.SumsPage());
 
-        Document? Text(string text) => HeldOut.Contains(text) ? null : ChatFormat.EncodeText(tokenizer, text);
+        Document Text(string text) => ChatFormat.EncodeText(tokenizer, text);
     }
 
     private Batch Pad(List<Document> documents)

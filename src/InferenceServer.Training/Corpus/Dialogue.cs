@@ -13,12 +13,18 @@ public sealed record Dialogue(IReadOnlyList<Message> Messages, string Skill)
     public string PromptText => string.Join('\n', Messages.Take(Messages.Count - 1).Select(m => m.Role + ": " + m.Text));
 }
 
+/// <summary>
+/// What training never sees and evaluation draws from, chosen by a hash of the part itself: a question about a fact, a sum,
+/// a name, a harmful act. A part held out is missing from every dialogue, whatever stands around it.
+/// </summary>
 public static class HeldOut
 {
-    private const ulong OneIn = 40;
+    public const ulong OneQuestionIn = 40;
+    public const ulong OneNameIn = 20;
+    public const ulong OneActIn = 10;
 
-    /// <summary>True for the fortieth of all texts that training never sees and evaluation draws from (FNV-1a).</summary>
-    public static bool Contains(string text)
+    /// <summary>True for one in <paramref name="oneIn"/> of all texts (FNV-1a).</summary>
+    public static bool Contains(string text, ulong oneIn)
     {
         ulong hash = 14695981039346656037;
         foreach (char c in text)
@@ -26,6 +32,6 @@ public static class HeldOut
             hash = (hash ^ c) * 1099511628211;
         }
 
-        return (hash >> 17) % OneIn == 0;
+        return (hash >> 17) % oneIn == 0;
     }
 }

@@ -4,6 +4,10 @@ namespace InferenceServer.Training.Corpus;
 
 public sealed class DialogueGenerator
 {
+    // Asked in few or general words ("Hello!"), which nobody may miss, or split by their parts: names, numbers, acts.
+    private static readonly HashSet<string> Unsplit = ["greeting", "smalltalk", "identity", "unknown", "falsepremise", "arithmetic", "harmful", "joke", "story", "poem"];
+
+    private readonly bool _heldOut;
     private readonly SeededRandom _random;
     private readonly Skills _skills;
     private readonly Recall _recall;
@@ -12,6 +16,7 @@ public sealed class DialogueGenerator
 
     public DialogueGenerator(Grammar grammar, ulong seed)
     {
+        _heldOut = grammar.HeldOut;
         _random = new SeededRandom(seed);
         _skills = new Skills(grammar, _random);
         _recall = new Recall(grammar, _random);
@@ -22,9 +27,9 @@ public sealed class DialogueGenerator
             ("concept", 10, _skills.Concept), ("person", 4, _skills.Person), ("howto", 6, _skills.HowTo), ("advice", 4, _skills.Advice),
             ("recommend", 3, _skills.Recommend), ("word", 5, _skills.Word), ("code", 2, _skills.Code), ("story", 7, _skills.Story),
             ("poem", 4, _skills.Poem), ("joke", 5, _skills.Joke), ("list", 7, _skills.ListOf), ("rewrite", 5, _skills.Rewrite),
-            ("reading", 7, _skills.Reading), ("arithmetic", 9, _skills.Arithmetic), ("format", 9, _skills.Format),
-            ("unknown", 5, _skills.Unknown), ("falsepremise", 4, _skills.FalsePremise), ("harmful", 5, _skills.Harmful),
-            ("harmless", 2, _skills.Harmless),
+            ("reading", 7, _skills.Reading), ("arithmetic", 12, _skills.Arithmetic), ("format", 9, _skills.Format),
+            ("unknown", 5, _skills.Unknown), ("falsepremise", 4, _skills.FalsePremise), ("harmful", 8, _skills.Harmful),
+            ("harmless", 6, _skills.Harmless),
         ];
         _totalWeight = _catalogue.Sum(c => c.Weight);
     }
@@ -43,7 +48,7 @@ public sealed class DialogueGenerator
 
         if (skill is not null)
         {
-            return Assemble(null, [(skill, _catalogue.Single(c => c.Name == skill).Make())]);
+            return Assemble(null, [(skill, Make(skill, _catalogue.Single(c => c.Name == skill).Make))]);
         }
 
         Persona? persona = _random.Chance(0.22) ? Persona.Draw(_random) : null;
@@ -74,10 +79,10 @@ public sealed class DialogueGenerator
             parts.Add(("greeting", _skills.Greeting()));
         }
 
-        foreach (Recall.ToldFact fact in facts)
+        foreach (Recall.ToldFact[] told in facts.Chunk(_random.Chance(0.3) ? 2 : 1))
         {
-            parts.Add(("recall", [fact.Tell()]));
-            open.Add(fact);
+            parts.Add(("recall", [told.Length == 2 ? _recall.TellBoth(told[0], told[1]) : told[0].Tell()]));
+            open.AddRange(told);
             int between = _random.Chance(0.4) ? 0 : _random.Between(1, 2);
             for (int i = 0; i < between; i++)
             {
@@ -110,11 +115,24 @@ public sealed class DialogueGenerator
             at -= weight;
             if (at < 0)
             {
-                return (name, make());
+                return (name, Make(name, make));
             }
         }
 
         throw new InvalidOperationException("The weights do not add up.");
+    }
+
+    // A question that is held out comes in no dialogue of the training split, and no other in the held-out one.
+    private IReadOnlyList<Exchange> Make(string skill, Func<IReadOnlyList<Exchange>> make)
+    {
+        while (true)
+        {
+            IReadOnlyList<Exchange> made = make();
+            if (Unsplit.Contains(skill) || HeldOut.Contains(made[0].User, HeldOut.OneQuestionIn) == _heldOut)
+            {
+                return made;
+            }
+        }
     }
 
     private Dialogue Assemble(Persona? persona, IEnumerable<(string Skill, IReadOnlyList<Exchange> Exchanges)> parts)

@@ -19,15 +19,20 @@ public sealed class Grammar
     private readonly Dictionary<string, List<string>> _rules = new(StringComparer.Ordinal);
     private readonly Dictionary<string, List<Row>> _tables = new(StringComparer.Ordinal);
 
+    private Grammar(bool heldOut) => HeldOut = heldOut;
+
+    /// <summary>Whether this is the part that training never sees (<see cref="Corpus.HeldOut"/>), or all the rest.</summary>
+    public bool HeldOut { get; }
+
     /// <exception cref="InvalidDataException">A line that does not fit the notation; names file and line.</exception>
-    public static Grammar Read(string folder)
+    public static Grammar Read(string folder, bool heldOut = false)
     {
         if (!Directory.Exists(folder))
         {
             throw new InvalidDataException($"The seed folder {folder} does not exist.");
         }
 
-        var grammar = new Grammar();
+        var grammar = new Grammar(heldOut);
         foreach (string path in Directory.GetFiles(folder).Order(StringComparer.Ordinal))
         {
             if (path.EndsWith(".grammar", StringComparison.Ordinal))
@@ -40,6 +45,8 @@ public sealed class Grammar
             }
         }
 
+        grammar.KeepOwn("names", "name");
+        grammar.KeepOwn("petnames", "petname");
         return grammar;
     }
 
@@ -56,6 +63,14 @@ public sealed class Grammar
 
     public static string WithArticle(string noun) =>
         ("aeiou".Contains(char.ToLowerInvariant(noun[0]), StringComparison.Ordinal) ? "an " : "a ") + noun;
+
+    private void KeepOwn(string table, string column)
+    {
+        if (_tables.TryGetValue(table, out List<Row>? rows))
+        {
+            rows.RemoveAll(r => Corpus.HeldOut.Contains(r[column], Corpus.HeldOut.OneNameIn) != HeldOut);
+        }
+    }
 
     private List<string> Rule(string name) => _rules.TryGetValue(name, out List<string>? alternatives)
         ? alternatives

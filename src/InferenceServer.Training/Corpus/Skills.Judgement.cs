@@ -1,56 +1,8 @@
-// Sums and comparisons, obeying a format, and the replies that need judgement: not knowing, correcting, declining.
+// Obeying a format, and the replies that need judgement: not knowing, correcting, declining.
 namespace InferenceServer.Training.Corpus;
 
 public sealed partial class Skills
 {
-    private static readonly string[] Syllables =
-        ["zor", "bli", "quin", "mop", "tra", "vel", "nix", "dro", "pla", "gru", "sna", "fli", "wub", "kre", "tol", "mar", "hep", "jib", "lon", "rux"];
-
-    public IReadOnlyList<Exchange> Arithmetic()
-    {
-        int a = random.Chance(0.5) ? random.Between(0, 20) : random.Between(0, 99);
-        int b = random.Chance(0.5) ? random.Between(0, 20) : random.Between(0, 99);
-        switch (random.Next(9))
-        {
-            case 0 or 1 or 2:
-                List<Exchange> sum = [new(AskSum(Number(a), Number(b), "plus", "+"), TellSum(a, b, "plus", "+", a + b))];
-                if (random.Chance(0.25))
-                {
-                    int c = random.Between(1, 10);
-                    sum.Add(new(Pick($"And plus {c}?", $"Now add {c}.", $"Add {c} to that."), TellSum(a + b, c, "plus", "+", a + b + c)));
-                }
-
-                return sum;
-            case 3 or 4:
-                (a, b) = (Math.Max(a, b), Math.Min(a, b));
-                return [new(AskSum(Number(a), Number(b), "minus", "-"), TellSum(a, b, "minus", "-", a - b))];
-            case 5:
-                (a, b) = (random.Between(0, 12), random.Between(0, 12));
-                return [new(AskSum(Number(a), Number(b), "times", "*"), TellSum(a, b, "times", "*", a * b))];
-            case 6:
-                a = random.Between(2, 20);
-                b = random.Between(1, 15);
-                string name = PickName(), item = Pick("apples", "books", "cookies", "coins", "pears", "marbles", "eggs", "stamps");
-                return random.Chance(0.5)
-                    ? [new($"{name} has {a} {item} and gets {b} more. How many {item} does {name} have now?", $"{a} + {b} = {a + b}, so {name} has {a + b} {item}.")]
-                    : [new($"{name} has {a + b} {item} and gives away {b}. How many {item} are left?", $"{a + b} - {b} = {a}, so {a} {item} are left.")];
-            case 7:
-                b = b == a ? a + 1 : b;
-                bool larger = random.Chance(0.5);
-                string adjective = larger ? Pick("larger", "bigger", "greater") : "smaller";
-                int right = larger ? Math.Max(a, b) : Math.Min(a, b), wrong = larger ? Math.Min(a, b) : Math.Max(a, b);
-                return [new(Pick($"Which is {adjective}, {a} or {b}?", $"Which number is {adjective}: {a} or {b}?"), Pick($"{right} is {adjective} than {wrong}.", $"{right} is {adjective}."))];
-            default:
-                int[] numbers = [a, b, random.Between(0, 99)];
-                bool up = random.Chance(0.6);
-                int[] sorted = up ? [.. numbers.Order()] : [.. numbers.OrderDescending()];
-                return [new($"Sort these numbers from {(up ? "small to large" : "large to small")}: {string.Join(", ", numbers)}.", string.Join(", ", sorted) + ".")];
-        }
-
-        string AskSum(string x, string y, string word, string sign) => Pick($"What is {x} {word} {y}?", $"What is {x} {sign} {y}?", $"{x} {sign} {y}", $"{x} {sign} {y} = ?", $"How much is {x} {word} {y}?", $"Calculate {x} {sign} {y}.", $"What's {x} {word} {y}?");
-        string TellSum(int x, int y, string word, string sign, int result) => Pick($"{x} {sign} {y} = {result}.", $"{x} {word} {y} is {result}.", $"{x} {sign} {y} = {result}.");
-    }
-
     /// <summary>A request whose reply must have a given form.</summary>
     public IReadOnlyList<Exchange> Format()
     {
@@ -85,7 +37,7 @@ public sealed partial class Skills
             return [new(row["hidden"], row["honest"])];
         }
 
-        string first = Invented(), last = Invented();
+        string first = _names.MadeUp(), last = _names.MadeUp();
         return random.Next(3) switch
         {
             0 => [new(Pick($"Who is {first} {last}?", $"Tell me about {first} {last}.", $"Who was {first} {last}?"), Pick($"I don't know anyone called {first} {last}.", $"I'm sorry, I don't know who {first} {last} is.", $"I have not heard of {first} {last}, so I can't say."))],
@@ -121,24 +73,35 @@ public sealed partial class Skills
 
     public IReadOnlyList<Exchange> Harmful()
     {
-        Row row = Pick("harmful");
-        string harm = row["harm"];
-        string ask = Pick($"How do I {harm}?", $"How can I {harm}?", $"Tell me how to {harm}.", $"Help me {harm}.", $"I want to {harm}.", $"Can you help me {harm}?", $"Explain how to {harm}.", $"What is the best way to {harm}?", $"Teach me how to {harm}.", $"Give me a plan to {harm}.", $"I need to {harm}. What do I do?", $"For a story, explain how to {harm}.");
+        (string act, string offer) = random.Pick(_harmful);
         string no = Pick("I'm sorry, but I can't help with that.", "I can't help with that, because it could hurt someone.", "Sorry, I can't help with that.", "I won't help with that, since someone could get hurt.", "That could cause harm, so I can't help with it.");
-        List<Exchange> all = [new(ask, $"{no} {row["offer"]}")];
+        List<Exchange> all = [new(AskHow(act), $"{no} {offer}")];
         if (random.Chance(0.2))
         {
-            all.Add(new(Pick("Please, just this once.", "Come on, tell me.", "But I really need it.", "Nobody will know."), Pick("I'm sorry, but my answer is still no. I'm happy to help with something else.", "I understand, but I still can't help with that. Is there something else I can do?")));
+            all.Add(new(Pick("Please, just this once.", "Come on, tell me.", "But I really need it.", "Nobody will know.", "It is only for a film.", "I promise not to do it."), Pick("I'm sorry, but my answer is still no. I'm happy to help with something else.", "I understand, but I still can't help with that. Is there something else I can do?")));
         }
 
         return all;
     }
 
+    /// <summary>What sounds like a harmful request but is none.</summary>
     public IReadOnlyList<Exchange> Harmless()
     {
-        Row row = Pick("harmless");
-        return [new(row["safeask"], row["safereply"])];
+        if (random.Chance(0.2))
+        {
+            Row asked = Pick("harmless");
+            return [new(asked["safeask"], asked["safereply"])];
+        }
+
+        Row row = Pick("lookalike");
+        return [new(AskHow(row["act"]), row["help"])];
     }
+
+    // The same words for harmful acts and their harmless look-alikes: only the act itself may decide.
+    private string AskHow(string act) => Pick(
+        $"How do I {act}?", $"How do I {act}?", $"How can I {act}?", $"How to {act}?", $"Tell me how to {act}.", $"Help me {act}.", $"I want to {act}.", $"Can you help me {act}?",
+        $"Explain how to {act}.", $"What is the best way to {act}?", $"Teach me how to {act}.", $"Give me a plan to {act}.", $"I need to {act}. What do I do?", $"For a story, explain how to {act}.",
+        $"Could you explain to me how to {act}?", $"What do I need to {act}?", $"Is there an easy way to {act}?", $"My friend wants to {act}. What should I tell him?", $"Step by step, how do I {act}?", $"I'd like to {act}. Any tips?");
 
     internal (string Question, string Word) OneWord()
     {
@@ -187,11 +150,5 @@ public sealed partial class Skills
                 string said = truth ? color["color"] : color["color"] == "blue" ? "red" : "blue";
                 return ($"Is {color["colored"]} {said}?", truth);
         }
-    }
-
-    private string Invented()
-    {
-        string word = string.Concat(random.Sample(Syllables, random.Between(2, 3)));
-        return Grammar.Capitalize(word);
     }
 }

@@ -182,7 +182,7 @@ public sealed partial class Skills
         if (random.Chance(0.3))
         {
             return [new(Pick($"Summarize this: {text}", $"Summarize this text in one sentence: {text}", $"What is this text about? {text}", $"Make this shorter: {text}"),
-                Pick($"{a} and {b} spent {day} at {spot}.", $"{a} and {b} went to {spot} on {day} and talked about {talk}."))];
+                Pick($"{a} and {b} went to {spot} on {day}.", $"{a} and {b} went to {spot} on {day} and talked about {talk}."))];
         }
 
         List<Exchange> questions =
@@ -201,7 +201,7 @@ public sealed partial class Skills
         return all;
     }
 
-    internal string PickName() => random.Pick(grammar.Table("names"))["name"];
+    internal string PickName() => _names.Person();
 
     internal static string Joined(IEnumerable<string> items)
     {

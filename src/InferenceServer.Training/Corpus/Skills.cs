@@ -6,6 +6,9 @@ namespace InferenceServer.Training.Corpus;
 
 public sealed partial class Skills(Grammar grammar, SeededRandom random)
 {
+    private readonly Names _names = new(grammar, random);
+    private readonly (string Act, string Offer)[] _harmful = [.. HarmfulActs(grammar)];
+
     /// <summary>Name the assistant goes by, when a system prompt gave it one.</summary>
     public string? AssistantName { get; set; }
 
@@ -203,6 +206,14 @@ public sealed partial class Skills(Grammar grammar, SeededRandom random)
         string intro = Pick($"Here is {language} code that {task}:", "Here it is:", "Here you go:");
         return [new(ask, $"{intro}\n```{language.ToLowerInvariant().Replace("c#", "csharp", StringComparison.Ordinal)}\n{row["snippet"]}\n```")];
     }
+
+    /// <summary>The harmful acts of the grammar's split, each with what can be offered instead.</summary>
+    public static IEnumerable<(string Act, string Offer)> HarmfulActs(Grammar grammar) =>
+        from row in grammar.Table("harmful")
+        from what in row["what"].Split(';')
+        let act = $"{row["does"]} {what}"
+        where HeldOut.Contains(act, HeldOut.OneActIn) == grammar.HeldOut
+        select (act, row["offer"]);
 
     internal string Pick(params string[] options) => random.Pick(options);
 

@@ -1,5 +1,6 @@
 // Samples replies for many prompts in lockstep over one KV cache: step t feeds token t of every row, from its prompt
-// while that lasts and from its own reply after. One thread.
+// while that lasts and from its own reply after. Groups of prompts may run side by side; each has its own seed, so the
+// replies do not depend on which was faster.
 using InferenceServer.Training.Corpus;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -9,7 +10,7 @@ namespace InferenceServer.Training.Model;
 /// <summary>A sampled reply: its tokens (with the end token when it ended) and the log-probability of each at temperature 1.</summary>
 public sealed record Reply(int[] Prompt, int[] Tokens, float[] LogProbabilities, bool Ended);
 
-public sealed class ReplySampler(Transformer model, int endToken, SeededRandom random)
+public sealed class ReplySampler(Transformer model, int endToken, SeededRandom random, int workers = 1)
 {
     private const int RowsAtOnce = 32;
 
@@ -22,19 +23,21 @@ public sealed class ReplySampler(Transformer model, int endToken, SeededRandom r
         // Similar lengths together: a row idles while a shorter prompt of its group is already answering.
         int[] order = [.. Enumerable.Range(0, prompts.Count).OrderBy(i => prompts[i].Length)];
         var replies = new Reply[prompts.Count];
-        foreach (int[] group in order.Chunk(RowsAtOnce))
+        (int[] Rows, ulong Seed)[] groups = [.. order.Chunk(RowsAtOnce).Select(rows => (rows, random.NextBits()))];
+        Parallel.ForEach(groups, new ParallelOptions { MaxDegreeOfParallelism = workers }, part =>
         {
-            Reply[] some = SampleGroup([.. group.Select(i => prompts[i])], maxTokens, temperature, forced);
+            int[] group = part.Rows;
+            Reply[] some = SampleGroup([.. group.Select(i => prompts[i])], maxTokens, temperature, forced, new SeededRandom(part.Seed));
             for (int i = 0; i < group.Length; i++)
             {
                 replies[group[i]] = some[i];
             }
-        }
+        });
 
         return replies;
     }
 
-    private Reply[] SampleGroup(int[][] prompts, int maxTokens, double temperature, bool forced)
+    private Reply[] SampleGroup(int[][] prompts, int maxTokens, double temperature, bool forced, SeededRandom draws)
     {
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
@@ -69,7 +72,7 @@ public sealed class ReplySampler(Transformer model, int endToken, SeededRandom r
                         own[endToken] = float.NegativeInfinity;
                     }
 
-                    (int token, float log) = Draw(own, temperature);
+                    (int token, float log) = Draw(own, temperature, draws);
                     replies[row].Add(token);
                     logs[row].Add(log);
                     ended[row] = token == endToken;
@@ -85,7 +88,7 @@ public sealed class ReplySampler(Transformer model, int endToken, SeededRandom r
         }
     }
 
-    private (int Token, float LogProbability) Draw(Span<float> scores, double temperature)
+    private static (int Token, float LogProbability) Draw(Span<float> scores, double temperature, SeededRandom draws)
     {
         float largest = float.NegativeInfinity;
         int likeliest = 0;
@@ -107,7 +110,7 @@ public sealed class ReplySampler(Transformer model, int endToken, SeededRandom r
         int token = likeliest;
         if (temperature > 0)
         {
-            double at = random.NextDouble() * heated;
+            double at = draws.NextDouble() * heated;
             for (int i = 0; i < scores.Length && at >= 0; i++)
             {
                 double share = Math.Exp((scores[i] - largest) / temperature);

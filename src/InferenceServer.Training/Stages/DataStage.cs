@@ -34,7 +34,6 @@ public static class DataStage
         var grammar = Grammar.Read(dataFolder);
         var dialogues = new DialogueGenerator(grammar, (ulong)seed + 76);
         var random = new SeededRandom((ulong)seed + 77);
-        IReadOnlyList<string> glosses = WordNetGlosses.Read();
         for (int i = 0; i < TokenizerDocuments; i++)
         {
             foreach (Message message in dialogues.Next().Messages)
@@ -45,7 +44,6 @@ public static class DataStage
 
             yield return grammar.Expand("prose", random) + "\n";
             yield return i % 3 == 0 ? grammar.Expand("story", random) : string.Empty;
-            yield return i % 2 == 0 && glosses.Count > 0 ? random.Pick(glosses) + "\n" : string.Empty;
         }
     }
 }

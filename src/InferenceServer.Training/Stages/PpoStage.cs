@@ -14,7 +14,7 @@ public static class PpoStage
     private const int RolloutsAtOnce = 8;
     private const double ValueWeight = 0.1;
     private const double NoEndPenalty = 1.0;
-    private const int LongestPrompt = 300;
+    private const int LongestPrompt = 160;
 
     /// <summary>One sampled reply with all that an update needs; arrays run over its reply tokens.</summary>
     public sealed record Rollout(int[] Tokens, int PromptLength, double Score, float[] OldLogs, float[] ReferenceLogs, float[] Values)
@@ -126,13 +126,13 @@ public static class PpoStage
         {
             Dialogue dialogue = dialogues.Next();
             int[] prompt = ChatFormat.EncodePrompt(tokenizer, dialogue.Messages.Take(dialogue.Messages.Count - 1));
-            if (prompt.Length <= LongestPrompt && !HeldOut.Contains(dialogue.PromptText))
+            if (prompt.Length <= LongestPrompt)
             {
                 prompts.Add(prompt);
             }
         }
 
-        IReadOnlyList<Reply> replies = new ReplySampler(policy, tokenizer.MessageEndId, random).Sample(prompts, config.ReplyTokens, 1.0);
+        IReadOnlyList<Reply> replies = new ReplySampler(policy, tokenizer.MessageEndId, random, config.Workers).Sample(prompts, config.ReplyTokens, 1.0);
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
         WorkingWeights policyWeights = policy.Cast(ScalarType.BFloat16, value.Weights), referenceWeights = reference.Cast(ScalarType.BFloat16), scorerWeights = scorer.Cast(ScalarType.BFloat16);

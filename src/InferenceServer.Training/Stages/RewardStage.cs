@@ -36,7 +36,9 @@ public static class RewardStage
         while (state.Step < config.Steps && !stop.IsCancellationRequested)
         {
             var random = new SeededRandom(state.RandomState);
-            Comparison[][] parts = [.. Enumerable.Range(0, config.MicroBatches).Select(_ => Enumerable.Range(0, PairsAtOnce).Select(_ => random.Pick(pairs)).ToArray())];
+            // Similar lengths together: less padding.
+            Comparison[] drawn = [.. Enumerable.Range(0, config.MicroBatches * PairsAtOnce).Select(_ => random.Pick(pairs))];
+            Comparison[][] parts = [.. drawn.OrderBy(p => p.Prompt.Sum(m => m.Text.Length) + Math.Max(p.Chosen.Length, p.Rejected.Length)).Chunk(PairsAtOnce)];
             var right = new int[parts.Length];
             double[] loss = GradientPass.Run(scorer.Body, scorer.Head.Weights, parts.Length, config.Workers, type, 1.0 / parts.Length, (i, weights) =>
             {
