@@ -6,7 +6,10 @@ using InferenceServer.Engine.Constraints.JsonSchema;
 
 namespace InferenceServer.Engine.Constraints;
 
-/// <summary>What a reply must match. Immutable and safe to share between requests and threads; worth caching by its source text.</summary>
+/// <summary>
+/// What a reply must match. Immutable and safe to share between requests and threads; worth caching by its source text. Compiling is bounded in
+/// size by limits within, and in time by the caller's token, which is looked at often.
+/// </summary>
 public sealed class CompiledConstraint
 {
     /// <summary>Levels of nesting that a grammar of rules may use; a level takes some 100 bytes while it is open.</summary>
@@ -24,12 +27,15 @@ public sealed class CompiledConstraint
 
     internal ReadOnlySpan<byte> ClassOfByte => _automaton.ClassOfByte;
 
+    /// <summary>About the memory it holds now; it grows as replies reach new places in the grammar, up to a limit within.</summary>
+    public long Bytes => _automaton.Bytes + Cache.Bytes;
+
     /// <summary>JSON that validates against a schema (draft 2020-12).</summary>
     /// <exception cref="ConstraintException">Not JSON, not a schema, or a keyword that cannot be enforced: the path names it.</exception>
-    public static CompiledConstraint FromJsonSchema(string schema, JsonSchemaOptions? options = null)
+    public static CompiledConstraint FromJsonSchema(string schema, JsonSchemaOptions? options = null, CancellationToken cancellation = default)
     {
         options ??= JsonSchemaOptions.Default;
-        return new(GrammarCompiler.Compile(SchemaCompiler.Compile(schema, options), options.MaxNesting, countCalls: false));
+        return new(GrammarCompiler.Compile(SchemaCompiler.Compile(schema, options, cancellation), options.MaxNesting, countCalls: false, cancellation));
     }
 
     /// <summary>Any JSON object.</summary>
@@ -37,30 +43,32 @@ public sealed class CompiledConstraint
 
     /// <summary>A grammar in llama.cpp's notation; its rule <c>root</c> describes the whole reply.</summary>
     /// <exception cref="ConstraintException">Malformed (the path is line and column), left-recursive or past a limit.</exception>
-    public static CompiledConstraint FromGbnf(string grammar) => new(GrammarCompiler.Compile(GbnfParser.Parse(grammar), MaxRuleNesting, countCalls: true));
+    public static CompiledConstraint FromGbnf(string grammar, CancellationToken cancellation = default) =>
+        new(GrammarCompiler.Compile(GbnfParser.Parse(grammar), MaxRuleNesting, countCalls: true, cancellation));
 
     /// <summary>Text that a regular expression matches from its first to its last character.</summary>
     /// <exception cref="ConstraintException">Malformed, not regular (backreferences, lookaround) or past a limit.</exception>
-    public static CompiledConstraint FromRegex(string pattern) => FromExpression("regex", ConstraintPart.Regex(pattern).Expression);
+    public static CompiledConstraint FromRegex(string pattern, CancellationToken cancellation = default) =>
+        FromExpression("regex", ConstraintPart.Regex(pattern).Expression, cancellation);
 
     /// <summary>Exactly one of the given texts.</summary>
     /// <exception cref="ConstraintException">No choices, or one that is not well-formed text.</exception>
-    public static CompiledConstraint FromChoices(IReadOnlyList<string> choices)
+    public static CompiledConstraint FromChoices(IReadOnlyList<string> choices, CancellationToken cancellation = default)
     {
         if (choices.Count == 0)
             throw new ConstraintException("choice", "must name at least one choice");
         for (int i = 0; i < choices.Count; i++)
             JsonText.RequireWellFormed(choices[i], $"choice[{i}]");
-        return FromExpression("choice", new Expression.Choice([.. choices.Select(Expression.Text)]));
+        return FromExpression("choice", new Expression.Choice([.. choices.Select(Expression.Text)]), cancellation);
     }
 
     /// <summary>Text put together from parts: free text, markers, schemas; what tool-call formats are made of.</summary>
     /// <exception cref="ConstraintException">Nothing can match the parts together, or they are past a limit.</exception>
-    public static CompiledConstraint FromParts(ConstraintPart root) =>
-        new(GrammarCompiler.Compile(new GrammarRule("parts") { Body = root.Expression }, JsonSchemaOptions.Default.MaxNesting, countCalls: false));
+    public static CompiledConstraint FromParts(ConstraintPart root, CancellationToken cancellation = default) =>
+        new(GrammarCompiler.Compile(new GrammarRule("parts") { Body = root.Expression }, JsonSchemaOptions.Default.MaxNesting, countCalls: false, cancellation));
 
-    private static CompiledConstraint FromExpression(string name, Expression body) =>
-        new(GrammarCompiler.Compile(new GrammarRule(name) { Body = body }, MaxRuleNesting, countCalls: false));
+    private static CompiledConstraint FromExpression(string name, Expression body, CancellationToken cancellation) =>
+        new(GrammarCompiler.Compile(new GrammarRule(name) { Body = body }, MaxRuleNesting, countCalls: false, cancellation));
 
     /// <summary>Refuses a vocabulary in which a named control token is missing, rather than meeting a dead end while decoding.</summary>
     internal void RequireControlTokens(TokenVocabularyTrie vocabulary)

@@ -54,8 +54,8 @@ public sealed class ConstraintPart
 
     /// <summary>JSON that validates against a schema. Compiled here, so that what is wrong with it is known here.</summary>
     /// <exception cref="ConstraintException">The path is within the schema.</exception>
-    public static ConstraintPart JsonSchema(string schema, JsonSchemaOptions? options = null) =>
-        new(new Expression.Reference(SchemaCompiler.Compile(schema, options ?? JsonSchemaOptions.Default)));
+    public static ConstraintPart JsonSchema(string schema, JsonSchemaOptions? options = null, CancellationToken cancellation = default) =>
+        new(new Expression.Reference(SchemaCompiler.Compile(schema, options ?? JsonSchemaOptions.Default, cancellation)));
 
     /// <summary>One part after the other.</summary>
     public static ConstraintPart Sequence(params IReadOnlyList<ConstraintPart> parts) => new(new Expression.Sequence([.. parts.Select(p => p.Expression)]));

@@ -31,8 +31,7 @@ internal static class RowSampler
         SampledToken token;
         if (sequence.Constraint is { } constraint)
         {
-            constraint.FillMask(sequence.Mask!);
-            token = sequence.Sampler.Sample(logits, sequence.Mask);
+            token = sequence.Sampler.SampleWithin(logits, constraint, sequence.Mask!);
             if (!constraint.TryAccept(token.Token))
                 throw new InvalidOperationException($"Token {token.Token} was drawn although the constraint forbids it.");
         }

@@ -4,10 +4,13 @@
 // The order of operations, each only where the request asks for it:
 //   log probabilities (of the row as the model made it, as OpenAI reports them) -> logit bias -> repetition, frequency, presence penalty -> mask
 //   -> temperature -> top_k -> typical_p -> top_p -> min_p -> pick.
+// Within a constraint the mask comes last: a draw without it stands where the constraint allows the token, and only a refused one is drawn again
+// with the mask (without truncation this is exactly the masked distribution; with it, the truncations see all tokens first, as in llama.cpp).
 // Each truncation sees the distribution that the one before it left, renormalised. Plain rows take two paths that read the row about once:
 // greedy, and temperature without truncation. Truncations work on the few candidates that a bound from per-block maxima lets through.
 
 using System.Buffers;
+using InferenceServer.Engine.Constraints;
 
 namespace InferenceServer.Engine.Sampling;
 
@@ -29,6 +32,9 @@ public sealed class Sampler
     /// <summary>An attempt costs up to 35 us over 152k logits, the exact search that follows up to 2 ms; at top_p 0.5 one row in 256 gets there.</summary>
     private const int RejectionAttempts = 8;
 
+    /// <summary>Random numbers that one draw of a token may use; a second draw of the same token takes the next ones.</summary>
+    private const int NumbersPerDraw = RejectionAttempts + 1;
+
     private readonly SamplingOptions _options;
     private readonly int _vocabularySize;
     private readonly ulong _seed;
@@ -37,6 +43,7 @@ public sealed class Sampler
     private readonly TokenPenalties? _penalties;
     private readonly float[] _maxima;
     private readonly double[] _sums;
+    private int _firstNumber;
 
     /// <param name="options">Checked here: <see cref="ArgumentException"/> names a value out of range.</param>
     /// <param name="promptTokens">Read only for the repetition penalty, and not kept.</param>
@@ -80,29 +87,51 @@ public sealed class Sampler
     /// <param name="logits">One logit a token of the vocabulary. Bias, penalties and mask are written into it.</param>
     /// <param name="mask">The tokens that may be drawn; null for all.</param>
     /// <exception cref="NoTokenToSampleException">Nothing can be drawn from this row.</exception>
-    public SampledToken Sample(Span<float> logits, TokenMask? mask = null)
+    public SampledToken Sample(Span<float> logits, TokenMask? mask = null) => Sample(logits, mask, constraint: null);
+
+    /// <summary>Draws a token that a constraint allows. Nearly always the first draw is one, and no mask is made.</summary>
+    /// <param name="logits">As for <see cref="Sample(Span{float}, TokenMask?)"/>.</param>
+    /// <param name="constraint">Where the reply is; not moved on.</param>
+    /// <param name="mask">Overwritten where the first draw was refused.</param>
+    /// <exception cref="NoTokenToSampleException">Nothing can be drawn from this row.</exception>
+    public SampledToken SampleWithin(Span<float> logits, ConstraintState constraint, TokenMask mask) => Sample(logits, mask, constraint);
+
+    private SampledToken Sample(Span<float> logits, TokenMask? mask, ConstraintState? constraint)
     {
         if (logits.Length != _vocabularySize)
             throw new ArgumentException($"The row has {logits.Length} logits, the vocabulary {_vocabularySize} tokens.", nameof(logits));
         if (mask is not null && mask.VocabularySize != _vocabularySize)
             throw new ArgumentException($"The mask is over {mask.VocabularySize} tokens, the vocabulary has {_vocabularySize}.", nameof(mask));
         if (_options.TopLogprobs is not int top)
-            return new SampledToken(Draw(logits, mask), null);
+            return new SampledToken(Draw(logits, mask, constraint), null);
 
         float[] raw = ArrayPool<float>.Shared.Rent(logits.Length);
         logits.CopyTo(raw);
-        int token = Draw(logits, mask);
+        int token = Draw(logits, mask, constraint);
         TokenLogprobs logprobs = Logprobs(raw.AsSpan(0, logits.Length), token, top);
         ArrayPool<float>.Shared.Return(raw);
         return new SampledToken(token, logprobs);
     }
 
-    private int Draw(Span<float> logits, TokenMask? mask)
+    private int Draw(Span<float> logits, TokenMask? mask, ConstraintState? constraint)
     {
         foreach ((int token, float bias) in _logitBias)
             logits[token] += bias;
         _penalties?.Apply(logits);
 
+        _firstNumber = 0;
+        if (constraint is null)
+            return Pick(logits, mask);
+        int free = Pick(logits, mask: null);
+        if (constraint.IsTokenAllowed(free))
+            return free;
+        constraint.FillMask(mask!);
+        _firstNumber = NumbersPerDraw;
+        return Pick(logits, mask);
+    }
+
+    private int Pick(Span<float> logits, TokenMask? mask)
+    {
         if (mask is not null)
         {
             int allowed = mask.Count;
@@ -224,7 +253,7 @@ public sealed class Sampler
     }
 
     /// <param name="draw">Which of the numbers that belong to this position.</param>
-    private double Uniform(int draw) => CounterRandom.Uniform(_seed, (ulong)AcceptedTokens, (ulong)draw);
+    private double Uniform(int draw) => CounterRandom.Uniform(_seed, (ulong)AcceptedTokens, (ulong)(_firstNumber + draw));
 
     /// <param name="raw">The row as the model made it.</param>
     private TokenLogprobs Logprobs(ReadOnlySpan<float> raw, int token, int top)

@@ -72,6 +72,9 @@ internal sealed partial class Scheduler
         ConstraintState constraint = sequence.Constraint!;
         if (constraint.MustEnd)
             return FinishReason.Stop;
+        // A token that was not sampled has no log probability: where they are wanted, every token is.
+        if (sequence.Request.Sampling.TopLogprobs is not null)
+            return null;
         Span<int> forced = stackalloc int[MaxForcedTokens];
         int count = constraint.ForcedTokens(forced);
         for (int i = 0; i < count; i++)
@@ -116,7 +119,9 @@ internal sealed partial class Scheduler
         Outbox.Add((sequence.Generation, new GenerationEvent(GenerationEventKind.Token, text, sampled.Token, sampled.Logprobs, null)));
         if (sequence.Text.MatchedStop is not null)
             return FinishReason.Stop;
-        return sequence.CompletionCount >= request.MaxTokens || sequence.Count >= _limits.ContextLength ? FinishReason.Length : null;
+        if (sequence.CompletionCount < request.MaxTokens && sequence.Count < _limits.ContextLength)
+            return null;
+        return sequence.Constraint is { MustEnd: true } ? FinishReason.Stop : FinishReason.Length;
     }
 
     /// <summary>The sequence is in neither list any more: frees what it holds and writes its last event.</summary>

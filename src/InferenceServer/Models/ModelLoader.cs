@@ -71,15 +71,17 @@ internal static class ModelLoader
                     TypeV = options.CacheTypeV,
                 },
                 clock, logs.CreateLogger<InferenceEngine>());
+            ServedVocabulary vocabulary = ServedVocabulary.Of(model.Vocab);
             ServedModel served = new()
             {
                 Id = file.Id,
                 Created = file.Created,
                 Fingerprint = Fingerprint(library, model),
-                Vocabulary = ServedVocabulary.Of(model.Vocab),
+                Vocabulary = vocabulary,
                 // Beyond what it was trained on a model only rambles, whatever the pool holds.
                 Engine = ServedEngine.For(engine, model.TrainContextLength),
                 Chat = chat,
+                Constraints = new ServedConstraints(vocabulary),
             };
             return new LoadedModel(served, engine, model, notes);
         }

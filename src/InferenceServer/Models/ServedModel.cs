@@ -19,6 +19,8 @@ public sealed record ServedModel
     public required ServedEngine Engine { get; init; }
 
     public required ChatRenderer Chat { get; init; }
+
+    public required ServedConstraints Constraints { get; init; }
 }
 
 /// <summary>The engine's border. Delegates, since a record of calls is all that two implementations (the engine, the scripted one of the tests) share.</summary>

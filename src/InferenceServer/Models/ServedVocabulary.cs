@@ -27,14 +27,30 @@ public sealed record ServedVocabulary
     /// <summary>Whether the model wants <see cref="Bos"/> before every prompt.</summary>
     public bool AddBos { get; init; }
 
+    /// <summary>Tokens that end a reply.</summary>
+    public required IReadOnlyCollection<int> EndTokens { get; init; }
+
+    /// <summary>The other control tokens with their names, such as <c>&lt;|channel|&gt;</c>.</summary>
+    public required IReadOnlyDictionary<int, string> ControlTokens { get; init; }
+
     /// <summary>Bytes of the longest token: a text of more than this times the context length cannot fit, and need not be tokenized to know it.</summary>
     public required int LongestTokenBytes { get; init; }
 
     public static ServedVocabulary Of(LlamaVocab vocab)
     {
         int longest = 1;
+        List<int> ends = [];
+        Dictionary<int, string> controls = [];
         for (int token = 0; token < vocab.Count; token++)
-            longest = Math.Max(longest, vocab.TokenBytes(token, special: true).Length);
+        {
+            ReadOnlySpan<byte> bytes = vocab.TokenBytes(token, special: true);
+            longest = Math.Max(longest, bytes.Length);
+            if (vocab.IsEndOfGeneration(token))
+                ends.Add(token);
+            else if (vocab.IsControl(token))
+                controls.Add(token, Encoding.UTF8.GetString(bytes));
+        }
+
         return new ServedVocabulary
         {
             Count = vocab.Count,
@@ -43,6 +59,8 @@ public sealed record ServedVocabulary
             Bos = vocab.Bos,
             Eos = vocab.Eos,
             AddBos = vocab.AddBos,
+            EndTokens = ends,
+            ControlTokens = controls,
             LongestTokenBytes = longest,
         };
     }

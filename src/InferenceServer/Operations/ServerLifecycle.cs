@@ -8,7 +8,8 @@ using Microsoft.AspNetCore.Http.Features;
 namespace InferenceServer.Operations;
 
 /// <summary>
-/// Start: one real request over loopback before readiness says yes, so that no client pays for the JIT and "ready" is known to be true.
+/// Start: real requests over loopback before readiness says yes, so that no client pays for the JIT and "ready" is known to be true: a free reply,
+/// and one held to JSON, which also waits for the vocabulary's trie and makes a first mask.
 /// Stop: while new requests are answered 503, running ones finish within the drain time; only then does the web server close.
 /// </summary>
 internal sealed partial class ServerLifecycle(
@@ -46,16 +47,19 @@ internal sealed partial class ServerLifecycle(
         using HttpClient client = new() { Timeout = WarmUpLimit };
         foreach (ServedModel model in models.Models)
         {
-            // A namespace of its own: nobody's prefix cache starts with this prompt.
-            string body = $$"""
-                {"model":"{{System.Text.Json.JsonEncodedText.Encode(model.Id)}}","messages":[{"role":"user","content":"Hi"}],
-                 "max_tokens":4,"stream":true,"ignore_eos":true,"cache_salt":"warm-up"}
-                """;
-            using StringContent content = new(body, Encoding.UTF8, new MediaTypeHeaderValue("application/json"));
-            using HttpResponseMessage answer = await client.PostAsync(new Uri($"{address}/v1/chat/completions"), content, cancellation);
-            string stream = await answer.Content.ReadAsStringAsync(cancellation);
-            if (!stream.EndsWith("data: [DONE]\n\n", StringComparison.Ordinal))
-                throw new ServerStartException($"the model '{model.Id}' cannot decode: {stream.ReplaceLineEndings(" ").Trim()}");
+            foreach (string extra in (string[])["\"ignore_eos\":true", "\"response_format\":{\"type\":\"json_object\"}"])
+            {
+                // A namespace of its own: nobody's prefix cache starts with this prompt.
+                string body = $$"""
+                    {"model":"{{System.Text.Json.JsonEncodedText.Encode(model.Id)}}","messages":[{"role":"user","content":"Hi"}],
+                     "max_tokens":4,"stream":true,{{extra}},"cache_salt":"warm-up"}
+                    """;
+                using StringContent content = new(body, Encoding.UTF8, new MediaTypeHeaderValue("application/json"));
+                using HttpResponseMessage answer = await client.PostAsync(new Uri($"{address}/v1/chat/completions"), content, cancellation);
+                string stream = await answer.Content.ReadAsStringAsync(cancellation);
+                if (!stream.EndsWith("data: [DONE]\n\n", StringComparison.Ordinal))
+                    throw new ServerStartException($"the model '{model.Id}' cannot decode: {stream.ReplaceLineEndings(" ").Trim()}");
+            }
         }
     }
 

@@ -29,7 +29,7 @@ public sealed class MalformedBodyTests
         (random, body) => Replace(body, "{\"model\"", $"{{\"top_p\":{Pick(random, "1.01", "-0.0001", "\"1\"", "{}", "true", "1e400")},\"model\""),
         (random, body) => Replace(body, "{\"model\"", $"{{\"max_tokens\":{Pick(random, "-1", "2147483648", "1.5", "\"\"", "{}")},\"model\""),
         (random, body) => Replace(body, "{\"model\"", $"{{\"tools\":{Pick(random, "{}", "[{}]", "7", "\"x\"")},\"model\""),
-        (random, body) => Replace(body, "{\"model\"", $"{{\"response_format\":{Pick(random, "{}", "[]", "{\"type\":\"json\"}", "{\"type\":\"json_object\"}", "\"text\"")},\"model\""),
+        (random, body) => Replace(body, "{\"model\"", $"{{\"response_format\":{Pick(random, "{}", "[]", "{\"type\":\"json\"}", "{\"type\":\"json_schema\"}", "\"text\"")},\"model\""),
         (random, body) => Insert(body, random.Next(1, 10), [(byte)random.Next(0x80, 0x100)]),
     ];
 

@@ -121,6 +121,8 @@ internal static class ScriptedVocabulary
         Bytes = (token, control) => token < 256 || control ? Texts[token] : [],
         Bos = Bos,
         Eos = End,
+        EndTokens = [End],
+        ControlTokens = new Dictionary<int, string> { [Start] = "<|im_start|>", [Bos] = "<s>" },
         LongestTokenBytes = 12,
     };
 

@@ -39,6 +39,7 @@ internal sealed class TestHost : IAsyncDisposable
             Vocabulary = ScriptedVocabulary.Instance,
             Engine = engine.AsServed(),
             Chat = ChatMl,
+            Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
         }, clock, maxBodyBytes, warmUp);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false)

@@ -162,11 +162,7 @@ public sealed class InferenceEngineTests
     {
         await using TinyEngine tiny = new();
         LlamaVocab vocab = tiny.Vocab;
-        TokenVocabularyTrie trie = TokenVocabularyTrie.Build(
-            [.. Enumerable.Range(0, vocab.Count).Select(t => new ReadOnlyMemory<byte>(vocab.TokenBytes(t).ToArray()))],
-            [.. Enumerable.Range(0, vocab.Count).Where(vocab.IsEndOfGeneration)],
-            new Dictionary<int, string>());
-        TokenConstraint constraint = new(CompiledConstraint.FromRegex(pattern), trie);
+        TokenConstraint constraint = new(CompiledConstraint.FromRegex(pattern), Trie(vocab));
         for (ulong seed = 0; seed < 5; seed++)
         {
             GenerationRequest request = TinyEngine.Greedy(tiny.Tokens(Words(10)), 100) with
@@ -181,6 +177,64 @@ public sealed class InferenceEngineTests
         }
         Assert.Equal(pattern.Contains("because", StringComparison.Ordinal), tiny.Engine.Snapshot.ForcedTokens > 10);
     }
+
+    [Fact]
+    public async Task Constrained_replies_survive_preemption_each_with_its_own_state()
+    {
+        await using TinyEngine tiny = new(cells: 640);
+        TokenConstraint constraint = new(CompiledConstraint.FromRegex("([a-z]{4}[0-9]){20}\\."), Trie(tiny.Vocab));
+        Generation[] generations = [.. Enumerable.Range(0, 8).Select(i => tiny.Engine.Submit(TinyEngine.Greedy(tiny.Tokens(Words(10 + i)), 200) with
+        {
+            Sampling = new SamplingOptions { Seed = (ulong)i },
+            IgnoreEndOfGeneration = false,
+            Constraint = constraint,
+        }))];
+        foreach (Generation generation in generations)
+        {
+            (int[] tokens, GenerationResult result) = await TinyEngine.ReadAsync(generation);
+            Assert.Matches("^([a-z]{4}[0-9]){20}\\.$", tiny.Vocab.Detokenize(tokens, special: false));
+            Assert.Equal((FinishReason.Stop, 101), (result.FinishReason, tokens.Length));
+        }
+        Assert.True(tiny.Engine.Snapshot.Preemptions > 0);
+    }
+
+    [Fact]
+    public async Task Drafts_that_a_constraint_forbids_are_not_taken_and_others_are()
+    {
+        await using TinyEngine tiny = new();
+        TokenConstraint constraint = new(CompiledConstraint.FromRegex("([a-z]{3}[0-9]){40}"), Trie(tiny.Vocab));
+        GenerationRequest request = TinyEngine.Greedy(tiny.Tokens(Words(10)), 400) with { IgnoreEndOfGeneration = false, Constraint = constraint };
+        (int[] plain, _) = await tiny.RunAsync(request);
+        // The reply itself with every tenth token replaced by one that the grammar never allows.
+        int forbidden = tiny.Tokens("!")[0];
+        int[] predicted = [.. plain.Select((token, i) => i % 10 == 9 ? forbidden : token)];
+        (int[] drafted, GenerationResult result) = await tiny.RunAsync(request with { PredictedTokens = predicted });
+        Assert.Matches("^([a-z]{3}[0-9]){40}$", tiny.Vocab.Detokenize(drafted, special: false));
+        Assert.True(result.AcceptedPredictionTokens > 0, "no draft was verified");
+        Assert.True(result.RejectedPredictionTokens > 0, "no draft was refused");
+    }
+
+    [Fact]
+    public async Task Every_token_has_a_log_probability_where_they_are_asked_for_even_one_that_is_forced()
+    {
+        await using TinyEngine tiny = new();
+        TokenConstraint constraint = new(CompiledConstraint.FromRegex("all of this is forced: [a-z]"), Trie(tiny.Vocab));
+        GenerationRequest request = TinyEngine.Greedy(tiny.Tokens(Words(10)), 100) with { IgnoreEndOfGeneration = false, Constraint = constraint };
+        foreach (int? top in (int?[])[null, 1])
+        {
+            Generation generation = tiny.Engine.Submit(request with { Sampling = SamplingOptions.Greedy with { TopLogprobs = top } });
+            int tokens = 0, logprobs = 0;
+            await foreach (GenerationEvent e in generation.Events.ReadAllAsync())
+                if (e.Kind == GenerationEventKind.Token)
+                    (tokens, logprobs) = (tokens + 1, logprobs + (e.Logprobs is null ? 0 : 1));
+            Assert.Equal((24, top is null ? 0 : 24), (tokens, logprobs));
+        }
+    }
+
+    private static TokenVocabularyTrie Trie(LlamaVocab vocab) => TokenVocabularyTrie.Build(
+        [.. Enumerable.Range(0, vocab.Count).Select(t => new ReadOnlyMemory<byte>(vocab.TokenBytes(t).ToArray()))],
+        [.. Enumerable.Range(0, vocab.Count).Where(vocab.IsEndOfGeneration)],
+        new Dictionary<int, string>());
 
     [Fact]
     public async Task A_request_that_cannot_be_run_ends_with_its_cause_and_the_engine_goes_on()

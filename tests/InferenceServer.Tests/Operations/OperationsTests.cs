@@ -16,8 +16,9 @@ public sealed class OperationsTests
     {
         ScriptedEngine engine = new();
         await using TestHost host = await TestHost.StartAsync(engine, warmUp: true);
-        // The warm-up is a real request: the engine saw it before the host counted as started.
-        Assert.Equal("warm-up", engine.Submitted.Single().Request.CacheNamespace);
+        // The warm-up is two real requests, a free and a constrained one: the engine saw them before the host counted as started.
+        Assert.Equal(["warm-up", "warm-up"], engine.Submitted.Select(generation => generation.Request.CacheNamespace));
+        Assert.Equal([false, true], engine.Submitted.Select(generation => generation.Request.Constraint is not null));
         Assert.Equal((200, "ready"), await ProbeAsync(host, "/health/ready"));
 
         engine.Failure = "A decode step has been running for 130 s.";

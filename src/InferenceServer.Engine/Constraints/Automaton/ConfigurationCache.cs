@@ -94,6 +94,9 @@ internal sealed class ConfigurationCache
 
     public Configuration Initial { get; }
 
+    /// <summary>About the memory of what was met so far; masks are the vocabulary's.</summary>
+    public long Bytes => (1000L * _configurations.Count) + (100L * _frames.Count);
+
     /// <summary>Changes when the cache was emptied: configurations from before then should be imported.</summary>
     public int Epoch => _epoch;
 

@@ -1,6 +1,7 @@
 // Grammar -> pushdown automaton. Lowers expressions back to front: each is given the node that follows it and returns its entry.
 // One use per grammar, on the thread that compiles the constraint.
 
+using System.Runtime.CompilerServices;
 using InferenceServer.Engine.Constraints.Regular;
 
 namespace InferenceServer.Engine.Constraints.Automaton;
@@ -26,18 +27,19 @@ internal sealed class GrammarCompiler
     private readonly Queue<GrammarRule> _pendingRules = [];
     private readonly SortedSet<string> _controlTokens = [];
     private readonly bool _countCalls;
+    private readonly CancellationToken _cancellation;
     private int _jsonCharacter = -1;
     private int _depth;
 
-    private GrammarCompiler(bool countCalls) => _countCalls = countCalls;
+    private GrammarCompiler(bool countCalls, CancellationToken cancellation) => (_countCalls, _cancellation) = (countCalls, cancellation);
 
     /// <param name="root">The rule that the whole output must match.</param>
     /// <param name="maxNesting">The most levels of nesting (of <see cref="Expression.Nested"/>, or of calls) the output may have.</param>
     /// <param name="countCalls">Whether every call of a rule counts as a level; for grammars that do not mark their nesting.</param>
     /// <exception cref="ConstraintException">Left recursion, nothing matches, or past a limit.</exception>
-    public static PushdownAutomaton Compile(GrammarRule root, int maxNesting, bool countCalls)
+    public static PushdownAutomaton Compile(GrammarRule root, int maxNesting, bool countCalls, CancellationToken cancellation)
     {
-        GrammarCompiler compiler = new(countCalls);
+        GrammarCompiler compiler = new(countCalls, cancellation);
         int start = compiler.EntryOf(root);
         while (compiler._pendingRules.TryDequeue(out GrammarRule? rule))
         {
@@ -46,7 +48,7 @@ internal sealed class GrammarCompiler
             compiler._nodes[compiler._entryOfRule[rule]].Targets = [compiler.Lower(rule.Body, EndNode)];
         }
         compiler.RefuseLeftRecursion();
-        PushdownAutomaton automaton = new(compiler._nodes, start, maxNesting, compiler._controlTokens);
+        PushdownAutomaton automaton = new(compiler._nodes, start, maxNesting, compiler._controlTokens, cancellation);
         if (automaton.NeedAt(start, 0) > maxNesting)
             throw new ConstraintException(root.Name, automaton.NeedAt(start, 0) >= PushdownAutomaton.Unproductive
                 ? "nothing can satisfy this constraint" : $"needs nesting deeper than {maxNesting} levels");
@@ -77,8 +79,9 @@ internal sealed class GrammarCompiler
 
     private int Lower(Expression expression, int next)
     {
-        if (++_depth > MaxExpressionDepth)
-            throw new ConstraintException("grammar", $"expressions nest deeper than {MaxExpressionDepth}");
+        _cancellation.ThrowIfCancellationRequested();
+        if (++_depth > MaxExpressionDepth || !RuntimeHelpers.TryEnsureSufficientExecutionStack())
+            throw new ConstraintException("grammar", "expressions nest too deep");
         int entry = expression switch
         {
             Expression.Literal(var bytes) => LowerLiteral(bytes, next),
@@ -331,6 +334,7 @@ internal sealed class GrammarCompiler
         {
             if (!called.Contains(entry))
                 continue;
+            _cancellation.ThrowIfCancellationRequested();
             HashSet<int> seen = [entry];
             pending.Push(entry);
             while (pending.TryPop(out int id))
@@ -357,6 +361,7 @@ internal sealed class GrammarCompiler
         bool[] nullable = new bool[_nodes.Count];
         for (bool changed = true; changed;)
         {
+            _cancellation.ThrowIfCancellationRequested();
             changed = false;
             for (int id = 0; id < nullable.Length; id++)
             {

@@ -66,14 +66,14 @@ internal sealed class PushdownAutomaton
     private readonly AutomatonNode[] _nodes;
     private readonly byte[] _classOf = new byte[256];
 
-    public PushdownAutomaton(List<AutomatonNode> nodes, int start, int maxNesting, IReadOnlyCollection<string> controlTokens)
+    public PushdownAutomaton(List<AutomatonNode> nodes, int start, int maxNesting, IReadOnlyCollection<string> controlTokens, CancellationToken cancellation)
     {
         _nodes = [.. nodes];
         Start = start;
         MaxNesting = maxNesting;
         ControlTokens = controlTokens;
         ClassCount = NumberClasses();
-        ComputeNeeds();
+        ComputeNeeds(cancellation);
         foreach (AutomatonNode node in _nodes)
             if (node.Kind == NodeKind.Bytes)
                 node.RefusesPlainText = node.Edges.All(e => IsOutsidePlainText(e.Low, e.High));
@@ -85,6 +85,9 @@ internal sealed class PushdownAutomaton
     public int Start { get; }
 
     public int ClassCount { get; }
+
+    /// <summary>About its memory: a node and its edges.</summary>
+    public long Bytes => _nodes.Sum(node => 100L + (12 * node.Edges.Length) + (4 * node.Targets.Length));
 
     public int MaxNesting { get; }
 
@@ -128,10 +131,11 @@ internal sealed class PushdownAutomaton
     }
 
     /// <summary>A fixpoint over all nodes. Nodes were made back to front, so ascending passes settle all but loops at once.</summary>
-    private void ComputeNeeds()
+    private void ComputeNeeds(CancellationToken cancellation)
     {
         for (bool changed = true; changed;)
         {
+            cancellation.ThrowIfCancellationRequested();
             changed = false;
             foreach (AutomatonNode node in _nodes)
             {

@@ -17,10 +17,10 @@ internal sealed class SchemaCompiler
     private readonly Dictionary<string, GrammarRule> _rules = [];
     private readonly Queue<(GrammarRule Rule, IReadOnlyList<SchemaNode> Conjunction)> _pending = [];
 
-    private SchemaCompiler(SchemaDocument document, JsonSchemaOptions options)
+    private SchemaCompiler(SchemaDocument document, JsonSchemaOptions options, CancellationToken cancellation)
     {
         _document = document;
-        Expander = new(document, options);
+        Expander = new(document, options, cancellation);
         bool spaced = options.Whitespace == JsonWhitespace.Bounded;
         AfterColon = spaced ? Expression.Optional(Expression.Text(" ")) : Expression.Empty;
         CodePointSet blank = CodePointSet.FromRanges([new(' ', ' '), new('\t', '\t')]);
@@ -37,10 +37,10 @@ internal sealed class SchemaCompiler
     public Expression Space { get; }
 
     /// <exception cref="ConstraintException">The path names the keyword that cannot be enforced.</exception>
-    public static GrammarRule Compile(string schema, JsonSchemaOptions options)
+    public static GrammarRule Compile(string schema, JsonSchemaOptions options, CancellationToken cancellation)
     {
         SchemaDocument document = new(schema);
-        SchemaCompiler compiler = new(document, options);
+        SchemaCompiler compiler = new(document, options, cancellation);
         Expression.Reference root = compiler.ValueOf([document.Root]);
         while (compiler._pending.TryDequeue(out var item))
             item.Rule.Body = compiler.BodyOf(item.Conjunction);
@@ -55,7 +55,7 @@ internal sealed class SchemaCompiler
         if (!_rules.TryGetValue(key, out GrammarRule? rule))
         {
             if (_rules.Count >= MaxRules)
-                throw new ConstraintException(key, $"the schema unfolds into more than {MaxRules} rules");
+                throw new ConstraintException(distinct.Count > 0 ? distinct[0].Path : "#", $"the schema unfolds into more than {MaxRules} rules");
             _rules.Add(key, rule = new(key.Length > 0 ? key : "#"));
             _pending.Enqueue((rule, distinct));
         }

@@ -1,12 +1,13 @@
 // Schemas -> alternatives: unions multiplied out, conjunctions gathered, negations pushed inwards until they reduce.
 // Every keyword is either enforced, an annotation by the specification, or refused with its path; none is skipped.
 
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using InferenceServer.Engine.Constraints.Regular;
 
 namespace InferenceServer.Engine.Constraints.JsonSchema;
 
-internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchemaOptions options)
+internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchemaOptions options, CancellationToken cancellation)
 {
     /// <summary>Unions within conjunctions multiply; a schema past this would compile for seconds.</summary>
     private const int MaxAlternatives = 1_024;
@@ -89,6 +90,9 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
 
     private List<SchemaAlternative> And(List<SchemaAlternative> alternatives, SchemaNode node)
     {
+        cancellation.ThrowIfCancellationRequested();
+        if (!RuntimeHelpers.TryEnsureSufficientExecutionStack())
+            throw node.Error("refers to other schemas through too many levels");
         if (alternatives.Count == 0 || node.IsFalse)
             return [];
         if (node.IsTrue)

@@ -1,5 +1,8 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI;
 
@@ -59,6 +62,22 @@ public abstract record GenerationParameters
     [Description("Token id to a bias of -100 to 100, added to its logit.")]
     public IReadOnlyDictionary<string, float>? LogitBias { get; init; }
 
+    [Description("What the reply must be: any text, a JSON object, or JSON that validates against a schema. At most one of this, grammar, regex and choice.")]
+    public ResponseFormat? ResponseFormat { get; init; }
+
+    [Description("Extra: a grammar in llama.cpp's GBNF notation that the whole reply matches; vLLM's guided_grammar and structured_outputs are understood, too.")]
+    public string? Grammar { get; init; }
+
+    [Description("Extra: a regular expression that the whole reply matches.")]
+    public string? Regex { get; init; }
+
+    [Description("Extra: the reply is exactly one of these texts.")]
+    public IReadOnlyList<string>? Choice { get; init; }
+
+    /// <summary>The one of the four above, or of their other names, that was given.</summary>
+    [JsonIgnore]
+    public ConstraintSource? Constraint { get; init; }
+
     [Description("Extra: go on after an end-of-generation token until max_tokens.")]
     public bool IgnoreEos { get; init; }
 
@@ -90,6 +109,17 @@ public abstract record GenerationParameters
 
 public sealed record StreamOptions(
     [property: Description("Send a last chunk with the usage and no choices.")] bool IncludeUsage);
+
+public sealed record ResponseFormat(
+    [property: AllowedValues("text", "json_object", "json_schema"), Description("json_object and json_schema are enforced while the reply is generated.")] string Type,
+    [property: Description("For json_schema.")] JsonSchemaFormat? JsonSchema = null,
+    [property: Description("Extra, for json_object: a schema, as under json_schema.schema.")] JsonElement? Schema = null);
+
+public sealed record JsonSchemaFormat(
+    [property: Description("Draft 2020-12. A keyword that cannot be enforced is refused with its path.")] JsonElement Schema,
+    string? Name = null,
+    string? Description = null,
+    [property: Description("The schema is enforced either way.")] bool? Strict = null);
 
 /// <summary>On the wire one value or an array of them.</summary>
 [AttributeUsage(AttributeTargets.Property)]

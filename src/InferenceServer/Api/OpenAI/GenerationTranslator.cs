@@ -6,6 +6,18 @@ using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI;
 
+/// <summary>A prompt as it enters the engine.</summary>
+/// <param name="Tokens">All of it, the template's included.</param>
+/// <param name="Param">The field that it came from.</param>
+internal sealed record PromptTokens(ReadOnlyMemory<int> Tokens, string Param)
+{
+    /// <summary>What the client expects as reply.</summary>
+    public ReadOnlyMemory<int> Predicted { get; init; }
+
+    /// <summary>What the reply must obey; null for anything.</summary>
+    public TokenConstraint? Constraint { get; init; }
+}
+
 /// <summary>Checked parameters and a prompt's tokens to what the engine takes: one request for each choice.</summary>
 internal static class GenerationTranslator
 {
@@ -20,22 +32,20 @@ internal static class GenerationTranslator
     /// <summary>Adds the requests of one prompt, a choice each.</summary>
     /// <param name="maxTokens">Null generates until the context is full.</param>
     /// <param name="topLogprobs">As <see cref="SamplingOptions.TopLogprobs"/>.</param>
-    /// <param name="param">The field that the prompt came from.</param>
     public static void AddRequests(
-        List<GenerationRequest> requests, ServedModel model, GenerationParameters parameters, RequestHints hints,
-        ReadOnlyMemory<int> prompt, int? maxTokens, int? topLogprobs, string param, ReadOnlyMemory<int> predicted = default)
+        List<GenerationRequest> requests, ServedModel model, GenerationParameters parameters, RequestHints hints, PromptTokens prompt, int? maxTokens, int? topLogprobs)
     {
         int context = model.Engine.ContextLength;
-        int room = context - prompt.Length;
+        int room = context - prompt.Tokens.Length;
         if (room < 1)
-            throw TooLong(model, param, $"it has {prompt.Length} tokens, and the reply needs one");
-        if (prompt.IsEmpty)
-            throw ApiException.InvalidValue($"'{param}' has no tokens.", param, "invalid_value");
+            throw TooLong(model, prompt.Param, $"it has {prompt.Tokens.Length} tokens, and the reply needs one");
+        if (prompt.Tokens.IsEmpty)
+            throw ApiException.InvalidValue($"'{prompt.Param}' has no tokens.", prompt.Param, "invalid_value");
 
         SamplingOptions sampling = Sampling(model, parameters, topLogprobs);
         GenerationRequest first = new()
         {
-            PromptTokens = prompt,
+            PromptTokens = prompt.Tokens,
             MaxTokens = Math.Min(maxTokens ?? room, room),
             Sampling = sampling,
             StopStrings = parameters.Stop,
@@ -45,7 +55,8 @@ internal static class GenerationTranslator
             Priority = Priority(parameters.ServiceTier),
             FairnessKey = parameters.User ?? "",
             Timeout = Shorter(hints.Timeout, parameters.TimeoutMs),
-            PredictedTokens = predicted,
+            PredictedTokens = prompt.Predicted,
+            Constraint = prompt.Constraint,
         };
         requests.Add(first);
         for (int choice = 1; choice < parameters.N; choice++)

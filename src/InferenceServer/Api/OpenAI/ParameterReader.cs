@@ -13,8 +13,8 @@ internal static class ParameterReader
     private const int MaxKeyLength = 512;
 
     /// <summary>Returns <paramref name="target"/> with every shared field of <paramref name="body"/>.</summary>
-    public static T Read<T>(JsonFields body, T target)
-        where T : GenerationParameters => target with
+    public static T Read<T>(JsonFields body, T target, List<string> ignored)
+        where T : GenerationParameters => ConstraintReader.Read(body, target with
         {
             Stop = Stop(body),
             N = body.Integer("n", 1, 128) ?? 1,
@@ -36,7 +36,7 @@ internal static class ParameterReader
             PromptCacheKey = Key(body, "prompt_cache_key"),
             XCacheReport = body.Boolean("x_cache_report") ?? false,
             User = Key(body, "user"),
-        };
+        }, ignored);
 
     /// <summary>Takes <c>stream_options</c>; OpenAI refuses it without <c>stream</c>, and so do we.</summary>
     public static StreamOptions? StreamOptions(JsonFields body, bool stream, List<string> ignored)

@@ -1,5 +1,6 @@
 using System.Text;
 using InferenceServer.Engine.Constraints;
+using InferenceServer.Engine.Sampling;
 using Xunit;
 
 namespace InferenceServer.Tests.Engine.Constraints;
@@ -73,6 +74,46 @@ public sealed class ConstraintStateTests
             Assert.Equal(replayed.MustEnd, state.MustEnd);
             Assert.Equal(ConstraintTesting.MaskOf(replayed), ConstraintTesting.MaskOf(state));
         }
+    }
+
+    [Fact]
+    public void A_draw_that_the_constraint_allows_makes_no_mask_and_a_refused_one_is_drawn_from_the_allowed()
+    {
+        int size = ConstraintTesting.Vocabulary.VocabularySize, good = ConstraintTesting.TokenOf("hello"), better = ConstraintTesting.TokenOf("red");
+        CompiledConstraint constraint = CompiledConstraint.FromRegex("hello|ab");
+        TokenMask mask = new(size);
+        foreach (SamplingOptions options in (SamplingOptions[])[SamplingOptions.Greedy, new() { TopK = 2 }, new() { TopP = 0.9f, TopLogprobs = 0 }, new()])
+        {
+            float[] logits = new float[size];
+            logits[good] = 40;
+            ConstraintState state = ConstraintTesting.Start(constraint);
+            mask.ClearAll();
+            Assert.Equal(good, new Sampler(options, [], size, 1).SampleWithin(logits, state, mask).Token);
+            Assert.Equal(0, mask.Count);
+            logits[better] = 80;
+            Assert.Equal(good, new Sampler(options, [], size, 1).SampleWithin(logits, state, mask).Token);
+            Assert.True(mask.Count > 0);
+            Assert.Equal(0, state.AcceptedTokens);
+        }
+    }
+
+    [Fact]
+    public void Draws_within_a_constraint_have_the_distribution_of_the_allowed_tokens()
+    {
+        int size = ConstraintTesting.Vocabulary.VocabularySize;
+        int[] allowed = [ConstraintTesting.TokenOf("red"), ConstraintTesting.TokenOf("blue"), ConstraintTesting.TokenOf("foo")];
+        ConstraintState state = ConstraintTesting.Start(CompiledConstraint.FromGbnf("root ::= \"red\" | \"blue\" | \"foo\""));
+        float[] logits = new float[size];
+        Array.Fill(logits, -20);
+        (logits[allowed[0]], logits[allowed[1]], logits[allowed[2]], logits[ConstraintTesting.TokenOf("hello")]) = (1, 2, 3, 4);
+        int[] counts = new int[3];
+        TokenMask mask = new(size);
+        const int Draws = 20_000;
+        for (int i = 0; i < Draws; i++)
+            counts[Array.IndexOf(allowed, new Sampler(SamplingOptions.Default, [], size, (ulong)i).SampleWithin((float[])logits.Clone(), state, mask).Token)]++;
+        double sum = Math.Exp(1) + Math.Exp(2) + Math.Exp(3);
+        for (int i = 0; i < 3; i++)
+            Assert.Equal(Math.Exp(i + 1) / sum, counts[i] / (double)Draws, 0.015);
     }
 
     [Fact]

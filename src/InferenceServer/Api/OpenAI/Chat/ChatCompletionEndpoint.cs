@@ -23,7 +23,8 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, TimeProvider
         }
 
         ServedModel model = models.Find(request.Model);
-        List<GenerationRequest> requests = ChatTranslator.Translate(request, model, hints);
+        TokenConstraint? constraint = request.Constraint is { } source ? await model.Constraints.CompileAsync(source, http.RequestAborted) : null;
+        List<GenerationRequest> requests = ChatTranslator.Translate(request, model, hints, constraint);
         trace.Accepted(request.Stream, requests);
         ChatHeader header = new($"chatcmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id,
             GenerationTranslator.TierName(requests[0].Priority), model.Fingerprint);

@@ -23,7 +23,7 @@ internal static class ChatRequestParser
             ReasoningEffort = body.OneOf("reasoning_effort", "none", "minimal", "low", "medium", "high", "xhigh", "max"),
             ChatTemplateKwargs = ReadKwargs(body),
             Metadata = ReadMetadata(body),
-        });
+        }, ignored);
         request = request with { StreamOptions = ParameterReader.StreamOptions(body, request.Stream, ignored) };
         if (request.TopLogprobs is not null && !request.Logprobs)
             throw ApiException.InvalidValue("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs", "invalid_value");
@@ -44,14 +44,10 @@ internal static class ChatRequestParser
             throw ApiException.Unsupported("functions", "it is OpenAI's former name for 'tools', which are not available yet.");
         if (body.Take("function_call") is { } call && !(call.ValueKind == JsonValueKind.String && call.ValueEquals("none") || call.ValueEqualsAuto()))
             throw ApiException.Unsupported("function_call", "tool calling is not available yet; only 'none' and 'auto' pass.");
-        if (body.Object("response_format") is { } format && format.OneOf("type", "text", "json_object", "json_schema") is not "text" and var type)
-            throw type is null
-                ? ApiException.InvalidValue("'response_format.type' is required.", "response_format.type", "missing_required_parameter")
-                : ApiException.Unsupported("response_format.type", $"'{type}' is not available yet; only 'text' passes.");
         foreach ((JsonElement value, string path) in body.Array("modalities", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "text")
                 throw ApiException.Unsupported(path, "this server answers in text only.");
-        foreach (string name in (ReadOnlySpan<string>)["audio", "web_search_options", "moderation", "grammar", "regex", "choice"])
+        foreach (string name in (ReadOnlySpan<string>)["audio", "web_search_options", "moderation"])
             if (body.Take(name) is not null)
                 throw ApiException.Unsupported(name, "this server has no such feature.");
         if (body.Boolean("store") == true)

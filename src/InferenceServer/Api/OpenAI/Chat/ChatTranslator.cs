@@ -7,7 +7,7 @@ namespace InferenceServer.Api.OpenAI.Chat;
 /// <summary>A checked chat request to engine requests: render, tokenize, check the length.</summary>
 internal static class ChatTranslator
 {
-    public static List<GenerationRequest> Translate(ChatCompletionRequest request, ServedModel model, RequestHints hints)
+    public static List<GenerationRequest> Translate(ChatCompletionRequest request, ServedModel model, RequestHints hints, TokenConstraint? constraint)
     {
         string rendered = model.Chat(new ChatConversation
         {
@@ -16,11 +16,11 @@ internal static class ChatTranslator
             Kwargs = request.ChatTemplateKwargs,
         });
         GenerationTranslator.CheckTextLength(model, rendered, "messages");
-        int[] prompt = model.Vocabulary.TokenizeChat(rendered);
+        PromptTokens prompt = new(model.Vocabulary.TokenizeChat(rendered), "messages") { Predicted = Predicted(request, model), Constraint = constraint };
         List<GenerationRequest> requests = [];
         GenerationTranslator.AddRequests(requests, model, request, hints, prompt,
             request.MaxCompletionTokens ?? request.MaxTokens,
-            request.Logprobs ? request.TopLogprobs ?? 0 : null, "messages", Predicted(request, model));
+            request.Logprobs ? request.TopLogprobs ?? 0 : null);
         return requests;
     }
 

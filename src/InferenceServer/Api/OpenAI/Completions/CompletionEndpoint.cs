@@ -26,7 +26,8 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
         }
 
         ServedModel model = models.Find(request.Model);
-        List<GenerationRequest> requests = CompletionTranslator.Translate(request, model, hints);
+        TokenConstraint? constraint = request.Constraint is { } source ? await model.Constraints.CompileAsync(source, http.RequestAborted) : null;
+        List<GenerationRequest> requests = CompletionTranslator.Translate(request, model, hints, constraint);
         trace.Accepted(request.Stream, requests);
         CompletionHeader header = new($"cmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id, model.Fingerprint);
 

@@ -35,7 +35,7 @@ internal static class CompletionRequestParser
             Prompt = ReadPrompts(body.Require("prompt")),
             MaxTokens = body.Integer("max_tokens", 0, int.MaxValue) ?? DefaultMaxTokens,
             Logprobs = body.Integer("logprobs", 0, 5),
-        });
+        }, ignored);
         request = request with { StreamOptions = ParameterReader.StreamOptions(body, request.Stream, ignored) };
         if (body.Boolean("echo") == true)
             throw ApiException.Unsupported("echo", "prompts are not echoed yet.");
@@ -43,9 +43,6 @@ internal static class CompletionRequestParser
             throw ApiException.Unsupported("suffix", "filling in the middle is not available yet.");
         if (body.Integer("best_of", 0, 20) is { } bestOf && bestOf > request.N)
             throw ApiException.Unsupported("best_of", "a value above 'n' is not available yet.");
-        foreach (string name in (ReadOnlySpan<string>)["response_format", "grammar", "regex", "choice"])
-            if (body.Take(name) is not null)
-                throw ApiException.Unsupported(name, "this endpoint has no such feature.");
         body.Close(ignored);
         return request;
     }

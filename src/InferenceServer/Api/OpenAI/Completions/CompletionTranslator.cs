@@ -9,7 +9,7 @@ internal static class CompletionTranslator
     // As many as one client may have waiting at once, whatever mix of prompts and choices they are.
     private const int MaxChoices = 2048;
 
-    public static List<GenerationRequest> Translate(CompletionRequest request, ServedModel model, RequestHints hints)
+    public static List<GenerationRequest> Translate(CompletionRequest request, ServedModel model, RequestHints hints, TokenConstraint? constraint)
     {
         long choices = (long)request.Prompt.Count * request.N;
         if (choices > MaxChoices)
@@ -18,8 +18,8 @@ internal static class CompletionTranslator
         for (int i = 0; i < request.Prompt.Count; i++)
         {
             string param = request.Prompt.Count == 1 ? "prompt" : $"prompt[{i}]";
-            GenerationTranslator.AddRequests(requests, model, request, hints, Tokens(request.Prompt[i], model, param),
-                request.MaxTokens, request.Logprobs, param);
+            PromptTokens prompt = new(Tokens(request.Prompt[i], model, param), param) { Constraint = constraint };
+            GenerationTranslator.AddRequests(requests, model, request, hints, prompt, request.MaxTokens, request.Logprobs);
         }
 
         return requests;
