@@ -12,6 +12,7 @@ namespace InferenceServer.Training.Stages;
 public static class PpoStage
 {
     private const int RolloutsAtOnce = 8;
+    private const int RepliesAPrompt = 4;
     private const double ValueWeight = 0.1;
     private const double NoEndPenalty = 1.0;
     private const int LongestPrompt = 160;
@@ -128,7 +129,7 @@ public static class PpoStage
             int[] prompt = ChatFormat.EncodePrompt(tokenizer, dialogue.Messages.Take(dialogue.Messages.Count - 1));
             if (prompt.Length <= LongestPrompt)
             {
-                prompts.Add(prompt);
+                prompts.AddRange(Enumerable.Repeat(prompt, Math.Min(RepliesAPrompt, config.Samples - prompts.Count)));
             }
         }
 
@@ -136,7 +137,7 @@ public static class PpoStage
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
         WorkingWeights policyWeights = policy.Cast(ScalarType.BFloat16, value.Weights), referenceWeights = reference.Cast(ScalarType.BFloat16), scorerWeights = scorer.Cast(ScalarType.BFloat16);
-        List<Rollout> rollouts = [];
+        List<(int[] Prompt, Rollout Rollout)> scored = [];
         foreach (Reply[] part in replies.OrderBy(r => r.Prompt.Length + r.Tokens.Length).Chunk(RolloutsAtOnce))
         {
             using DisposeScope local = NewDisposeScope();
@@ -149,17 +150,23 @@ public static class PpoStage
             {
                 Range own = at..(at + bare[i].ReplyLength);
                 double score = scores[i] - (part[i].Ended ? 0 : NoEndPenalty);
-                rollouts.Add(WithAdvantages(config, bare[i] with { Score = score, OldLogs = old[own], ReferenceLogs = known[own], Values = worth[own] }));
+                scored.Add((part[i].Prompt, bare[i] with { Score = score, OldLogs = old[own], ReferenceLogs = known[own], Values = worth[own] }));
             }
         }
 
-        return Whiten(rollouts);
+        // Against the mean of its prompt's replies: what is easy to answer well earns a reply nothing, and the value head
+        // has only the rest to learn.
+        return Whiten([.. scored.GroupBy(s => s.Prompt).SelectMany(same =>
+        {
+            double mean = same.Average(s => s.Rollout.Score);
+            return same.Select(s => WithAdvantages(config, s.Rollout, s.Rollout.Score - mean));
+        })]);
     }
 
-    private static Rollout WithAdvantages(StageConfig config, Rollout rollout)
+    private static Rollout WithAdvantages(StageConfig config, Rollout rollout, double earned)
     {
         double[] rewards = [.. rollout.OldLogs.Zip(rollout.ReferenceLogs, (o, f) => -config.KlPenalty * (o - f))];
-        rewards[^1] += rollout.Score;
+        rewards[^1] += earned;
         (float[] advantages, float[] returns) = Advantages(rewards, rollout.Values, config.Lambda);
         return rollout with { Advantages = advantages, Returns = returns };
     }
