@@ -42,6 +42,8 @@ internal sealed partial class EngineLoop : IDisposable
     private volatile EngineSnapshot _snapshot = EngineSnapshot.Empty;
     private long _snapshotTaken;
     private long _stepStarted;
+    private long _stepNumber;
+    private int _stepRows;
     private int _unfinished;
 
     /// <param name="disk">Owned from here on; null without a disk tier.</param>
@@ -73,6 +75,9 @@ internal sealed partial class EngineLoop : IDisposable
     /// <summary>How long the step that is running has taken; zero between steps.</summary>
     public TimeSpan StepAge =>
         Volatile.Read(ref _stepStarted) is var started and not 0 ? _time.GetElapsedTime(started) : TimeSpan.Zero;
+
+    /// <summary>Which step is running, or ran last.</summary>
+    public string StepName => $"step {Volatile.Read(ref _stepNumber)}, of {Volatile.Read(ref _stepRows)} rows";
 
     /// <summary>Takes a request in, unless as many as may run and wait are unfinished.</summary>
     public bool TryEnqueue(Generation generation)
@@ -190,6 +195,7 @@ internal sealed partial class EngineLoop : IDisposable
                 _wake.WaitOne(IdleTick);
             return;
         }
+        (_stepRows, _stepNumber) = (plan.Rows.Count, _stepNumber + 1);
         Volatile.Write(ref _stepStarted, start);
         _decoder.Begin(plan, _result);
         if (_decoder.Limits.ComputesAhead)

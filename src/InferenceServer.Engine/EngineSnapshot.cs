@@ -55,6 +55,12 @@ public sealed record EngineSnapshot
     public long DecodeRows { get; init; }
     public long DecodeSteps { get; init; }
     public long FailedSteps { get; init; }
+
+    /// <summary>Time spent in all steps together.</summary>
+    public double StepSeconds { get; init; }
+
+    /// <summary>Saved states that were brought back into the KV pool.</summary>
+    public long Restores { get; init; }
     public long EvictedTokens { get; init; }
     public long HostHitTokens { get; init; }
     public long DiskHitTokens { get; init; }
@@ -105,6 +111,8 @@ public sealed record EngineSnapshot
             CompletionTokens = counters.Completion,
             Steps = counters.Steps,
             FailedSteps = counters.FailedSteps,
+            StepSeconds = counters.StepSeconds,
+            Restores = scheduler.Cache.Restores,
             DecodeRows = counters.DecodeRows,
             DecodeSteps = counters.DecodeSteps,
             EvictedTokens = cache.EvictedTokens,

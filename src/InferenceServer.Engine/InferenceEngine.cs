@@ -79,7 +79,8 @@ public sealed class InferenceEngine : IAsyncDisposable
             Math.Min(context.ContextLengthPerSequence, context.CellCount),
             contextOptions.KvUnified,
             model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
-            computesAhead: model.GpuLayers > 0);
+            onDevice: model.GpuLayers > 0,
+            quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK);
         return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log);
     }
 
@@ -91,7 +92,7 @@ public sealed class InferenceEngine : IAsyncDisposable
 
     /// <summary>Null while the decode thread works; else why it cannot, a step that exceeds its limit included.</summary>
     public string? Failure => _loop.Failure ?? (_loop.StepAge > _options.StepTimeLimit
-        ? $"A decode step has been running for {_loop.StepAge.TotalSeconds:F0} s; its limit is {_options.StepTimeLimit.TotalSeconds:F0} s."
+        ? $"The decode call of {_loop.StepName}, has been running for {_loop.StepAge.TotalSeconds:F0} s; its limit is {_options.StepTimeLimit.TotalSeconds:F0} s."
         : null);
 
     /// <summary>Queues a request.</summary>

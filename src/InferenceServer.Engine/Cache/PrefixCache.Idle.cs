@@ -1,5 +1,7 @@
 // Idle entries: what nobody uses still costs, since every row's attention walks all used cells of a shared pool. Decode thread only.
 
+using InferenceServer.Engine.Scheduling;
+
 namespace InferenceServer.Engine.Cache;
 
 internal sealed partial class PrefixCache
@@ -35,6 +37,23 @@ internal sealed partial class PrefixCache
             if (mustSave)
                 return;
         }
+    }
+
+    /// <summary>
+    /// Work begins after a rest: entries that are saved and that none of these requests continues leave the pool, so that new cells lie at its
+    /// front. Attention walks all cells up to the last used one.
+    /// </summary>
+    public void UnloadIdle(List<Sequence> arrivals)
+    {
+        if (!_sharesCells || Ledger.Cached <= FreeIdleCells)
+            return;
+        long before = _clock;
+        foreach (Sequence sequence in arrivals)
+            if (MatchPath(Root(sequence.NamespaceKey), sequence.Tokens[..^1]) is [.., PrefixNode last])
+                Touch(last);
+        for (int id = 0; id < _leafOfId.Length; id++)
+            while (_leafOfId[id] is { Pins: 0, Saved: not null } leaf && leaf.LastUse <= before)
+                EvictLeaf(leaf, save: true);
     }
 
     /// <summary>With nothing else to do: saves an entry that is only in the pool, so that evicting it later is free. False when there is none.</summary>

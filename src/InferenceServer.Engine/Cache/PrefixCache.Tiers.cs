@@ -58,6 +58,7 @@ internal sealed partial class PrefixCache
             // All of it is written first, even when the path needs only a part.
             if (!EnsureFree(state.End - state.Start) || path[last].Saved?.Memory != blob)
                 break;
+            Restores++;
             PendingOps.Add(KvOp.Restore(blob, Ids.Scratch));
             PendingOps.Add(KvOp.Copy(Ids.Scratch, sequence.KvId, path[first].Start, path[last].End));
             PendingOps.Add(KvOp.Remove(Ids.Scratch, 0));

@@ -51,6 +51,9 @@ internal sealed partial class PrefixCache
 
     public long EvictedTokens { get; private set; }
 
+    /// <summary>Saved states that were planned to be brought back.</summary>
+    public long Restores { get; private set; }
+
     public IReadOnlyDictionary<string, PrefixNode> Roots => _roots;
 
     public int LeafCount

@@ -9,6 +9,9 @@ namespace InferenceServer.Engine.Decoding;
 
 internal sealed class LlamaDecoder : IDecoder
 {
+    /// <summary>GGML_FA_TILE_Q in ggml-cpu/common.h.</summary>
+    private const int AttentionTileRows = 64;
+
     private readonly LlamaContext _context;
     private readonly LlamaBatch _batch;
     private readonly SamplingThreads _sampling;
@@ -16,13 +19,15 @@ internal sealed class LlamaDecoder : IDecoder
     /// <param name="context">Owned from here on.</param>
     /// <param name="contextLength">Most tokens of one sequence.</param>
     /// <param name="stateBytesPerToken">What saving one token's state takes.</param>
-    /// <param name="computesAhead">The model runs on a device, which computes while this thread goes on.</param>
-    public LlamaDecoder(LlamaContext context, int contextLength, bool sharesCells, long stateBytesPerToken, bool computesAhead)
+    /// <param name="onDevice">The model runs on a device, which computes while this thread goes on.</param>
+    /// <param name="quantizedKv">The KV pool holds quantized values, for which ggml has no tiled attention on the CPU.</param>
+    public LlamaDecoder(LlamaContext context, int contextLength, bool sharesCells, long stateBytesPerToken, bool onDevice, bool quantizedKv)
     {
         _context = context;
         _sampling = new SamplingThreads(context.Logits);
         Limits = new DecoderLimits(
-            context.CellCount, contextLength, context.MaxSequences, context.BatchSize, context.MaxOutputs, sharesCells, stateBytesPerToken, computesAhead);
+            context.CellCount, contextLength, context.MaxSequences, context.BatchSize, context.MaxOutputs, sharesCells, stateBytesPerToken,
+            ComputesAhead: onDevice, AttentionTileRows: onDevice || quantizedKv ? 0 : AttentionTileRows);
         _batch = new LlamaBatch(context.BatchSize);
     }
 

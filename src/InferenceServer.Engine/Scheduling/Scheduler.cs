@@ -38,7 +38,18 @@ internal sealed partial class Scheduler
     /// <summary>A request waits at most this long for its prefix to be read from disk; then it computes what is missing.</summary>
     private static readonly TimeSpan DiskWaitLimit = TimeSpan.FromSeconds(10);
 
-    private readonly StepTimes _stepTimes = new();
+    /// <summary>A prompt's part of a step where several share it: two tiles of ggml's attention on the CPU (GGML_FA_TILE_Q is 64).</summary>
+    private const int WholeSlice = 128;
+
+    /// <summary>A prompt passed over in so many steps with prefill goes before shorter ones.</summary>
+    private const int MostStepsPassedOver = 16;
+
+    /// <summary>Prefill steps to one decode step, where they take turns and no stream is steady yet: the fuller the batch, the better for all.</summary>
+    private const int PrefillTurnsOfABurst = 4;
+
+    private readonly Comparison<Sequence> _prefillOrder;
+    private int _prefillTurns;
+    private long _prefillSteps;
     private int _draftRows;
     private readonly int[] _draft = new int[Speculation.LongestDraft];
     private readonly EngineOptions _options;
@@ -62,6 +73,11 @@ internal sealed partial class Scheduler
         _vocabulary = vocabulary;
         _time = time;
         _admission = new AdmissionPolicy(time);
+        _prefillOrder = (a, b) =>
+        {
+            int byWait = PassedOver(b).CompareTo(PassedOver(a)); // true first
+            return byWait != 0 ? byWait : (a.Count - a.Computed).CompareTo(b.Count - b.Computed);
+        };
         _stepTime = new StepTimeModel(options.TargetInterTokenSeconds);
         // Parts of a sequence can be saved and restored only where cells are shared: elsewhere copies move whole sequences.
         HostTier host = new(limits.SharesCells ? options.HostCacheBytes : 0, limits.StateBytesPerToken);
@@ -116,9 +132,17 @@ internal sealed partial class Scheduler
         DropCancelledAndExpired(now);
         if (_running.Count > 0)
             Cache.TrimIdle();
-        PlanDecodeRows();
+        else if (_waiting.Count > 0)
+            Cache.UnloadIdle(_waiting);
+        bool prefillTurn = TakesTurns() && _prefillTurns < (AnySteady ? 1 : PrefillTurnsOfABurst);
+        _prefillTurns = prefillTurn ? _prefillTurns + 1 : 0;
+        if (!prefillTurn)
+            PlanDecodeRows();
         Admit(now);
-        PlanPrefill();
+        if (prefillTurn || !TakesTurns())
+            PlanPrefill();
+        if (prefillTurn && _plan.Rows.Count == 0)
+            PlanDecodeRows();
         if (_plan.Rows.Count == 0 && _running.Count > 0)
             UnblockPrefill();
         _plan.Ops.AddRange(Cache.PendingOps);
@@ -134,9 +158,8 @@ internal sealed partial class Scheduler
         if (_plan.Rows.Count > 0)
         {
             _stepTime.Observe(decodeRows, _plan.PrefillRows, stepSeconds);
-            if (_plan.PrefillRows == 0 && decodeRows <= _stepTimes.MostRows)
-                _stepTimes.Observe(decodeRows, stepSeconds);
             Counters.Steps++;
+            Counters.StepSeconds += stepSeconds;
             Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
             Counters.DecodeRows += decodeRows;
             Cache.CountDecodedRows(decodeRows);
@@ -221,9 +244,9 @@ internal sealed partial class Scheduler
         for (int i = 0; i < _running.Count; i++)
         {
             Sequence sequence = _running[i];
-            int count = sequence.Count - sequence.Computed;
-            if (count > MaxForcedTokens + 1 || (count > 1 && sequence.Computed < sequence.PromptCount))
+            if (!IsDecoding(sequence))
                 continue;
+            int count = sequence.Count - sequence.Computed;
             if (_plan.Rows.Count + count > _limits.BatchSize)
                 return;
             while (!Cache.EnsureFree(count) && _running.Count > i + 1)
@@ -250,7 +273,7 @@ internal sealed partial class Scheduler
         if (most <= 0)
             return;
         sequence.Speculation ??= new Speculation(sequence.Request.PredictedTokens);
-        int drafted = sequence.Speculation.Draft(sequence, _draft.AsSpan(0, Math.Min(most, _draft.Length)), _plan.Rows.Count, _stepTimes);
+        int drafted = sequence.Speculation.Draft(sequence, _draft.AsSpan(0, Math.Min(most, _draft.Length)), _plan.Rows.Count, _stepTime.DecodeTimes);
         if (drafted == 0)
             return;
         Cache.Ledger.TakePrivate(drafted);
@@ -343,6 +366,7 @@ internal sealed partial class Scheduler
         _admission.Served(sequence, _waiting);
         int place = _running.FindIndex(other => ComesBefore(sequence, other));
         _running.Insert(place < 0 ? _running.Count : place, sequence);
+        sequence.LastPrefillStep = _prefillSteps;
         if (sequence.FirstScheduled is null)
         {
             sequence.FirstScheduled = now;
@@ -364,32 +388,54 @@ internal sealed partial class Scheduler
     private static bool ComesBefore(Sequence a, Sequence b) =>
         a.Request.Priority != b.Request.Priority ? a.Request.Priority > b.Request.Priority : a.Ordinal < b.Ordinal;
 
-    /// <summary>Shares the step's prefill budget: everybody an equal part, and what short prompts leave over goes to the others.</summary>
+    /// <summary>
+    /// Shares the step's prefill budget: the shortest rests first, each a whole slice, since attention over a few rows of many sequences reads
+    /// every sequence's cells for all of them. Who was passed over for long goes first, so that a long prompt moves beside short ones.
+    /// </summary>
     private void PlanPrefill()
     {
         _prefilling.Clear();
         foreach (Sequence sequence in _running)
-            if (PlannedRows(sequence) == 0)
+            if (PlannedRows(sequence) == 0 && !(_prefillTurns > 0 && IsDecoding(sequence)))
                 _prefilling.Add(sequence);
         if (_prefilling.Count == 0)
             return;
-        _prefilling.Sort(static (a, b) => (a.Count - a.Computed).CompareTo(b.Count - b.Computed));
-        bool anySteady = _running.Exists(static s => s.CompletionCount >= SteadyTokens);
-        int budget = Math.Min(_stepTime.PrefillBudget(anySteady ? _plan.Rows.Count : 0, _limits.BatchSize), _limits.BatchSize - _plan.Rows.Count);
+        _prefillSteps++;
+        _prefilling.Sort(_prefillOrder);
+        int budget = Math.Min(PrefillBudget(), _limits.BatchSize - _plan.Rows.Count);
+        int sharing = Math.Clamp(budget / WholeSlice, 1, _prefilling.Count);
         for (int i = 0; i < _prefilling.Count && budget > 0; i++)
         {
             Sequence sequence = _prefilling[i];
-            int share = Math.Max(budget / (_prefilling.Count - i), 1);
+            int share = budget / Math.Max(sharing - i, 1);
             int count = Math.Min(share, sequence.Count - sequence.Computed);
             if (!Cache.EnsureFree(count))
                 count = Cache.Ledger.Free;
             if (count == 0)
                 continue;
             AddRows(sequence, count);
+            sequence.LastPrefillStep = _prefillSteps;
             _plan.PrefillRows += count;
             budget -= count;
         }
     }
+
+    private int PrefillBudget() =>
+        _stepTime.PrefillBudget(AnySteady ? _running.Count(IsDecoding) : 0, _limits.BatchSize);
+
+    private bool AnySteady => _running.Exists(static s => s.CompletionCount >= SteadyTokens);
+
+    /// <summary>Whether replies and prompts are computed in steps of their own, in turn, because mixed they would take longer than both.</summary>
+    private bool TakesTurns() =>
+        _limits.AttentionTileRows > 0
+        && _running.Exists(static s => !IsDecoding(s)) && _running.Exists(IsDecoding)
+        && PrefillBudget() >= _limits.AttentionTileRows;
+
+    /// <summary>Only its newest token and those that a grammar forced are to be computed.</summary>
+    private static bool IsDecoding(Sequence sequence) =>
+        sequence.Count - sequence.Computed is var rest && (rest == 1 || (rest <= MaxForcedTokens + 1 && sequence.Computed >= sequence.PromptCount));
+
+    private bool PassedOver(Sequence sequence) => _prefillSteps - sequence.LastPrefillStep > MostStepsPassedOver;
 
     /// <summary>Everything running needs cells and nobody gets any: the least deserving give theirs up until somebody moves.</summary>
     private void UnblockPrefill()

@@ -32,6 +32,9 @@ internal sealed class SchedulerCounters
     public long Wasted { get; set; }
     public long Steps { get; set; }
     public long FailedSteps { get; set; }
+
+    /// <summary>Time spent in all steps together.</summary>
+    public double StepSeconds { get; set; }
     public long DecodeSteps { get; set; }
     public long DecodeRows { get; set; }
     public long Preemptions { get; set; }

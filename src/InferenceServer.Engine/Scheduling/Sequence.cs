@@ -105,6 +105,9 @@ internal sealed class Sequence
     /// <summary>How far the prompt ever got: what lies behind was computed or cached once, and is recomputed after a preemption.</summary>
     public int PromptReached { get; set; }
 
+    /// <summary>The number of the step with prefill that last computed a part of its prompt, or that admitted it.</summary>
+    public long LastPrefillStep { get; set; }
+
     /// <summary>Steps in a row that failed with this sequence in them.</summary>
     public int FailedSteps { get; set; }
 

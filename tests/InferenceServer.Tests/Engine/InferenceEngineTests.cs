@@ -1,7 +1,10 @@
 using InferenceServer.Engine;
 using InferenceServer.Engine.Constraints;
+using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Llama;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
 
 namespace InferenceServer.Tests.Engine;
 
@@ -132,6 +135,28 @@ public sealed class InferenceEngineTests
             await TinyEngine.ReadAsync(generation);
         }
         await tiny.RunAsync(request with { MaxTokens = 1 });
+    }
+
+    [Fact]
+    public async Task A_decode_call_that_hangs_fails_the_engine_and_is_named()
+    {
+        FakeTimeProvider time = new();
+        using ManualResetEventSlim hang = new();
+        ScriptedDecoder decoder = new(new DecoderLimits(Cells: 256, ContextLength: 256, SequenceIds: 9, BatchSize: 64, MaxOutputs: 16, SharesCells: true, StateBytesPerToken: 16)) { Hang = hang };
+        await using InferenceEngine engine = new(new EngineOptions { StepTimeLimit = TimeSpan.FromSeconds(120) }, decoder, null, ScriptedDecoder.Vocabulary, time, NullLogger.Instance);
+        Assert.Null(engine.Failure);
+        Generation stuck = engine.Submit(new GenerationRequest { PromptTokens = new[] { 1, 2, 3 }, MaxTokens = 4 });
+        for (int i = 0; engine.Failure is null; i++)
+        {
+            Assert.True(i < 1000, "the watchdog sleeps");
+            await Task.Delay(5);
+            time.Advance(TimeSpan.FromSeconds(1));
+        }
+        Assert.Contains("step 1, of 3 rows", engine.Failure, StringComparison.Ordinal);
+        Assert.Throws<EngineUnavailableException>(() => engine.Submit(stuck.Request));
+        hang.Set();
+        await TinyEngine.ReadAsync(stuck);
+        Assert.Null(engine.Failure);
     }
 
     [Fact]

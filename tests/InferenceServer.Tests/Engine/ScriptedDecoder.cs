@@ -41,6 +41,9 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
     /// <summary>The next restore is refused, as llama.cpp refuses a state that does not fit its memory.</summary>
     public bool FailNextRestore { get; set; }
 
+    /// <summary>Steps with rows wait here: a device that hangs.</summary>
+    public ManualResetEventSlim? Hang { get; set; }
+
     public int ComputedRows { get; private set; }
 
     public int UsedCells => _sequences.SelectMany(s => s.Values).Distinct(ReferenceEqualityComparer.Instance).Count();
@@ -71,6 +74,8 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             (result.Error, FailNext) = (FailNext, null);
             return;
         }
+        if (plan.Rows.Count > 0)
+            Hang?.Wait();
         foreach (KvOp op in plan.Ops)
         {
             if (op is { Kind: KvOpKind.Restore, Blob.State: not KvBlobState.InMemory })

@@ -80,11 +80,70 @@ public sealed class SchedulerTests
     public void Several_prompts_prefill_side_by_side()
     {
         SchedulerDriver driver = new();
-        driver.Submit(Prompt(400, salt: 1));
-        driver.Submit(Prompt(400, salt: 2));
+        driver.Submit(Prompt(1000, salt: 1));
+        driver.Submit(Prompt(1000, salt: 2));
+        driver.Step(); // The first chunk, from which the step model learns that many rows fit.
         StepPlan plan = driver.Step();
         Assert.Equal(2, plan.Slices.Count);
         Assert.Equal(plan.Slices[0].RowCount, plan.Slices[1].RowCount);
+    }
+
+    [Fact]
+    public void A_long_prompt_moves_while_shorter_ones_keep_arriving()
+    {
+        // A step has room for one slice, and there is always a shorter prompt than the long one.
+        SchedulerDriver driver = new(limits: new(Cells: 65_536, ContextLength: 4096, SequenceIds: 129, BatchSize: 128, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16));
+        Generation longest = driver.Submit(Prompt(1000, 1), 1);
+        for (int i = 0; driver.ResultOf(longest) is null; i++)
+        {
+            Assert.True(i < 400, "the long prompt starves");
+            driver.Submit(Prompt(128, 1, i + 1), 1);
+            driver.Step();
+        }
+    }
+
+    [Fact]
+    public void Where_rows_mix_badly_replies_and_prompts_are_computed_in_turn()
+    {
+        SchedulerDriver driver = new(limits: new(Cells: 8192, ContextLength: 4096, SequenceIds: 129, BatchSize: 512, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16, AttentionTileRows: 64));
+        Generation stream = driver.Submit(Prompt(500, 200), 200);
+        while (driver.TokensOf(stream).Length < 20)
+            driver.Step();
+        Generation arrival = driver.Submit(Prompt(3000, 4, 9), 4);
+        int longestPause = 0, pause = 0;
+        while (driver.ResultOf(arrival) is null)
+        {
+            StepPlan plan = driver.Step();
+            Assert.True(plan.Rows.Count < 64 || plan.Slices.Count == 1, $"{plan.Slices.Count} sequences share a step of {plan.Rows.Count} rows");
+            pause = plan.Slices.Any(s => s.Sequence.Generation == stream) ? 0 : pause + 1;
+            longestPause = Math.Max(longestPause, pause);
+        }
+        Assert.Equal(1, longestPause);
+        driver.RunToEnd();
+        driver.AssertReply(stream);
+        driver.AssertReply(arrival);
+    }
+
+    [Fact]
+    public void Saved_entries_that_no_arrival_continues_leave_the_pool_when_work_begins()
+    {
+        SchedulerDriver driver = new(new EngineOptions { HostCacheBytes = 1 << 20 });
+        int[] kept = Prompt(900, salt: 1), other = Prompt(900, salt: 2);
+        driver.Submit(kept, 4);
+        driver.Submit(other, 4);
+        driver.RunToEnd();
+        while (driver.Scheduler.PlanIdleWork())
+            driver.Step();
+        Generation again = driver.Submit(kept, 4);
+        driver.Step();
+        Assert.InRange(driver.Scheduler.Cache.Ledger.Total - driver.Scheduler.Cache.Ledger.Free, 900, 1000);
+        driver.RunToEnd();
+        Assert.Equal(899, driver.ResultOf(again)!.CachedTokens);
+        Assert.Equal(0, driver.ResultOf(again)!.Cache.HostTokens);
+        Generation restored = driver.Submit(other, 4);
+        driver.RunToEnd();
+        Assert.True(driver.ResultOf(restored)!.Cache.HostTokens > 800);
+        driver.AssertReply(restored);
     }
 
     [Fact]
@@ -117,6 +176,19 @@ public sealed class SchedulerTests
         Assert.InRange(model.PrefillBudget(4, 2048), 12, 15);
         Assert.InRange(model.PrefillBudget(0, 2048), 70, 90);
         Assert.InRange(new StepTimeModel(0.050).PrefillBudget(4, 2048), 1, 64);
+    }
+
+    [Fact]
+    public void What_many_decode_rows_take_is_not_blamed_on_the_prompt_beside_them()
+    {
+        StepTimeModel model = new(null);
+        for (int i = 0; i < 20; i++)
+            model.Observe(16, 0, 0.030);
+        for (int i = 0; i < 20; i++)
+            model.Observe(2, 0, 0.008); // A batch that ends with few streams,
+        model.Observe(16, 30, 0.030 + (30 * 0.0005)); // and a full one with a prompt beside it.
+        Assert.InRange(model.PrefillSecondsPerRow, 0.0004, 0.0006);
+        Assert.InRange(model.PrefillBudget(16, 2048), 50, 70);
     }
 
     [Fact]
