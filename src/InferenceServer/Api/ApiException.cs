@@ -16,8 +16,11 @@ public sealed class ApiException(int status, string message, string type, string
 
     public string? Code { get; } = code;
 
-    /// <summary>Sent as <c>Retry-After</c>, in whole seconds rounded up.</summary>
+    /// <summary>Sent as <c>Retry-After</c>, in whole seconds rounded up; with a queue position also as <c>X-Queue-Estimated-Start</c>, a moment in UTC.</summary>
     public TimeSpan? RetryAfter { get; init; }
+
+    /// <summary>The place in the queue that there was no room for, sent as <c>X-Queue-Position</c>.</summary>
+    public int? QueuePosition { get; init; }
 
     public static ApiException InvalidValue(string message, string? param, string? code = null) =>
         new(StatusCodes.Status400BadRequest, message, ErrorTypes.InvalidRequest, param, code);

@@ -52,7 +52,7 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
                 return new ApiException(StatusCodes.Status429TooManyRequests,
                     $"{full.QueuedRequests} requests are waiting already, as many as the queue holds. Retry after the time in Retry-After.",
                     ErrorTypes.RateLimit, code: "queue_full")
-                { RetryAfter = full.RetryAfter };
+                { RetryAfter = full.RetryAfter, QueuePosition = full.QueuedRequests + 1 };
             case EngineUnavailableException unavailable:
                 return new ApiException(StatusCodes.Status503ServiceUnavailable, unavailable.Message, ErrorTypes.Server, code: "unavailable");
             default:

@@ -27,6 +27,12 @@ internal static class ErrorWriter
         response.StatusCode = error.Status;
         if (error.RetryAfter is { } wait)
             response.Headers.RetryAfter = Math.Max(1, (long)Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
+        if (error.QueuePosition is { } position)
+        {
+            response.Headers["X-Queue-Position"] = position.ToString(CultureInfo.InvariantCulture);
+            TimeProvider clock = http.RequestServices.GetRequiredService<TimeProvider>();
+            response.Headers["X-Queue-Estimated-Start"] = (clock.GetUtcNow() + error.RetryAfter.GetValueOrDefault()).ToString("R", CultureInfo.InvariantCulture);
+        }
         byte[] body = JsonSerializer.SerializeToUtf8Bytes(ErrorResponse.From(error), OpenAIJson.Wire.ErrorResponse);
         response.ContentType = "application/json";
         response.ContentLength = body.Length;

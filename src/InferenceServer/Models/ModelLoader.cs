@@ -54,6 +54,7 @@ internal static class ModelLoader
                 {
                     MaxSequences = options.MaxSequences,
                     MaxQueue = options.MaxQueue,
+                    TargetInterTokenSeconds = options.TargetInterTokenSeconds,
                     HostCacheBytes = hostCacheBytes,
                     DiskCacheDirectory = options.DiskCacheDirectory,
                     DiskCacheBytes = options.DiskCacheBytes,

@@ -9,7 +9,7 @@ internal sealed class EngineCollector
 {
     private readonly Gauge.Child _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
-        _decodeRows, _failedSteps, _evicted, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
+        _decodeRows, _failedSteps, _stepSeconds, _restores, _evicted, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
         _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors;
 
     public EngineCollector(MetricFactory factory, CollectorRegistry registry, ServedModel model)
@@ -44,6 +44,8 @@ internal sealed class EngineCollector
         _decodeRows = factory.CreateCounter("inference_decode_rows_total",
             "Generating rows of those steps; divided by inference_decode_steps_total: the mean batch.", "model").WithLabels(id);
         _failedSteps = factory.CreateCounter("inference_engine_failed_steps_total", "Decode calls that failed.", "model").WithLabels(id);
+        _stepSeconds = factory.CreateCounter("inference_engine_step_seconds_total", "Time spent in those calls; divided by inference_engine_steps_total: the mean step.", "model").WithLabels(id);
+        _restores = factory.CreateCounter("inference_restores_total", "Saved pieces of KV that were brought back into the pool.", "model").WithLabels(id);
         _hostHits = factory.CreateCounter("inference_host_hit_tokens_total", "Cached prompt tokens that came back from host memory.", "model").WithLabels(id);
         _diskHits = factory.CreateCounter("inference_disk_hit_tokens_total", "Cached prompt tokens that came back from disk.", "model").WithLabels(id);
         _diskWrites = factory.CreateCounter("inference_disk_cache_writes_total", "Files written by the disk cache.", "model").WithLabels(id);
@@ -83,6 +85,8 @@ internal sealed class EngineCollector
         _hostBytes.Set(now.HostCacheBytes);
         _decodeStep.Set(now.DecodeStepSeconds);
         _failedSteps.IncTo(now.FailedSteps);
+        _stepSeconds.IncTo(now.StepSeconds);
+        _restores.IncTo(now.Restores);
         _hostHits.IncTo(now.HostHitTokens);
         _diskBytes.Set(now.DiskCacheBytes);
         _diskEntries.Set(now.DiskCacheEntries);

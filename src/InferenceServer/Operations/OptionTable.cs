@@ -79,6 +79,8 @@ internal sealed class OptionTable
     private readonly Option<KvType?> _cacheTypeK = Choice("--cache-type-k", "How keys are stored in the KV pool.", KvTypes, KvType.F16);
     private readonly Option<KvType?> _cacheTypeV = Choice("--cache-type-v", "How values are stored in the KV pool.", KvTypes, KvType.F16);
     private readonly Option<int> _maxQueue = Number("--max-queue", "Most requests that wait; one more is answered 429.", 1, 1_000_000, 512);
+    private readonly Option<int?> _targetItl = Number("--target-itl-ms",
+        "Milliseconds between two tokens of a stream that prompts computed beside it may not exceed. Default: twice a step without prompts.", 1, 60_000);
     private readonly Option<long?> _cacheRam = Size("--cache-ram",
         "Host memory for prefixes that left the KV pool; 0 keeps none. Default: 1GiB, or a tenth of memory where that is less.", null);
 
@@ -95,7 +97,7 @@ internal sealed class OptionTable
         Options =
         [
             _model, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
-            _cacheTypeV, _maxQueue, _cacheRam, _cacheDirectory, _cacheDisk, _chatTemplate,
+            _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _chatTemplate,
         ];
         foreach (Option option in Options)
         {
@@ -125,6 +127,7 @@ internal sealed class OptionTable
         CacheTypeK = parsed.GetValue(_cacheTypeK) ?? KvType.F16,
         CacheTypeV = parsed.GetValue(_cacheTypeV) ?? KvType.F16,
         MaxQueue = parsed.GetValue(_maxQueue),
+        TargetInterTokenSeconds = parsed.GetValue(_targetItl) / 1000.0,
         HostCacheBytes = parsed.GetValue(_cacheRam),
         DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
         DiskCacheBytes = parsed.GetValue(_cacheDisk) ?? DefaultDiskBytes,

@@ -35,6 +35,9 @@ internal sealed record ServerOptions
 
     public required int MaxQueue { get; init; }
 
+    /// <summary>The inter-token latency that prompts must leave to running streams; null: twice a step without prompts.</summary>
+    public double? TargetInterTokenSeconds { get; init; }
+
     /// <summary>Most bytes of evicted KV in host memory; 0 turns that tier off.</summary>
     public long? HostCacheBytes { get; init; }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Text;
 using System.Text.Json;
@@ -118,6 +119,9 @@ public sealed class ErrorTests
         engine.Refuse = _ => new EngineQueueFullException(8, TimeSpan.FromSeconds(2.4));
         HttpResponseMessage full = await host.PostAsync(Chat, body);
         Assert.Equal(TimeSpan.FromSeconds(3), full.Headers.RetryAfter!.Delta);
+        Assert.Equal("9", full.Headers.GetValues("X-Queue-Position").Single());
+        DateTimeOffset start = DateTimeOffset.Parse(full.Headers.GetValues("X-Queue-Estimated-Start").Single(), CultureInfo.InvariantCulture);
+        Assert.InRange((start - DateTimeOffset.UtcNow).TotalSeconds, -30, 3);
         await AssertErrorAsync(full, 429, null, "queue_full");
         engine.Refuse = _ => new EngineUnavailableException("The server is stopping.");
         await AssertErrorAsync(await host.PostAsync(Chat, body), 503, null, "unavailable");
