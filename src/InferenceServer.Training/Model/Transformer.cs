@@ -11,6 +11,7 @@ public sealed class Transformer : IDisposable
     private readonly SortedDictionary<string, Tensor> _weights = new(StringComparer.Ordinal);
     private readonly Dictionary<ScalarType, RotaryTables> _rotary = [];
     // Kept in fields: TorchSharp frees a temporary Scalar as soon as its handle was read, at times before native code has.
+    // "a + b" and "square()" make such temporaries too: on a busy machine three evaluations of six died in one.
     private readonly Scalar _one = 1.0.ToScalar();
     private readonly Scalar _epsilon;
 
@@ -92,11 +93,11 @@ public sealed class Transformer : IDisposable
         Tensor x = weights["token_embd.weight"].index_select(0, tokens.flatten()).view(tokens.shape[0], time, Config.Width);
         for (int i = 0; i < Config.Layers; i++)
         {
-            x = x + Attention(weights, i, Norm(x, weights[$"blk.{i}.attn_norm.weight"]), cos, sin, rotary.Turn, cache);
+            x = x.add(Attention(weights, i, Norm(x, weights[$"blk.{i}.attn_norm.weight"]), cos, sin, rotary.Turn, cache), _one);
             Tensor h = Norm(x, weights[$"blk.{i}.ffn_norm.weight"]);
             Tensor gate = nn.functional.silu(nn.functional.linear(h, weights[$"blk.{i}.ffn_gate.weight"]));
             Tensor up = nn.functional.linear(h, weights[$"blk.{i}.ffn_up.weight"]);
-            x = x + nn.functional.linear(gate * up, weights[$"blk.{i}.ffn_down.weight"]);
+            x = x.add(nn.functional.linear(gate * up, weights[$"blk.{i}.ffn_down.weight"]), _one);
         }
 
         cache?.Advance(time);
@@ -164,7 +165,8 @@ public sealed class Transformer : IDisposable
 
     private Tensor Norm(Tensor x, Tensor gain)
     {
-        Tensor scale = x.to(ScalarType.Float32).square().mean([-1], keepdim: true).add(_epsilon).rsqrt();
+        Tensor exact = x.to(ScalarType.Float32);
+        Tensor scale = (exact * exact).mean([-1], keepdim: true).add(_epsilon, _one).rsqrt();
         return x * scale.to(x.dtype) * gain;
     }
 

@@ -49,7 +49,7 @@ public sealed class MuonOptimizer : IDisposable
         using DisposeScope scope = NewDisposeScope();
         Updates++;
         Tensor[] gradients = [.. _weights.Values.Select(w => w.grad ?? throw new InvalidOperationException("A weight got no gradient."))];
-        double norm = Math.Sqrt(stack([.. gradients.Select(g => g.square().sum())]).sum().data<float>()[0]);
+        double norm = Math.Sqrt(stack([.. gradients.Select(g => (g * g).sum())]).sum().data<float>()[0]);
         if (!double.IsFinite(norm))
         {
             throw new InvalidDataException($"The gradient is not finite at update {Updates}: lower the rate or resume from an earlier checkpoint.");

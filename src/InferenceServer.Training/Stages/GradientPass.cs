@@ -43,6 +43,7 @@ public static class GradientPass
         });
 
         using IDisposable noGrad = no_grad();
+        using Scalar alpha = 1.0.ToScalar(); // Held, as above: add_ would make one of its own.
         foreach ((string name, Tensor weight) in model.Weights.Concat(extra))
         {
             using DisposeScope scope = NewDisposeScope();
@@ -51,7 +52,7 @@ public static class GradientPass
             {
                 if (one.TryGetValue(name, out Tensor? gradient))
                 {
-                    sum.add_(gradient);
+                    sum.add_(gradient, alpha);
                 }
             }
 

@@ -115,7 +115,8 @@ public static class PpoStage
         Tensor ratio = (logs - Flat(part, r => r.OldLogs)).exp();
         Tensor clipped = minimum(maximum(ratio, tensor((float)(1 - config.ClipRange))), tensor((float)(1 + config.ClipRange)));
         Tensor objective = minimum(ratio * advantages, clipped * advantages).sum();
-        return (values - returns).square().sum() * tensor((float)ValueWeight) - objective;
+        Tensor error = values - returns;
+        return (error * error).sum() * tensor((float)ValueWeight) - objective;
     }
 
     private static Rollout[] Collect(
