@@ -135,7 +135,7 @@ internal sealed class ChatPromptRenderer
 
     private TemplateValue Content(string text) => _features.TakesTextContent || !_features.TakesContentParts
         ? text
-        : new TemplateList([Dict(("type", "text"), ("text", text))]).Freeze();
+        : new TemplateList([TemplateDict.Of(("type", "text"), ("text", text))]).Freeze();
 
     private TemplateValue ToolCall(ChatToolCall call)
     {
@@ -146,15 +146,7 @@ internal sealed class ChatPromptRenderer
             arguments = TemplateValue.FromJson(parsed.RootElement);
         }
 
-        return Dict(("id", call.Id), ("type", call.Type), ("function", Dict(("name", call.Function.Name), ("arguments", arguments))));
-    }
-
-    private static TemplateDict Dict(params (string Name, TemplateValue Value)[] entries)
-    {
-        TemplateDict dict = new(entries.Length);
-        foreach ((string name, TemplateValue value) in entries)
-            dict.Set(name, value);
-        return dict.Freeze();
+        return TemplateDict.Of(("id", call.Id), ("type", call.Type), ("function", TemplateDict.Of(("name", call.Function.Name), ("arguments", arguments))));
     }
 
     private static string Name(LlamaVocab vocab, int? token) => token is { } known ? Encoding.UTF8.GetString(vocab.TokenBytes(known, special: true)) : "";

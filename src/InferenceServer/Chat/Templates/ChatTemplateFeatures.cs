@@ -87,17 +87,17 @@ public sealed record ChatTemplateFeatures
         }
     }
 
-    private static TemplateDict Message(string role, TemplateValue content) => Dict(("role", role), ("content", content));
+    private static TemplateDict Message(string role, TemplateValue content) => TemplateDict.Of(("role", role), ("content", content));
 
-    private static TemplateValue Parts(string text) => new TemplateList([Dict(("type", "text"), ("text", text))]).Freeze();
+    private static TemplateValue Parts(string text) => new TemplateList([TemplateDict.Of(("type", "text"), ("text", text))]).Freeze();
 
-    private static TemplateDict Arguments() => Dict(("qzx7arg", Mark));
+    private static TemplateDict Arguments() => TemplateDict.Of(("qzx7arg", Mark));
 
-    private static TemplateDict ToolCall(TemplateValue arguments, TemplateValue content) => Dict(
+    private static TemplateDict ToolCall(TemplateValue arguments, TemplateValue content) => TemplateDict.Of(
         ("role", "assistant"),
         ("content", content),
-        ("tool_calls", new TemplateList([Dict(
-            ("id", "call12345"), ("type", "function"), ("function", Dict(("name", "probe"), ("arguments", arguments))))]).Freeze()));
+        ("tool_calls", new TemplateList([TemplateDict.Of(
+            ("id", "call12345"), ("type", "function"), ("function", TemplateDict.Of(("name", "probe"), ("arguments", arguments))))]).Freeze()));
 
     private static TemplateDict WithReasoning(TemplateDict message)
     {
@@ -110,21 +110,13 @@ public sealed record ChatTemplateFeatures
     }
 
     private static TemplateDict ToolResult(string text, TemplateValue content) =>
-        Dict(("role", "tool"), ("tool_call_id", "call12345"), ("name", "probe"), ("content", content.IsText ? text : content));
+        TemplateDict.Of(("role", "tool"), ("tool_call_id", "call12345"), ("name", "probe"), ("content", content.IsText ? text : content));
 
-    private static TemplateValue Tools() => new TemplateList([Dict(("type", "function"), ("function", Dict(
+    private static TemplateValue Tools() => new TemplateList([TemplateDict.Of(("type", "function"), ("function", TemplateDict.Of(
         ("name", Mark),
         ("description", "A probe."),
-        ("parameters", Dict(
+        ("parameters", TemplateDict.Of(
             ("type", "object"),
-            ("properties", Dict(("x", Dict(("type", "string"), ("description", "X."))))),
+            ("properties", TemplateDict.Of(("x", TemplateDict.Of(("type", "string"), ("description", "X."))))),
             ("required", new TemplateList([(TemplateValue)"x"]).Freeze()))))))]).Freeze();
-
-    private static TemplateDict Dict(params (string Key, TemplateValue Value)[] entries)
-    {
-        TemplateDict dict = new(entries.Length);
-        foreach ((string key, TemplateValue value) in entries)
-            dict.Set(key, value);
-        return dict.Freeze();
-    }
 }

@@ -19,6 +19,15 @@ public sealed class TemplateDict : TemplateObject
         _entries = new(capacity);
     }
 
+    /// <summary>A frozen dict of these entries.</summary>
+    public static TemplateDict Of(params ReadOnlySpan<(string Key, TemplateValue Value)> entries)
+    {
+        TemplateDict dict = new(entries.Length);
+        foreach ((string key, TemplateValue value) in entries)
+            dict.Set(key, value);
+        return dict.Freeze();
+    }
+
     /// <summary>A JSON object as a frozen dict; see <see cref="TemplateValue.FromJson"/>.</summary>
     /// <exception cref="ArgumentException">The element is no object.</exception>
     public static TemplateDict FromJson(JsonElement element) => TemplateValue.FromJson(element).AsDict
