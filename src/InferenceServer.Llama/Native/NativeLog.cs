@@ -111,7 +111,8 @@ internal sealed partial class NativeLog
         LogLevel level = _level switch
         {
             LevelError => LogLevel.Error,
-            LevelWarn => LogLevel.Warning,
+            // A pool for many sequences is larger than one may grow on purpose; the engine keeps each within what the model was trained for.
+            LevelWarn => line.Contains("possible training context overflow", StringComparison.Ordinal) ? LogLevel.Debug : LogLevel.Warning,
             _ => LogLevel.Debug, // What llama.cpp calls information is several hundred lines a model.
         };
         LogNativeLine(_logger, level, line);

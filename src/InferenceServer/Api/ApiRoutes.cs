@@ -50,7 +50,7 @@ internal static class ApiRoutes
             .WithSummary("Metrics in Prometheus' text format.").Produces<string>(contentType: "text/plain");
 
         app.MapOpenApi("/openapi/{documentName}.json");
-        app.MapScalarApiReference("/docs", scalar => scalar.WithTitle("InferenceServer").DisableDefaultFonts().DisableTelemetry().DisableAgent().DisableMcp());
+        app.MapScalarApiReference("/docs", scalar => scalar.WithTitle("InferenceServer").DisableDefaultFonts().DisableTelemetry().DisableAgent().DisableMcp().HideDeveloperTools());
     }
 
     private static RouteHandlerBuilder ProducesErrors(this RouteHandlerBuilder route)

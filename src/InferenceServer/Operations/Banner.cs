@@ -10,7 +10,7 @@ internal static class Banner
     {
         output.WriteLine();
         output.WriteLine($"  InferenceServer {HealthEndpoints.Version} on {address}");
-        output.WriteLine($"  model    {model.Served.Id}: {model.Model.Description}, context {model.Served.Engine.ContextLength} tokens, "
+        output.WriteLine($"  model    {model.Served.Id}: {model.Model.Description.Replace("?B", $"{model.Model.ParameterCount / 1e6:F1}M", StringComparison.Ordinal)}, context {model.Served.Engine.ContextLength} tokens, "
             + $"KV pool {model.Served.Engine.Snapshot().CellsTotal} tokens");
         output.WriteLine($"  backend  {library.Description}, llama.cpp {library.Version} ({library.Reason})");
         foreach (string note in model.Notes)
