@@ -53,6 +53,81 @@ public sealed unsafe partial class LlamaContext
         return LlamaNative.llama_memory_seq_rm(_memory, id, start == 0 && end == -1 ? -1 : start, end) != 0;
     }
 
+    /// <summary>
+    /// Makes ready for <see cref="CopyCells"/> and <see cref="RemoveCells"/>. Decodes one token where the model is not dense: sequences must be
+    /// empty, and are so afterwards.
+    /// </summary>
+    /// <returns>Bytes that a sequence's partial state takes at most; 0 for dense models, which have none.</returns>
+    /// <exception cref="LlamaException">The token could not be decoded.</exception>
+    public long PreparePartialStates()
+    {
+        if (_model.MemoryKind is MemoryKind.Dense)
+            return 0;
+        byte[] blank = new byte[StateSize(0, StateFlags.Partial)];
+        SaveState(0, blank, StateFlags.Partial);
+        using (var batch = new LlamaBatch(1))
+        {
+            batch.Add(0, 0, 0, wantsLogits: true);
+            if (Decode(batch) is not DecodeStatus.Ok and var status)
+                throw new LlamaException($"the model cannot decode a single token ({status}): {_model.Library.Log.LastError ?? "llama.cpp gave no reason"}");
+        }
+
+        long size = StateSize(0, StateFlags.Partial);
+        if (_model.SlidingWindow > 0)
+        {
+            // A window's empty state is passed over when restored (llama_kv_cache::state_read), and would leave the old one; one cell replaces it.
+            blank = new byte[size];
+            SaveState(0, blank, StateFlags.Partial);
+            size += _model.SlidingWindow * _kvBytesPerToken;
+        }
+
+        ClearMemory();
+        _blankState = blank;
+        return size;
+    }
+
+    /// <summary>
+    /// Lets <paramref name="target"/> hold positions [start, end) of <paramref name="source"/> too, in shared cells, as far as every layer keeps
+    /// them. Windows and recurrent states are not copied: the target then has none, and needs a partial state before it goes on. Dense models
+    /// have neither, so there it is all of <see cref="CopySequence"/>.
+    /// </summary>
+    /// <param name="source">The sequence to copy from.</param>
+    /// <param name="target">The sequence to copy to; it holds none of these positions.</param>
+    /// <param name="start">First position.</param>
+    /// <param name="end">One past the last position, or -1 for all that follow.</param>
+    /// <returns>False when the target's partial state could not be taken away; the target is then empty.</returns>
+    /// <exception cref="InvalidOperationException">The memories are separate.</exception>
+    public bool CopyCells(int source, int target, int start, int end)
+    {
+        if (!KvUnified)
+            throw new InvalidOperationException("separate memories share no cells");
+        if (_model.MemoryKind is MemoryKind.Dense)
+        {
+            CopySequence(source, target, start, end);
+            return true;
+        }
+
+        CheckSequence(source);
+        CheckSequence(target);
+        CheckRange(start, end);
+        if (source == target)
+            throw new ArgumentException("a sequence cannot be copied onto itself", nameof(target));
+        // A state or window comes along whole or in part, which is nothing to continue from.
+        LlamaNative.llama_memory_seq_cp(_memory, source, target, start, end);
+        return DropPartialState(target);
+    }
+
+    /// <summary>
+    /// Removes positions [start, end) of a sequence, and with them a recurrent state that lies in the range. What is left needs a partial
+    /// state before it goes on, unless the model is dense.
+    /// </summary>
+    /// <param name="id">The sequence.</param>
+    /// <param name="start">First position.</param>
+    /// <param name="end">One past the last position, or -1 for all that follow.</param>
+    /// <returns>False when llama.cpp refused.</returns>
+    public bool RemoveCells(int id, int start, int end) =>
+        RemoveSequence(id, start, end) || (DropPartialState(id) && RemoveSequence(id, start, end));
+
     /// <summary>Forgets all sequences.</summary>
     public void ClearMemory()
     {
@@ -162,6 +237,12 @@ public sealed unsafe partial class LlamaContext
         bool recurrentOnly = _model.MemoryKind is MemoryKind.Recurrent || (_model.MemoryKind is MemoryKind.Hybrid && flags.HasFlag(StateFlags.Partial));
         if (_copyPending && !recurrentOnly)
             throw new InvalidOperationException("a copy between separate memories waits for the next decode; save and restore before the copy or after that");
+    }
+
+    private bool DropPartialState(int id)
+    {
+        byte[] blank = _blankState ?? throw new InvalidOperationException($"{nameof(PreparePartialStates)} comes first");
+        return RestoreState(id, blank, StateFlags.Partial) == blank.LongLength;
     }
 
     private static void CheckRange(int start, int end)

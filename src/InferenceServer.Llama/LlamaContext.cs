@@ -22,7 +22,9 @@ public sealed unsafe partial class LlamaContext : IDisposable
     private readonly nint _memory;
     private readonly int[] _abortFlag;
     private readonly bool[] _isOutput;
+    private readonly long _kvBytesPerToken;
     private readonly Dictionary<int, (StateFlags Flags, byte[] Description)> _deviceStates = [];
+    private byte[]? _blankState; // A partial state that stands for next to nothing.
     private int _rows;
     private bool _copyPending; // Copies between separate memories are carried out when the next batch is decoded.
 
@@ -64,6 +66,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
         Embeddings = options.Embeddings;
         Pooling = (PoolingType)LlamaNative.llama_pooling_type(_handle);
         _isOutput = new bool[BatchSize];
+        _kvBytesPerToken = model.EstimateKvBytesPerToken(options.TypeK, options.TypeV);
         LogCreated(logger, CellCount, MaxSequences, KvUnified ? "shared" : "separate", BatchSize, MicroBatchSize, options.Threads, options.BatchThreads);
     }
 

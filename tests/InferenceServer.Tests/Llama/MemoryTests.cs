@@ -154,6 +154,91 @@ public sealed class MemoryTests(LlamaFixture llama)
     }
 
     [Theory]
+    [MemberData(nameof(DecodeTests.Decoders), MemberType = typeof(DecodeTests))]
+    public void Shared_cells_and_a_checkpoint_make_a_branch_while_the_donor_runs_on(TinyArchitecture architecture)
+    {
+        using LlamaContext context = llama.Context(architecture);
+        long stateBytes = context.PreparePartialStates();
+        Assert.Equal(context.Model.MemoryKind is MemoryKind.Dense, stateBytes == 0);
+        int[] prompt = LlamaFixture.Prompt(Length);
+        int[] tail = LlamaFixture.Prompt(50, seed: 3);
+        int[] next = LlamaFixture.Prompt(5, seed: 7);
+        float[] cold = context.Feed(2, [.. prompt[..Branch], .. tail], 0);
+        context.Feed(3, prompt, 0);
+        float[] coldNext = context.Feed(3, next, Length);
+        context.ClearMemory();
+
+        context.Feed(0, prompt.AsSpan(0, Branch), 0);
+        byte[] checkpoint = Save(context, 0, StateFlags.Partial);
+        Assert.True(checkpoint.Length <= stateBytes || stateBytes == 0, $"a state of {checkpoint.Length} bytes, {stateBytes} were promised");
+        context.Feed(0, prompt.AsSpan(Branch), Branch);
+
+        // In two pieces, as the nodes of a tree would be.
+        Assert.True(context.CopyCells(0, 1, 0, 60));
+        Assert.True(context.CopyCells(0, 1, 60, Branch));
+        Restore(context, 1, checkpoint);
+        Assert.True(context.CanContinue(1, Branch));
+        Decoding.AssertClose(cold, context.Feed(1, tail, Branch), Tolerance);
+        Decoding.AssertClose(coldNext, context.Feed(0, next, Length), Tolerance);
+
+        // The branch's own cells go, its state too; with the checkpoint it starts again, also when the donor is gone.
+        Assert.True(context.RemoveCells(0, 0, -1));
+        Assert.True(context.RemoveCells(1, Branch, -1));
+        Restore(context, 1, checkpoint);
+        Decoding.AssertClose(cold, context.Feed(1, tail, Branch), Tolerance);
+    }
+
+    [Theory]
+    [MemberData(nameof(DecodeTests.Decoders), MemberType = typeof(DecodeTests))]
+    public void Pieces_of_a_sequence_saved_without_its_state_come_back_with_a_checkpoint(TinyArchitecture architecture)
+    {
+        const int Scratch = 3;
+        using LlamaContext context = llama.Context(architecture);
+        context.PreparePartialStates();
+        int[] prompt = LlamaFixture.Prompt(Length);
+        int[] tail = LlamaFixture.Prompt(50, seed: 3);
+        float[] cold = context.Feed(2, [.. prompt[..Branch], .. tail], 0);
+        context.ClearMemory();
+
+        context.Feed(0, prompt.AsSpan(0, Branch), 0);
+        byte[] checkpoint = Save(context, 0, StateFlags.Partial);
+        context.Feed(0, prompt.AsSpan(Branch), Branch);
+        byte[][] pieces = new byte[2][];
+        foreach ((int i, int start, int end) in (ReadOnlySpan<(int, int, int)>)[(1, 60, Branch), (0, 0, 60)])
+        {
+            Assert.True(context.CopyCells(0, Scratch, start, end));
+            pieces[i] = Save(context, Scratch, StateFlags.None);
+            Assert.True(context.RemoveCells(Scratch, 0, -1));
+        }
+
+        context.ClearMemory();
+        foreach ((int i, int start, int end) in (ReadOnlySpan<(int, int, int)>)[(0, 0, 60), (1, 60, Branch)])
+        {
+            Assert.Equal(pieces[i].Length, context.RestoreState(Scratch, pieces[i], StateFlags.None));
+            Assert.True(context.CopyCells(Scratch, 1, start, end));
+            Assert.True(context.RemoveCells(Scratch, 0, -1));
+        }
+
+        Restore(context, 1, checkpoint);
+        Assert.True(context.CanContinue(1, Branch));
+        Decoding.AssertClose(cold, context.Feed(1, tail, Branch), Tolerance);
+    }
+
+    [Fact]
+    public void A_full_sliding_window_is_overwritten_too_so_it_cannot_be_cut_like_a_dense_one()
+    {
+        using LlamaContext context = llama.Context(TinyArchitecture.Gemma3, LlamaFixture.Options(cells: 512) with { FullSlidingWindow = true });
+        context.Feed(0, LlamaFixture.Prompt(200), 0);
+        context.Feed(1, LlamaFixture.Prompt(200, seed: 2), 0);
+        context.RemoveSequence(0, 0, -1);
+        // There is room for it without touching sequence 1, but cells that its window has passed are taken as they come.
+        context.Feed(2, LlamaFixture.Prompt(300, seed: 3), 0);
+        Assert.True(context.MinPosition(1) > 0);
+        Assert.True(context.CanContinue(1, 200));
+        Assert.False(context.CanContinue(1, 60));
+    }
+
+    [Theory]
     [InlineData(TinyArchitecture.Lfm2)]
     [InlineData(TinyArchitecture.Mamba2)]
     [InlineData(TinyArchitecture.GraniteHybrid)]
@@ -269,6 +354,12 @@ public sealed class MemoryTests(LlamaFixture llama)
         using LlamaContext context = llama.Context(TinyArchitecture.Llama, LlamaFixture.Options(sequences: 4, unified: unified));
         Assert.Equal(2048, context.CellCount);
         Assert.Equal(perSequence, context.ContextLengthPerSequence);
+    }
+
+    private static void Restore(LlamaContext context, int id, byte[] checkpoint)
+    {
+        if (context.Model.MemoryKind is not MemoryKind.Dense)
+            Assert.Equal(checkpoint.Length, context.RestoreState(id, checkpoint, StateFlags.Partial));
     }
 
     private static byte[] Save(LlamaContext context, int id, StateFlags flags)
