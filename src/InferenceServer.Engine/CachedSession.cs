@@ -23,6 +23,12 @@ public static class CacheMissReasons
     /// <summary>A longer prefix was cached and made room for others.</summary>
     public const string Evicted = "evicted";
 
+    /// <summary>More is known, but this model's memory goes on from checkpoints only, and this was the last one on the way.</summary>
+    public const string LastCheckpoint = "last_checkpoint";
+
+    /// <summary>This model's memory goes on from checkpoints only, and there is no host memory for them, or cells are not shared.</summary>
+    public const string NotShareable = "not_shareable";
+
     /// <summary>A lower tier holds more, but there was no room for it, too little of it to be worth it, or the disk was too slow.</summary>
     public const string NotRestored = "not_restored";
 }

@@ -69,6 +69,9 @@ internal sealed partial class EngineLoop : IDisposable
 
     public bool IsStopping => _stopping;
 
+    /// <summary>As <see cref="InferenceEngine.SharesPrefixes"/>; never changes.</summary>
+    public bool SharesPrefixes => _scheduler.Cache.SharesPrefixes;
+
     /// <summary>Requests accepted and not ended.</summary>
     public int Unfinished => Volatile.Read(ref _unfinished);
 

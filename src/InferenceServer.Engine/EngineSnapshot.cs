@@ -63,6 +63,10 @@ public sealed record EngineSnapshot
     public long Restores { get; init; }
     public long EvictedTokens { get; init; }
     public long HostHitTokens { get; init; }
+
+    /// <summary>Partial states saved on the way, and put back to go on from; 0 for dense models.</summary>
+    public long CheckpointsTaken { get; init; }
+    public long CheckpointsRestored { get; init; }
     public long DiskHitTokens { get; init; }
     public long DiskWrites { get; init; }
     public long DiskWrittenBytes { get; init; }
@@ -117,6 +121,8 @@ public sealed record EngineSnapshot
             DecodeSteps = counters.DecodeSteps,
             EvictedTokens = cache.EvictedTokens,
             HostHitTokens = counters.HostHits,
+            CheckpointsTaken = cache.CheckpointsTaken,
+            CheckpointsRestored = cache.CheckpointsRestored,
             DiskCacheBytes = cache.Disk?.UsedBytes ?? 0,
             DiskCacheEntries = cache.Disk?.Entries ?? 0,
             DiskHitTokens = counters.DiskHits,

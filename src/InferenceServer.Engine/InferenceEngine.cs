@@ -70,8 +70,8 @@ public sealed class InferenceEngine : IAsyncDisposable
     {
         LlamaContext context = new(model, contextOptions with
         {
-            MaxSequences = SequenceIds(options, contextOptions.KvUnified),
-            MaxOutputs = Math.Min(options.MaxSequences + (options.Speculation ? Scheduler.DraftRows : 0), contextOptions.BatchSize),
+            MaxSequences = SequenceIds(options, model.MemoryKind, contextOptions.KvUnified),
+            MaxOutputs = Math.Min(options.MaxSequences + (options.Speculation && model.MemoryKind is MemoryKind.Dense ? Scheduler.DraftRows : 0), contextOptions.BatchSize),
         }, log);
         LlamaVocab vocab = model.Vocab;
         LlamaDecoder decoder = new(
@@ -86,6 +86,15 @@ public sealed class InferenceEngine : IAsyncDisposable
 
     /// <summary>Most tokens one sequence can hold, prompt and reply together.</summary>
     public int ContextLength => _limits.ContextLength;
+
+    /// <summary>False where the model's memory goes on from checkpoints only, and there is no host memory for one, or cells are not shared.</summary>
+    public bool SharesPrefixes => _loop.SharesPrefixes;
+
+    /// <summary>Whether <see cref="GenerationRequest.MessageBoundaries"/> are of use.</summary>
+    public bool TakesCheckpoints => _limits.CheckpointBytes > 0 && SharesPrefixes;
+
+    /// <summary>What a checkpoint takes in host memory at most; 0 where the model needs none.</summary>
+    public long CheckpointBytes => _limits.CheckpointBytes;
 
     /// <summary>Gauges and counters as of the last step.</summary>
     public EngineSnapshot Snapshot => _loop.Snapshot;
@@ -147,11 +156,17 @@ public sealed class InferenceEngine : IAsyncDisposable
 
     /// <summary>
     /// Shared cells: a running request can pin one leaf that it did not make, and idle leaves worth keeping need an id each; an id costs a
-    /// row of logits in host memory (llama_context::output_reserve). Separate memories: a stream a sequence, since unused streams slow every
+    /// row of logits in host memory (llama_context::output_reserve), and where there are partial states room for one of those (56 MB of a 7B
+    /// hybrid): then only a quarter more than run, and the scratch id. Separate memories: a stream a sequence, since unused streams slow every
     /// step down.
     /// </summary>
-    private static int SequenceIds(EngineOptions options, bool sharesCells) =>
-        Math.Min(sharesCells ? options.MaxSequences * IdsPerSequence : options.MaxSequences, LlamaContext.SequenceLimit);
+    private static int SequenceIds(EngineOptions options, MemoryKind kind, bool sharesCells)
+    {
+        int ids = !sharesCells ? options.MaxSequences
+            : kind is MemoryKind.Dense ? options.MaxSequences * IdsPerSequence
+            : options.MaxSequences + (options.MaxSequences / 4) + 2;
+        return Math.Min(ids, LlamaContext.SequenceLimit);
+    }
 
     /// <summary>What saved KV state depends on: the same bytes mean nothing to another model, layout or build.</summary>
     private static byte[] Fingerprint(LlamaModel model, LlamaContextOptions context) => SHA256.HashData(Encoding.UTF8.GetBytes(

@@ -3,7 +3,7 @@
 //   offset  bytes  content (little endian)
 //   0       8      magic
 //   8       4      version of this layout
-//   12      4      start: first position of the state
+//   12      4      start: first position of the state; equal to the end for a checkpoint
 //   16      4      end: one past its last position
 //   20      4      zero
 //   24      32     fingerprint: SHA-256 over model, adapter, KV types and native build
@@ -110,7 +110,7 @@ internal static class CacheFile
         int start = BinaryPrimitives.ReadInt32LittleEndian(head[12..]);
         int end = BinaryPrimitives.ReadInt32LittleEndian(head[16..]);
         long payloadBytes = BinaryPrimitives.ReadInt64LittleEndian(head[88..]);
-        if (start < 0 || end <= start || end > MostTokens || payloadBytes <= 0 || payloadBytes > Array.MaxLength
+        if (start < 0 || end < start || end == 0 || end > MostTokens || payloadBytes <= 0 || payloadBytes > Array.MaxLength
             || stream.Length != BytesOf(end, payloadBytes))
             return null;
 

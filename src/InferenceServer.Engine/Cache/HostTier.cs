@@ -1,4 +1,4 @@
-// The tier below the KV pool: saved state of evicted nodes in host memory, within a byte budget. Decode thread only.
+// The tier below the KV pool: saved state of evicted nodes, and checkpoints, in host memory, within a byte budget. Decode thread only.
 // Always: bytes used == the sum over the listed states; a state is listed exactly while it has a blob or is being loaded.
 
 namespace InferenceServer.Engine.Cache;
@@ -27,9 +27,15 @@ internal sealed class HostTier(long budgetBytes, long bytesPerToken)
         SavedState state = new(node.Start, node.Tokens) { Memory = new KvBlob(node.Start, node.End), LastUse = node.LastUse };
         state.Nodes.Add(node);
         node.Saved = state;
+        AddUnsaved(state, bytes);
+        return true;
+    }
+
+    /// <summary>Lists a state that a planned operation fills.</summary>
+    public void AddUnsaved(SavedState state, long bytes)
+    {
         Add(state, bytes);
         _unsettled.Add(state);
-        return true;
     }
 
     /// <summary>The same, but only where nothing must go for it.</summary>

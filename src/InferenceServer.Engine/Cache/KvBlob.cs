@@ -1,4 +1,4 @@
-// KV state of the positions [Start, End) of some sequence, outside the pool.
+// KV state of the positions [Start, End) of some sequence, outside the pool; of a checkpoint, which ends at End, Start == End.
 
 namespace InferenceServer.Engine.Cache;
 

@@ -59,32 +59,34 @@ internal sealed partial class PrefixCache
     {
         if (_disk is null || !_roots.TryGetValue(namespaceKey, out PrefixNode? node))
             return false;
-        bool isComing = false;
-        long bytes = 0;
+        List<(PrefixNode Node, SavedState State)> missing = [];
         for (int depth = 0; depth < tokens.Length && node.Children.TryGetValue(tokens[depth], out PrefixNode? child) && IsUsable(child); node = child)
         {
             int common = child.Tokens.Span.CommonPrefixLength(tokens[depth..]);
             depth += common;
-            if (child is { IsResident: false, Saved: { } state })
-            {
-                if (child.Parent!.Saved != state)
-                    bytes += state.File?.PayloadBytes ?? state.HostBytes;
-                // A prefix is of use only whole: what does not fit into memory together is left where it is.
-                if (bytes > _host.BudgetBytes)
-                    break;
-                isComing |= !state.IsReady;
-                if (state is { IsReady: false, IsLoading: false, File: { } file } && (_disk.LoadingBytes == 0 || _disk.LoadingBytes + file.PayloadBytes <= _host.BudgetBytes / 2))
-                {
-                    Touch(child);
-                    _host.Add(state, file.PayloadBytes);
-                    _disk.Load(state, namespaceKey, PathTokens(state));
-                    TrimHostTier();
-                    if (child.Parent is null)
-                        break;
-                }
-            }
+            if (child is { IsResident: false, Saved: { } saved } && child.Parent!.Saved != saved)
+                missing.Add((child, saved));
             if (common < child.Length)
                 break;
+            if (depth == tokens.Length && child.Checkpoint is { } checkpoint)
+                missing.Add((child, checkpoint));
+        }
+        bool isComing = false;
+        long bytes = 0;
+        foreach ((PrefixNode child, SavedState state) in missing)
+        {
+            bytes += state.File?.PayloadBytes ?? state.HostBytes;
+            // A prefix is of use only whole: what does not fit into memory together is left where it is.
+            if (bytes > _host.BudgetBytes || state.Nodes.Count == 0)
+                break;
+            isComing |= !state.IsReady;
+            if (state is { IsReady: false, IsLoading: false, File: { } file } && (_disk.LoadingBytes == 0 || _disk.LoadingBytes + file.PayloadBytes <= _host.BudgetBytes / 2))
+            {
+                Touch(child);
+                _host.Add(state, file.PayloadBytes);
+                _disk.Load(state, namespaceKey, PathTokens(state));
+                TrimHostTier();
+            }
         }
         return isComing;
     }
@@ -163,22 +165,10 @@ internal sealed partial class PrefixCache
         PrefixNode root = Root(header.NamespaceKey);
         SavedState state = new(header.Start, header.Tokens.AsSpan(header.Start).ToArray()) { LastUse = lastUse };
         PrefixNode? node = Descend(root, header.Tokens, header.Start);
-        while (node is not null && node.End < header.End)
-        {
-            if (!node.Children.TryGetValue(header.Tokens[node.End], out PrefixNode? child))
-            {
-                child = new PrefixNode(node, state.Tokens[(node.End - state.Start)..], node.End) { LastUse = lastUse };
-                node.Children.Add(header.Tokens[node.End], child);
-            }
-            else if (child.Tokens.Span.CommonPrefixLength(header.Tokens.AsSpan(node.End)) is var common && common < child.Length)
-                child = Split(child, common);
-            if (child.Saved is null)
-            {
-                child.Saved = state;
-                state.Nodes.Add(child);
-            }
-            node = child;
-        }
+        if (header.Start == header.End)
+            LinkCheckpoint(node, state);
+        else
+            node = LinkPiece(node, state, header);
         if (state.Nodes.Count == 0)
         {
             _disk!.Counters.IgnoredFiles++;
@@ -190,6 +180,36 @@ internal sealed partial class PrefixCache
         for (; node is not null; node = node.Parent)
             if (node.Saved is { } above && above.LastUse < lastUse)
                 above.LastUse = lastUse;
+    }
+
+    private static void LinkCheckpoint(PrefixNode? node, SavedState state)
+    {
+        if (node is not { IsRoot: false, Checkpoint: null })
+            return;
+        node.Checkpoint = state;
+        state.Nodes.Add(node);
+    }
+
+    /// <summary>Adds the nodes that the tree lacks, and refers those to the state that no state has yet. Returns the last one.</summary>
+    private static PrefixNode? LinkPiece(PrefixNode? node, SavedState state, CacheFileHeader header)
+    {
+        while (node is not null && node.End < header.End)
+        {
+            if (!node.Children.TryGetValue(header.Tokens[node.End], out PrefixNode? child))
+            {
+                child = new PrefixNode(node, state.Tokens[(node.End - state.Start)..], node.End) { LastUse = state.LastUse };
+                node.Children.Add(header.Tokens[node.End], child);
+            }
+            else if (child.Tokens.Span.CommonPrefixLength(header.Tokens.AsSpan(node.End)) is var common && common < child.Length)
+                child = Split(child, common);
+            if (child.Saved is null)
+            {
+                child.Saved = state;
+                state.Nodes.Add(child);
+            }
+            node = child;
+        }
+        return node;
     }
 
     /// <summary>The node on the path of these tokens that ends at this position, cut there if need be; null when the tree does not reach it.</summary>

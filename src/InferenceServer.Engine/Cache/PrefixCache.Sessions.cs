@@ -42,8 +42,12 @@ internal sealed partial class PrefixCache
         PrefixNode node = sequence.Node!;
         if (sequence.Computed >= sequence.PromptCount - 1)
             return null;
+        if (!SharesPrefixes)
+            return CacheMissReasons.NotShareable;
         if (held.TotalTokens > sequence.Computed)
             return CacheMissReasons.NotRestored;
+        if (held.TreeTokens > sequence.Computed)
+            return CacheMissReasons.LastCheckpoint;
         if (_evicted.ContainsLonger(node.PrefixHash, sequence.Tokens[node.End..^1]))
             return CacheMissReasons.Evicted;
         if (node.Children.Count > 0)

@@ -22,9 +22,15 @@ internal sealed partial class PrefixCache
         if (_failed.Count > 0)
             _clockAtFailedSave = _clock;
         foreach (SavedState state in _failed)
+        {
+            _checkpointsFail |= state.IsCheckpoint;
             ForgetSaved(state);
+        }
         foreach (SavedState state in _justSaved)
+        {
+            _checkpointsFail &= !state.IsCheckpoint;
             _disk?.WantWrite(state);
+        }
         _failed.Clear();
         _justSaved.Clear();
         TrimHostTier();
@@ -34,7 +40,7 @@ internal sealed partial class PrefixCache
     public void ForgetFailedRestores(IReadOnlyList<KvOp> ops)
     {
         foreach (KvOp op in ops)
-            if (op is { Kind: KvOpKind.Restore, Blob.State: KvBlobState.Failed }
+            if (op is { Kind: KvOpKind.Restore or KvOpKind.RestoreCheckpoint, Blob.State: KvBlobState.Failed }
                 && _host.LeastRecentFirst.FirstOrDefault(state => state.Memory == op.Blob) is { } state)
                 ForgetSaved(state);
     }
@@ -157,15 +163,22 @@ internal sealed partial class PrefixCache
     }
 
     /// <summary>The node no longer refers to its saved state, which goes with the last reference.</summary>
-    private void ReleaseSaved(PrefixNode node)
+    private void ReleaseSaved(PrefixNode node, SavedState state)
     {
-        SavedState state = node.Saved!;
-        node.Saved = null;
+        Unlink(node, state);
         state.Nodes.Remove(node);
         if (state.Nodes.Count > 0)
             return;
         _host.Remove(state);
         _disk?.Remove(state);
+    }
+
+    private static void Unlink(PrefixNode node, SavedState state)
+    {
+        if (node.Saved == state)
+            node.Saved = null;
+        else
+            node.Checkpoint = null;
     }
 
     /// <summary>No tier below the pool has the state any more: what is not resident leaves the tree.</summary>
@@ -176,9 +189,9 @@ internal sealed partial class PrefixCache
         PrefixNode[] nodes = [.. state.Nodes];
         state.Nodes.Clear();
         foreach (PrefixNode node in nodes)
-            node.Saved = null;
+            Unlink(node, state);
         foreach (PrefixNode node in nodes)
-            if (!node.IsResident && node.Parent is not null)
+            if (node is { IsResident: false, Saved: null, Parent: not null })
                 DetachSubtree(node);
     }
 }

@@ -18,8 +18,8 @@ internal sealed partial class PrefixCache
         while (!node.IsRoot && node is { Pins: 0, Sessions: null, Children.Count: 0, Parent: not null })
         {
             PrefixNode parent = node.Parent!;
-            if (node.Saved is not null)
-                ReleaseSaved(node);
+            if (node.Saved is { } saved)
+                ReleaseSaved(node, saved);
             if (node.IsResident)
                 EvictLeaf(node, save: false);
             else
@@ -81,8 +81,10 @@ internal sealed partial class PrefixCache
     {
         if (node.IsResident || node.Pins > 0)
             throw new InvalidOperationException("A resident or pinned node cannot leave the tree.");
-        if (node.Saved is not null)
-            ReleaseSaved(node);
+        if (node.Saved is { } saved)
+            ReleaseSaved(node, saved);
+        if (node.Checkpoint is { } checkpoint)
+            ReleaseSaved(node, checkpoint);
         SessionTable.MoveUp(node);
         if (isEviction)
             _evicted.Add(node.PrefixHash);

@@ -3,7 +3,8 @@
 //   - the ledger balances and every id has one owner (CacheInvariants checks all of it);
 //   - what a running sequence uses is pinned, and a pinned node is never evicted;
 //   - no entry is found from another namespace: each has its own root, keyed by the SHA-256 of its name.
-// Here: what sequences do with the tree. PrefixCache.Tree.cs: the tree itself. .Tiers.cs: eviction, saving and restoring. .Disk.cs: files.
+// Here: what sequences do with the tree. PrefixCache.Tree.cs: the tree itself. .Match.cs: what it holds of a prompt. .Tiers.cs: eviction, saving and
+// restoring. .Disk.cs: files. .Checkpoints.cs: models that cannot be cut anywhere.
 
 using InferenceServer.Engine.Scheduling;
 
@@ -17,6 +18,7 @@ internal sealed partial class PrefixCache
     private readonly Dictionary<string, PrefixNode> _roots = new(StringComparer.Ordinal);
     private readonly PrefixNode?[] _leafOfId;
     private readonly bool _sharesCells;
+    private readonly long _checkpointBytes;
     private readonly HostTier _host;
     private readonly DiskTier? _disk;
     private long _clock;
@@ -24,15 +26,17 @@ internal sealed partial class PrefixCache
     /// <param name="cells">Cells of the pool.</param>
     /// <param name="sequenceIds">Ids of the native memory; where cells are shared the last is for saving and restoring.</param>
     /// <param name="sharesCells">A cell can carry several ids (kv_unified). Otherwise copies are real and duplicates stay.</param>
-    /// <param name="host">Where evicted entries go.</param>
+    /// <param name="checkpointBytes">What a checkpoint takes at most; 0 where none is needed.</param>
+    /// <param name="host">Where evicted entries and checkpoints go.</param>
     /// <param name="disk">Where saved entries are also written to; null for nowhere.</param>
     /// <param name="time">For when sessions were last used.</param>
-    public PrefixCache(int cells, int sequenceIds, bool sharesCells, HostTier host, DiskTier? disk, TimeProvider time)
+    public PrefixCache(int cells, int sequenceIds, bool sharesCells, long checkpointBytes, HostTier host, DiskTier? disk, TimeProvider time)
     {
         Ledger = new CellLedger(cells);
         Ids = new SequenceIdPool(sequenceIds, reserveScratch: sharesCells);
         _leafOfId = new PrefixNode?[sequenceIds];
         _sharesCells = sharesCells;
+        _checkpointBytes = checkpointBytes;
         _host = host;
         _disk = disk;
         Sessions = new SessionTable(time);
@@ -69,44 +73,20 @@ internal sealed partial class PrefixCache
 
     public PrefixNode? LeafOf(int id) => _leafOfId[id];
 
-    /// <summary>The longest prefix of <paramref name="tokens"/> that any tier holds. Changes nothing.</summary>
-    public PrefixMatch Match(string namespaceKey, ReadOnlySpan<int> tokens)
-    {
-        if (!_roots.TryGetValue(namespaceKey, out PrefixNode? node))
-            return default;
-        int depth = 0, resident = 0, pinned = 0, ready = 0;
-        bool isReady = true;
-        while (depth < tokens.Length && node.Children.TryGetValue(tokens[depth], out PrefixNode? child))
-        {
-            if (!IsUsable(child))
-                break;
-            int common = child.Tokens.Span.CommonPrefixLength(tokens[depth..]);
-            depth += common;
-            if (child.IsResident)
-                resident = depth;
-            isReady = isReady && (child.IsResident || child.Saved!.IsReady);
-            if (isReady)
-                ready = depth;
-            if (child.Pins > 0)
-                pinned = depth;
-            if (common < child.Length)
-                break;
-            node = child;
-        }
-        return new PrefixMatch(pinned, resident, ready, depth);
-    }
-
     /// <summary>
     /// Gives the sequence an id that holds the longest cached prefix of its tokens (all but the last: its logits are needed), restoring it
     /// from lower tiers, and pins that prefix. False, with nothing changed, when no id can be had.
     /// </summary>
-    public bool TryBegin(Sequence sequence)
+    public bool TryBegin(Sequence sequence) => TryBegin(sequence, sequence.Count - 1);
+
+    private bool TryBegin(Sequence sequence, int mostTokens)
     {
-        ReadOnlySpan<int> tokens = sequence.Tokens[..^1];
         PrefixNode root = Root(sequence.NamespaceKey);
-        List<PrefixNode> path = MatchPath(root, tokens);
+        List<PrefixNode> path = MatchPath(root, sequence.Tokens[..mostTokens]);
         // Most recent first, so that room made below is not made at the expense of the path itself.
         Touch(path.Count > 0 ? path[^1] : root);
+        if (NeedsCheckpoints && path.Count > 0)
+            TouchCheckpoint(path[^1]);
         PrefixNode resident = root;
         int restoreFrom = 0;
         for (; restoreFrom < path.Count && path[restoreFrom].IsResident; restoreFrom++)
@@ -136,13 +116,31 @@ internal sealed partial class PrefixCache
                 PendingOps.Add(KvOp.Copy(DonorOf(resident), sequence.KvId, 0, resident.End));
         }
         (sequence.HostTokens, sequence.DiskTokens) = RestorePath(sequence, path, restoreFrom);
+        if (NeedsCheckpoints && !RestoreCheckpoint(sequence))
+        {
+            // Not all could be restored. What was is an entry now, and the next attempt finds a checkpoint above.
+            int reached = sequence.Published;
+            GiveBack(sequence);
+            return TryBegin(sequence, reached);
+        }
         sequence.Computed = sequence.Published;
         return true;
     }
 
-    /// <summary>Makes the tokens up to <paramref name="end"/>, all computed, part of the tree; duplicates of what it holds are freed.</summary>
-    public void Publish(Sequence sequence, int end)
+    /// <summary>What a step computed of the prompt becomes part of the tree, as far as others can use it.</summary>
+    public void PublishPrompt(Sequence sequence)
     {
+        if (!NeedsCheckpoints)
+            Publish(sequence, Math.Min(sequence.Computed, sequence.PromptCount));
+        else if (sequence.Stops?.Contains(sequence.Computed) is true && !_checkpointsFail)
+            PublishWithCheckpoint(sequence, goesOn: true);
+    }
+
+    /// <summary>Makes the tokens up to <paramref name="end"/>, all computed, part of the tree; duplicates of what it holds are freed.</summary>
+    /// <returns>Whether there were duplicates. Where checkpoints are needed the sequence has then lost its partial state.</returns>
+    private bool Publish(Sequence sequence, int end)
+    {
+        bool hadDuplicates = false;
         ReadOnlySpan<int> tokens = sequence.Tokens[..end];
         PrefixNode node = sequence.Node!;
         while (sequence.Published < end)
@@ -169,6 +167,7 @@ internal sealed partial class PrefixCache
                 if (child.IsResident)
                 {
                     Deduplicate(sequence, child);
+                    hadDuplicates = true;
                     if (child.Pins == 1)
                         Ledger.Pin(child.Length);
                 }
@@ -183,25 +182,36 @@ internal sealed partial class PrefixCache
             sequence.Published = node.End;
         }
         Touch(node);
+        return hadDuplicates;
     }
 
-    /// <summary>The sequence no longer runs: all it computed stays in the tree, and its id passes to its leaf or is freed.</summary>
+    /// <summary>The sequence no longer runs: all it computed stays in the tree, if others can use it, and its id passes to its leaf or is freed.</summary>
     public void Release(Sequence sequence)
     {
         if (sequence.Node is null)
             return;
-        Publish(sequence, sequence.Computed);
-        PrefixNode node = sequence.Node;
+        if (!NeedsCheckpoints)
+            Publish(sequence, sequence.Computed);
+        else if (SharesPrefixes)
+            PublishWithCheckpoint(sequence, goesOn: false);
+        else
+            DropPrivate(sequence);
+        if (!sequence.Node.IsRoot)
+            Sessions.Move(sequence.Request, sequence.Node);
+        GiveBack(sequence);
+    }
+
+    /// <summary>The id, which holds published tokens only, passes to the sequence's leaf or is freed.</summary>
+    private void GiveBack(Sequence sequence)
+    {
+        PrefixNode node = sequence.Node!;
         if (node.Holder == sequence.KvId)
         {
-            Sessions.Move(sequence.Request, node);
             Ids.Transfer(sequence.KvId, SequenceIdOwner.Running, SequenceIdOwner.Leaf);
             _leafOfId[sequence.KvId] = node;
         }
         else
         {
-            if (!node.IsRoot)
-                Sessions.Move(sequence.Request, node);
             PendingOps.Add(KvOp.Remove(sequence.KvId, 0));
             Ids.Release(sequence.KvId);
         }
@@ -238,25 +248,6 @@ internal sealed partial class PrefixCache
         return true;
     }
 
-    /// <summary>The nodes from below the root to the end of the match, the last one split there.</summary>
-    private List<PrefixNode> MatchPath(PrefixNode node, ReadOnlySpan<int> tokens)
-    {
-        List<PrefixNode> path = [];
-        int depth = 0;
-        while (depth < tokens.Length && node.Children.TryGetValue(tokens[depth], out PrefixNode? child))
-        {
-            if (!IsUsable(child))
-                break;
-            int common = child.Tokens.Span.CommonPrefixLength(tokens[depth..]);
-            if (common < child.Length)
-                child = Split(child, common);
-            path.Add(child);
-            depth += common;
-            node = child;
-        }
-        return path;
-    }
-
     /// <summary>The node's cells are tagged by this running id from now on; its parent, no leaf any more, gives its id back.</summary>
     private void MakeResident(PrefixNode node, int holder)
     {
@@ -281,7 +272,7 @@ internal sealed partial class PrefixCache
     /// </summary>
     private bool TryExtend(Sequence sequence, PrefixNode node, ReadOnlySpan<int> tokens)
     {
-        if (node is not { IsRoot: false, Pins: 1, Saved: null, Sessions: null, Children.Count: 0 } || node.Holder != sequence.KvId)
+        if (node is not { IsRoot: false, Pins: 1, Saved: null, Checkpoint: null, Sessions: null, Children.Count: 0 } || node.Holder != sequence.KvId)
             return false;
         int count = Math.Min(tokens.Length, MaxSaveTokens - node.Length);
         if (count <= 0)

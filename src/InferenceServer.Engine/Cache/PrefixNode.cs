@@ -37,6 +37,9 @@ internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens,
     /// <summary>What lower tiers hold of it; null for nothing.</summary>
     public SavedState? Saved { get; set; }
 
+    /// <summary>The partial state at <see cref="End"/>, from which models that cannot be cut anywhere go on; null for none.</summary>
+    public SavedState? Checkpoint { get; set; }
+
     /// <summary>A counter of uses, not a time: larger is more recent.</summary>
     public long LastUse { get; set; }
 
@@ -61,9 +64,10 @@ internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens,
     }
 }
 
-/// <summary>How much of a prompt the cache holds.</summary>
+/// <summary>How much of a prompt the cache holds, up to where a request can go on from: where checkpoints are needed, the last of them.</summary>
 /// <param name="PinnedTokens">Prefix that running sequences hold: it takes nothing from what can be evicted.</param>
 /// <param name="ResidentTokens">Prefix in the KV pool.</param>
 /// <param name="ReadyTokens">Prefix in the pool or in host memory: to be had in the next step.</param>
 /// <param name="TotalTokens">Prefix over all tiers.</param>
-internal readonly record struct PrefixMatch(int PinnedTokens, int ResidentTokens, int ReadyTokens, int TotalTokens);
+/// <param name="TreeTokens">Prefix in the tree, whether or not one can go on from its end.</param>
+internal readonly record struct PrefixMatch(int PinnedTokens, int ResidentTokens, int ReadyTokens, int TotalTokens, int TreeTokens);

@@ -1,16 +1,19 @@
-// What the tiers below the pool hold of a piece of the tree: bytes in host memory, a file, or both. Decode thread only.
+// What the tiers below the pool hold of a piece of the tree, or a checkpoint: bytes in host memory, a file, or both. Decode thread only.
 
 namespace InferenceServer.Engine.Cache;
 
 /// <summary>
-/// The KV state of positions <c>[Start, End)</c>, saved together. Nodes that were split share it; it goes with the last of them.
-/// Always: every node of <see cref="Nodes"/> lies within the range and refers back to it.
+/// The KV state of positions <c>[Start, End)</c>, saved together. Nodes that were split share it; it goes with the last of them. A checkpoint,
+/// the partial state after all tokens before End, has Start == End and belongs to the one node that ends there.
+/// Always: every node of <see cref="Nodes"/> lies within the range (ends at the checkpoint) and refers back to it.
 /// </summary>
 internal sealed class SavedState(int start, ReadOnlyMemory<int> tokens)
 {
     public int Start { get; } = start;
 
     public int End => Start + Tokens.Length;
+
+    public bool IsCheckpoint => Tokens.IsEmpty;
 
     public ReadOnlyMemory<int> Tokens { get; } = tokens;
 

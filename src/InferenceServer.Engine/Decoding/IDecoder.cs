@@ -27,10 +27,12 @@ internal interface IDecoder : IDisposable
 /// <param name="MaxOutputs">Most rows of a step that want logits.</param>
 /// <param name="SharesCells">A cell can carry several ids (kv_unified).</param>
 /// <param name="StateBytesPerToken">What saving one token's state takes.</param>
+/// <param name="CheckpointBytes">What a sequence's partial state takes at most; 0 where a sequence can be cut anywhere, so that none is needed.</param>
 /// <param name="ComputesAhead">Begin returns while the device computes: host work of the step before fits in between.</param>
 /// <param name="AttentionTileRows">
 /// In steps of at least so many rows attention reads, for all rows of a tile, what any of them reads (ggml's tiled attention on the CPU): rows of many
 /// sequences and a prompt's rows are cheaper in steps of their own. 0 where rows mix well.
 /// </param>
 internal sealed record DecoderLimits(
-    int Cells, int ContextLength, int SequenceIds, int BatchSize, int MaxOutputs, bool SharesCells, long StateBytesPerToken, bool ComputesAhead = false, int AttentionTileRows = 0);
+    int Cells, int ContextLength, int SequenceIds, int BatchSize, int MaxOutputs, bool SharesCells, long StateBytesPerToken, long CheckpointBytes = 0,
+    bool ComputesAhead = false, int AttentionTileRows = 0);

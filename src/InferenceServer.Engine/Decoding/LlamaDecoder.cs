@@ -27,7 +27,7 @@ internal sealed class LlamaDecoder : IDecoder
         _sampling = new SamplingThreads(context.Logits);
         Limits = new DecoderLimits(
             context.CellCount, contextLength, context.MaxSequences, context.BatchSize, context.MaxOutputs, sharesCells, stateBytesPerToken,
-            ComputesAhead: onDevice, AttentionTileRows: onDevice || quantizedKv ? 0 : AttentionTileRows);
+            CheckpointBytes: context.PreparePartialStates(), ComputesAhead: onDevice, AttentionTileRows: onDevice || quantizedKv ? 0 : AttentionTileRows);
         _batch = new LlamaBatch(context.BatchSize);
     }
 
@@ -80,8 +80,9 @@ internal sealed class LlamaDecoder : IDecoder
         switch (op.Kind)
         {
             case KvOpKind.Copy when Limits.SharesCells:
-                _context.CopySequence(op.Sequence, op.Target, op.Start, op.End);
-                return null;
+                return _context.CopyCells(op.Sequence, op.Target, op.Start, op.End)
+                    ? null
+                    : $"positions {op.Start} to {op.End} of sequence {op.Sequence} could not be shared";
             case KvOpKind.Copy:
                 // Between streams only whole sequences can be copied (llama_kv_cache::seq_cp); what is too much is cut off.
                 _context.CopySequence(op.Sequence, op.Target, 0, KvOp.ToEnd);
@@ -89,27 +90,32 @@ internal sealed class LlamaDecoder : IDecoder
             case KvOpKind.Remove:
                 return Remove(op.Sequence, op.Start, op.End);
             case KvOpKind.Save:
-                Save(op);
+                Save(op, StateFlags.None);
                 return null;
-            case KvOpKind.Restore when op.Blob!.State == KvBlobState.InMemory:
-                return Restore(op);
-            case KvOpKind.Restore:
+            case KvOpKind.SaveCheckpoint:
+                Save(op, StateFlags.Partial);
+                return null;
+            case KvOpKind.Restore or KvOpKind.RestoreCheckpoint when op.Blob!.State != KvBlobState.InMemory:
                 return $"the KV state of positions {op.Start} to {op.End} was not saved";
+            case KvOpKind.Restore:
+                return Restore(op, StateFlags.None);
+            case KvOpKind.RestoreCheckpoint:
+                return Restore(op, StateFlags.Partial);
             default:
                 throw new InvalidOperationException($"Unknown operation {op.Kind}.");
         }
     }
 
     private string? Remove(int sequence, int start, int end) =>
-        _context.RemoveSequence(sequence, start, end) ? null : $"positions {start} to {end} of sequence {sequence} could not be removed";
+        _context.RemoveCells(sequence, start, end) ? null : $"positions {start} to {end} of sequence {sequence} could not be removed";
 
     /// <summary>What cannot be restored once cannot be restored again: the blob is marked, and the cache drops it.</summary>
-    private string? Restore(KvOp op)
+    private string? Restore(KvOp op, StateFlags flags)
     {
         string? cause = null;
         try
         {
-            if (_context.RestoreState(op.Sequence, op.Blob!.Data, StateFlags.None) == op.Blob.Data!.LongLength)
+            if (_context.RestoreState(op.Sequence, op.Blob!.Data, flags) == op.Blob.Data!.LongLength)
                 return null;
         }
         catch (ArgumentException e)
@@ -120,13 +126,13 @@ internal sealed class LlamaDecoder : IDecoder
         return $"the saved KV state of positions {op.Start} to {op.End} could not be restored{cause}";
     }
 
-    /// <summary>A save that fails costs a later hit, nothing else.</summary>
-    private void Save(KvOp op)
+    /// <summary>A save that fails costs a later hit, or, of a checkpoint that is needed in the same step, the step.</summary>
+    private void Save(KvOp op, StateFlags flags)
     {
         try
         {
-            byte[] data = GC.AllocateUninitializedArray<byte>(checked((int)_context.StateSize(op.Sequence, StateFlags.None)));
-            if (_context.SaveState(op.Sequence, data, StateFlags.None) == data.LongLength)
+            byte[] data = GC.AllocateUninitializedArray<byte>(checked((int)_context.StateSize(op.Sequence, flags)));
+            if (_context.SaveState(op.Sequence, data, flags) == data.LongLength)
                 op.Blob!.Fill(data);
             else
                 op.Blob!.Fail();

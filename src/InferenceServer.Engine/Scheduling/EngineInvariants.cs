@@ -65,9 +65,13 @@ internal static class EngineInvariants
         {
             Require(state.Nodes.Contains(node) && state.Start <= node.Start && node.End <= state.End, "a node's saved state covers it and knows it");
             Require(state.Tokens.Span.Slice(node.Start - state.Start, node.Length).SequenceEqual(node.Tokens.Span), "a node's saved state is of its tokens");
-            Require(state.HostEntry is not null ? state.Memory is not null || state.IsLoading : state.Memory is null,
-                "a state is listed in the host tier while it takes room there");
-            Require(state.Memory is not null || state.File is not null || state.IsWriting, "a saved state is in some tier");
+            CheckState(state);
+        }
+        if (node.Checkpoint is { } checkpoint)
+        {
+            Require(cache.NeedsCheckpoints && checkpoint.Nodes.Count == 1 && checkpoint.Nodes[0] == node, "a checkpoint belongs to one node, which knows it");
+            Require(checkpoint.Start == node.End && checkpoint.End == node.End, "a checkpoint is at its node's end");
+            CheckState(checkpoint);
         }
         Require(node.Sessions is null || node.Sessions.TrueForAll(session => session.Ends.Contains(node)), "a node and its sessions know each other");
         if (!node.IsResident)
@@ -79,6 +83,13 @@ internal static class EngineInvariants
             pinned += node.Length;
         else
             cached += node.Length;
+    }
+
+    private static void CheckState(SavedState state)
+    {
+        Require(state.HostEntry is not null ? state.Memory is not null || state.IsLoading : state.Memory is null,
+            "a state is listed in the host tier while it takes room there");
+        Require(state.Memory is not null || state.File is not null || state.IsWriting, "a saved state is in some tier");
     }
 
     private static void CheckIds(Scheduler scheduler)

@@ -15,7 +15,7 @@ internal sealed partial class Scheduler
         sequence.Computed += slice.RowCount;
         CountPromptRows(sequence, before);
         if (before < sequence.PromptCount)
-            Cache.Publish(sequence, Math.Min(sequence.Computed, sequence.PromptCount));
+            Cache.PublishPrompt(sequence);
 
         if (result.FailureOf(sliceIndex) is { } failure)
         {

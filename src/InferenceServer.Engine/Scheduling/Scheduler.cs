@@ -81,7 +81,7 @@ internal sealed partial class Scheduler
         _stepTime = new StepTimeModel(options.TargetInterTokenSeconds);
         // Parts of a sequence can be saved and restored only where cells are shared: elsewhere copies move whole sequences.
         HostTier host = new(limits.SharesCells ? options.HostCacheBytes : 0, limits.StateBytesPerToken);
-        Cache = new PrefixCache(limits.Cells, limits.SequenceIds, limits.SharesCells, host, disk, time);
+        Cache = new PrefixCache(limits.Cells, limits.SequenceIds, limits.SharesCells, limits.CheckpointBytes, host, disk, time);
     }
 
     public PrefixCache Cache { get; }
@@ -104,7 +104,7 @@ internal sealed partial class Scheduler
         Counters.Accepted++;
         try
         {
-            _waiting.Add(new Sequence(generation, now, _ordinal++, _vocabulary.Count));
+            _waiting.Add(new Sequence(generation, now, _ordinal++, _vocabulary.Count) { Stops = Cache.StopsFor(generation.Request) });
         }
         catch (Exception e) when (e is ArgumentException or ConstraintException)
         {
@@ -240,7 +240,8 @@ internal sealed partial class Scheduler
     {
         _draftRows = 0;
         // With prompts to compute, or requests to admit, a step's spare room is theirs.
-        bool drafts = _options.Speculation && _waiting.Count == 0 && _running.TrueForAll(static s => s.Computed >= s.PromptCount);
+        // Where states cannot go back a draft that fails could not be taken back.
+        bool drafts = _options.Speculation && !Cache.NeedsCheckpoints && _waiting.Count == 0 && _running.TrueForAll(static s => s.Computed >= s.PromptCount);
         for (int i = 0; i < _running.Count; i++)
         {
             Sequence sequence = _running[i];
@@ -325,6 +326,8 @@ internal sealed partial class Scheduler
     /// <summary>A running request is computing a prefix that this one shares: wait for the shared part only.</summary>
     private bool FollowsALeader(Sequence sequence, PrefixMatch match)
     {
+        if (!Cache.SharesPrefixes)
+            return false;
         foreach (Sequence leader in _running)
         {
             if (leader.Computed >= leader.PromptCount || leader.Request.CacheNamespace != sequence.Request.CacheNamespace)
@@ -332,7 +335,10 @@ internal sealed partial class Scheduler
             if (sequence.Leader.Leader != leader)
                 sequence.Leader = (leader, leader.Tokens.CommonPrefixLength(sequence.Tokens[..^1]));
             int common = sequence.Leader.CommonTokens;
-            if (common - match.TotalTokens >= MinFollowTokens && leader.Published < common)
+            if (common - match.TotalTokens < MinFollowTokens || leader.Computed >= common)
+                continue;
+            // The leader takes a checkpoint where the two part.
+            if (leader.Stops is null || leader.Computed < leader.Stops.Add(common, leader.Computed))
                 return true;
         }
         return false;
@@ -345,7 +351,7 @@ internal sealed partial class Scheduler
             return false;
         sequence.DiskWaitStart ??= now;
         sequence.DiskWaitOver = _time.GetElapsedTime(sequence.DiskWaitStart.Value, now) >= DiskWaitLimit
-            || !Cache.TryLoad(sequence.NamespaceKey, sequence.Tokens[..^1]);
+            || !Cache.TryLoad(sequence.NamespaceKey, sequence.Tokens[..match.TotalTokens]);
         return !sequence.DiskWaitOver;
     }
 
@@ -373,6 +379,9 @@ internal sealed partial class Scheduler
             sequence.CachedTokens = Math.Min(sequence.Computed, sequence.PromptCount);
             sequence.CacheReport = new CacheReport(sequence.HostTokens, sequence.DiskTokens, Cache.ExplainMiss(sequence, match), sequence.CachedTokens);
         }
+        // Where this prompt leaves what is known others may leave it too.
+        if (match.TreeTokens >= sequence.Computed + CheckpointStops.LeastDistance && match.TreeTokens < sequence.PromptCount)
+            sequence.Stops?.Add(match.TreeTokens, sequence.Computed);
         int reached = Math.Min(sequence.Computed, sequence.PromptCount);
         if (reached > sequence.PromptReached)
         {
@@ -408,7 +417,7 @@ internal sealed partial class Scheduler
         {
             Sequence sequence = _prefilling[i];
             int share = budget / Math.Max(sharing - i, 1);
-            int count = Math.Min(share, sequence.Count - sequence.Computed);
+            int count = Math.Min(share, PrefillLeft(sequence));
             if (!Cache.EnsureFree(count))
                 count = Cache.Ledger.Free;
             if (count == 0)
@@ -419,6 +428,10 @@ internal sealed partial class Scheduler
             budget -= count;
         }
     }
+
+    /// <summary>What is left to compute, up to where a checkpoint is taken.</summary>
+    private static int PrefillLeft(Sequence sequence) =>
+        Math.Min(sequence.Count, sequence.Stops?.NextAfter(sequence.Computed) ?? int.MaxValue) - sequence.Computed;
 
     private int PrefillBudget() =>
         _stepTime.PrefillBudget(AnySteady ? _running.Count(IsDecoding) : 0, _limits.BatchSize);

@@ -96,6 +96,9 @@ internal sealed class Sequence
     /// <summary>What the request's first admission found; for its result.</summary>
     public CacheReport CacheReport { get; set; } = CacheReport.None;
 
+    /// <summary>Where its prefill pauses for checkpoints; null where none are taken.</summary>
+    public CheckpointStops? Stops { get; init; }
+
     /// <summary>Since when it waits for the disk; null when it has not had to.</summary>
     public long? DiskWaitStart { get; set; }
 

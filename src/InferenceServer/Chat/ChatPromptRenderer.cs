@@ -70,7 +70,7 @@ internal sealed class ChatPromptRenderer
     {
         TemplateDict context = new();
         context.Set("messages", Messages(conversation.Messages));
-        context.Set("add_generation_prompt", true);
+        context.Set("add_generation_prompt", conversation.AddGenerationPrompt);
         context.Set("bos_token", _bos);
         context.Set("eos_token", _eos);
         // Templates tell "none were given" by None, which Hugging Face passes.

@@ -12,6 +12,9 @@ public sealed record ChatConversation
 {
     public required IReadOnlyList<ChatMessage> Messages { get; init; }
 
+    /// <summary>End where the reply begins; false for a conversation's beginning as it is seen from later turns.</summary>
+    public bool AddGenerationPrompt { get; init; } = true;
+
     public string? ReasoningEffort { get; init; }
 
     public IReadOnlyDictionary<string, JsonElement>? Kwargs { get; init; }

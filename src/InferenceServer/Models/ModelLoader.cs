@@ -72,6 +72,9 @@ internal static class ModelLoader
                     TypeV = options.CacheTypeV,
                 },
                 clock, logs.CreateLogger<InferenceEngine>());
+            if (!engine.SharesPrefixes)
+                notes.Add(string.Create(CultureInfo.InvariantCulture,
+                    $"prefixes are not shared: this model goes on from checkpoints only, of up to {(engine.CheckpointBytes >> 20) + 1} MiB each; give --cache-ram room for several, and --kv-unified on"));
             ServedVocabulary vocabulary = ServedVocabulary.Of(model.Vocab);
             ServedModel served = new()
             {

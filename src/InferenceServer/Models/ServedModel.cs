@@ -28,6 +28,9 @@ public sealed record ServedEngine
 {
     public required int ContextLength { get; init; }
 
+    /// <summary>Whether message boundaries are of use to the engine.</summary>
+    public bool TakesCheckpoints { get; init; }
+
     /// <exception cref="EngineQueueFullException">The bounded queue is full.</exception>
     /// <exception cref="EngineUnavailableException">Draining, or the decode thread failed.</exception>
     public required Func<GenerationRequest, Generation> Submit { get; init; }
@@ -49,6 +52,7 @@ public sealed record ServedEngine
     public static ServedEngine For(InferenceEngine engine, int trainContextLength) => new()
     {
         ContextLength = Math.Min(engine.ContextLength, trainContextLength),
+        TakesCheckpoints = engine.TakesCheckpoints,
         Submit = engine.Submit,
         Snapshot = () => engine.Snapshot,
         Failure = () => engine.Failure,

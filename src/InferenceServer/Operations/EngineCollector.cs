@@ -10,7 +10,7 @@ internal sealed class EngineCollector
     private readonly Gauge.Child _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
         _decodeRows, _failedSteps, _stepSeconds, _restores, _evicted, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
-        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors;
+        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored;
 
     public EngineCollector(MetricFactory factory, CollectorRegistry registry, ServedModel model)
     {
@@ -50,6 +50,9 @@ internal sealed class EngineCollector
         _diskHits = factory.CreateCounter("inference_disk_hit_tokens_total", "Cached prompt tokens that came back from disk.", "model").WithLabels(id);
         _diskWrites = factory.CreateCounter("inference_disk_cache_writes_total", "Files written by the disk cache.", "model").WithLabels(id);
         _diskWrittenBytes = factory.CreateCounter("inference_disk_cache_written_bytes_total", "Bytes written by the disk cache.", "model").WithLabels(id);
+        Counter checkpoints = factory.CreateCounter("inference_checkpoints_total", "Partial states saved on the way, and put back to go on from.", "model", "event");
+        _checkpointsTaken = checkpoints.WithLabels(id, "taken");
+        _checkpointsRestored = checkpoints.WithLabels(id, "restored");
         Counter refused = factory.CreateCounter("inference_disk_cache_refused_files_total",
             "Files of the disk cache that were not used: of another model or build, or damaged and so deleted.", "model", "reason");
         _diskIgnored = refused.WithLabels(id, "foreign");
@@ -88,6 +91,8 @@ internal sealed class EngineCollector
         _stepSeconds.IncTo(now.StepSeconds);
         _restores.IncTo(now.Restores);
         _hostHits.IncTo(now.HostHitTokens);
+        _checkpointsTaken.IncTo(now.CheckpointsTaken);
+        _checkpointsRestored.IncTo(now.CheckpointsRestored);
         _diskBytes.Set(now.DiskCacheBytes);
         _diskEntries.Set(now.DiskCacheEntries);
         _diskHits.IncTo(now.DiskHitTokens);

@@ -24,6 +24,8 @@ internal sealed class ScriptedEngine
 
     public int ContextLength { get; init; } = 4096;
 
+    public bool TakesCheckpoints { get; init; }
+
     /// <summary>Completes when Stop was asked for.</summary>
     public TaskCompletionSource Stopping { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -32,6 +34,7 @@ internal sealed class ScriptedEngine
     public ServedEngine AsServed() => new()
     {
         ContextLength = ContextLength,
+        TakesCheckpoints = TakesCheckpoints,
         Submit = Submit,
         Snapshot = () => Snapshot,
         Failure = () => Failure,

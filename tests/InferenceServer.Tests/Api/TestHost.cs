@@ -60,7 +60,8 @@ internal sealed class TestHost : IAsyncDisposable
     }
 
     public static string ChatMl(ChatConversation conversation) =>
-        string.Concat(conversation.Messages.Select(message => $"<|im_start|>{message.Role}\n{message.Content}<|im_end|>\n")) + "<|im_start|>assistant\n";
+        string.Concat(conversation.Messages.Select(message => $"<|im_start|>{message.Role}\n{message.Content}<|im_end|>\n"))
+        + (conversation.AddGenerationPrompt ? "<|im_start|>assistant\n" : "");
 
     public T Service<T>()
         where T : notnull => App.Services.GetRequiredService<T>();

@@ -1,4 +1,5 @@
 using InferenceServer.Llama;
+using InferenceServer.Llama.TestModels;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -6,8 +7,10 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace InferenceServer.Tests.Api;
 
 /// <summary>The whole server on a tiny random model: llama.cpp, engine, template, HTTP. One for all tests of a class, since none changes it.</summary>
-public sealed class TinyServer : IAsyncLifetime
+public class TinyServer : IAsyncLifetime
 {
+    protected virtual TinyArchitecture Architecture => TinyArchitecture.Llama;
+
     private LoadedModel? _model;
     private TestHost? _host;
 
@@ -33,10 +36,16 @@ public sealed class TinyServer : IAsyncLifetime
             await _model.DisposeAsync();
     }
 
-    private static string TinyModelFile()
+    private string TinyModelFile()
     {
-        string path = Path.Combine(AppContext.BaseDirectory, "tiny-http.gguf");
-        InferenceServer.Llama.TestModels.TinyModel.Write(path);
+        string path = Path.Combine(AppContext.BaseDirectory, $"tiny-http-{Architecture}.gguf");
+        TinyModel.Write(path, Architecture);
         return path;
     }
+}
+
+/// <summary>The same with attention and recurrent layers, whose prefixes are shared through checkpoints.</summary>
+public sealed class HybridServer : TinyServer
+{
+    protected override TinyArchitecture Architecture => TinyArchitecture.Lfm2;
 }

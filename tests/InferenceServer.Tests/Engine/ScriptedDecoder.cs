@@ -9,7 +9,8 @@ namespace InferenceServer.Tests.Engine;
 /// <summary>
 /// A decoder without a model: it keeps every cell as data and refuses whatever the native memory would compute wrongly. A cell knows
 /// the whole history it was computed from, and the "model" is a function of that history, so a reply that used a foreign, missing or
-/// misplaced cell differs from <see cref="Reply"/>.
+/// misplaced cell differs from <see cref="Reply"/>. Where the limits ask for checkpoints each sequence has a state beside its cells, which goes
+/// forward only.
 /// </summary>
 internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
 {
@@ -23,9 +24,13 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
     private readonly SortedDictionary<int, Cell>[] _sequences =
         [.. Enumerable.Range(0, limits.SequenceIds).Select(_ => new SortedDictionary<int, Cell>())];
 
+    private readonly Checkpoint?[] _states = new Checkpoint?[limits.SequenceIds];
     private ulong[] _histories = [];
 
     private sealed record Cell(int Token, ulong History);
+
+    /// <summary>What stands for all tokens so far.</summary>
+    private sealed record Checkpoint(int Tokens, ulong History);
 
     public DecoderLimits Limits { get; } = limits;
 
@@ -78,12 +83,12 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             Hang?.Wait();
         foreach (KvOp op in plan.Ops)
         {
-            if (op is { Kind: KvOpKind.Restore, Blob.State: not KvBlobState.InMemory })
+            if (op is { Kind: KvOpKind.Restore or KvOpKind.RestoreCheckpoint, Blob.State: not KvBlobState.InMemory })
             {
                 result.Error = "restore without saved state";
                 return;
             }
-            if (op.Kind == KvOpKind.Restore && FailNextRestore)
+            if (op.Kind is KvOpKind.Restore or KvOpKind.RestoreCheckpoint && FailNextRestore)
             {
                 FailNextRestore = false;
                 op.Blob!.Fail();
@@ -126,6 +131,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
     {
         foreach (SortedDictionary<int, Cell> cells in _sequences)
             cells.Clear();
+        Array.Clear(_states);
     }
 
     public void Dispose()
@@ -144,6 +150,13 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         Assert.True(row.Position == 0 || cells.TryGetValue(row.Position - 1, out before), $"sequence {row.SequenceId} lacks position {row.Position - 1}");
         Assert.Equal(row.Position, cells.Count);
         ulong history = Next(before?.History ?? 0, row.Token);
+        if (Limits.CheckpointBytes > 0)
+        {
+            Checkpoint? state = _states[row.SequenceId];
+            Assert.True((state?.Tokens ?? 0) == row.Position, $"sequence {row.SequenceId} goes on at {row.Position}, its state is of {state?.Tokens ?? 0} tokens");
+            Assert.Equal(before?.History ?? 0, state?.History ?? 0);
+            _states[row.SequenceId] = new Checkpoint(row.Position + 1, history);
+        }
         cells.Add(row.Position, new Cell(row.Token, history));
         ComputedRows++;
         return history;
@@ -160,6 +173,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
                     _sequences[op.Target].Add(position, cell);
                 for (int position = op.Start; position < op.End; position++)
                     Assert.True(_sequences[op.Target].ContainsKey(position), $"copied position {position} was not in sequence {op.Sequence}");
+                _states[op.Target] = null;
                 break;
             case KvOpKind.Copy:
                 Assert.Empty(_sequences[op.Target]);
@@ -170,16 +184,30 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             case KvOpKind.Remove:
                 foreach (int position in cells.Keys.Where(p => p >= op.Start && p < end).ToArray())
                     cells.Remove(position);
+                if (_states[op.Sequence]?.Tokens is { } tokens && tokens > op.Start && tokens <= end)
+                    _states[op.Sequence] = null;
                 break;
-            case KvOpKind.Save when FailSaves:
+            case KvOpKind.Save or KvOpKind.SaveCheckpoint when FailSaves:
                 op.Blob!.Fail();
                 break;
             case KvOpKind.Save:
                 Assert.Equal(op.Blob!.End - op.Blob.Start, cells.Count);
                 op.Blob.Fill([.. cells.SelectMany(c => BitConverter.GetBytes(c.Key).Concat(BitConverter.GetBytes(c.Value.Token)).Concat(BitConverter.GetBytes(c.Value.History)))]);
                 break;
+            case KvOpKind.SaveCheckpoint:
+                Checkpoint saved = Assert.IsType<Checkpoint>(_states[op.Sequence]);
+                Assert.Equal(op.End, saved.Tokens);
+                byte[] bytes = new byte[Limits.CheckpointBytes];
+                BitConverter.TryWriteBytes(bytes, saved.Tokens);
+                BitConverter.TryWriteBytes(bytes.AsSpan(4), saved.History);
+                op.Blob!.Fill(bytes);
+                break;
+            case KvOpKind.RestoreCheckpoint:
+                _states[op.Sequence] = new Checkpoint(BitConverter.ToInt32(op.Blob!.Data!), BitConverter.ToUInt64(op.Blob.Data!, 4));
+                break;
             case KvOpKind.Restore:
                 Assert.Empty(cells);
+                _states[op.Sequence] = null;
                 for (int i = 0; i < op.Blob!.Data!.Length; i += 16)
                     cells.Add(BitConverter.ToInt32(op.Blob.Data, i), new Cell(BitConverter.ToInt32(op.Blob.Data, i + 4), BitConverter.ToUInt64(op.Blob.Data, i + 8)));
                 break;

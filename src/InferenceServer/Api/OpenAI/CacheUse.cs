@@ -8,7 +8,7 @@ public sealed record CacheUse(
     [property: Description("Prompt tokens that a cache held.")] int CachedTokens,
     [property: Description("Of these, tokens that came back from host memory.")] int HostTokens,
     [property: Description("Of these, tokens that came back from disk.")] int DiskTokens,
-    [property: Description("Why no more: diverged, end_of_entry, nothing_cached, evicted or not_restored; null when all but the last token was reused.")]
+    [property: Description("Why no more: diverged, end_of_entry, nothing_cached, evicted, not_restored, last_checkpoint or not_shareable; null when all but the last token was reused.")]
     string? Reason,
     [property: Description("The first prompt token that was not reused; null when all but the last was.")] int? DivergedAt)
 {

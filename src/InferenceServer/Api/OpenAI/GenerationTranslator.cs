@@ -16,6 +16,9 @@ internal sealed record PromptTokens(ReadOnlyMemory<int> Tokens, string Param)
 
     /// <summary>What the reply must obey; null for anything.</summary>
     public TokenConstraint? Constraint { get; init; }
+
+    /// <summary>As <see cref="GenerationRequest.MessageBoundaries"/>.</summary>
+    public IReadOnlyList<int> Boundaries { get; init; } = [];
 }
 
 /// <summary>Checked parameters and a prompt's tokens to what the engine takes: one request for each choice.</summary>
@@ -57,6 +60,7 @@ internal static class GenerationTranslator
             Timeout = Shorter(hints.Timeout, parameters.TimeoutMs),
             PredictedTokens = prompt.Predicted,
             Constraint = prompt.Constraint,
+            MessageBoundaries = prompt.Boundaries,
         };
         requests.Add(first);
         for (int choice = 1; choice < parameters.N; choice++)

@@ -14,20 +14,28 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
     public void Dispose() => _folder.Delete(recursive: true);
 
     [Theory]
-    [InlineData(1, true, 300, 9, 0, 0)]
-    [InlineData(2, true, 300, 9, 40_000, 0)]
-    [InlineData(3, true, 900, 20, 8_000, 0)]
-    [InlineData(4, true, 2_000, 60, 100_000, 0)]
-    [InlineData(5, false, 2_000, 12, 0, 0)]
-    [InlineData(6, true, 500, 7, 3_000, 0)]
-    [InlineData(7, true, 300, 9, 12_000, 1_000_000)]
-    [InlineData(8, true, 400, 20, 6_000, 40_000)]
-    public void No_reply_is_ever_wrong_and_no_cell_is_ever_lost(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes)
+    [InlineData(1, true, 300, 9, 0, 0, 0)]
+    [InlineData(2, true, 300, 9, 40_000, 0, 0)]
+    [InlineData(3, true, 900, 20, 8_000, 0, 0)]
+    [InlineData(4, true, 2_000, 60, 100_000, 0, 0)]
+    [InlineData(5, false, 2_000, 12, 0, 0, 0)]
+    [InlineData(6, true, 500, 7, 3_000, 0, 0)]
+    [InlineData(7, true, 300, 9, 12_000, 1_000_000, 0)]
+    [InlineData(8, true, 400, 20, 6_000, 40_000, 0)]
+    [InlineData(9, true, 300, 9, 40_000, 0, 100)]
+    [InlineData(10, true, 900, 12, 8_000, 0, 700)]
+    [InlineData(11, true, 2_000, 30, 300_000, 0, 300)]
+    [InlineData(12, false, 2_000, 12, 0, 0, 100)]
+    [InlineData(13, true, 500, 7, 3_000, 0, 4_000)]
+    [InlineData(14, true, 300, 9, 12_000, 1_000_000, 200)]
+    [InlineData(15, true, 400, 20, 6_000, 40_000, 500)]
+    public void No_reply_is_ever_wrong_and_no_cell_is_ever_lost(
+        int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes)
     {
         output.WriteLine($"seed {seed}");
         Random random = new(seed);
         int contextLength = sharesCells ? Math.Min(cells, 250) : cells / sequenceIds;
-        DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, MaxOutputs: 48, sharesCells, StateBytesPerToken: 16);
+        DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, MaxOutputs: 48, sharesCells, StateBytesPerToken: 16, checkpointBytes);
         EngineOptions options = new() { MaxSequences = Math.Max(2, sequenceIds / 2 - 1), HostCacheBytes = hostBytes };
         if (diskBytes > 0)
             options = options with { DiskCacheDirectory = _folder.FullName, DiskCacheBytes = diskBytes };
@@ -36,7 +44,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
         List<(Generation Generation, bool Disturbed)> open = [];
         int operations = 0, replies = 0;
         // With real files an operation takes several times as long.
-        int wanted = diskBytes > 0 ? 10_000 : 20_000;
+        int wanted = (diskBytes > 0 ? 10_000 : 20_000) / (checkpointBytes > 0 ? 2 : 1);
         while (operations < wanted)
         {
             operations++;
@@ -50,6 +58,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
                         SessionId = random.Next(3) == 0 ? $"session {random.Next(5)}" : null,
                         Priority = (RequestPriority)random.Next(3),
                         FairnessKey = $"key {random.Next(3)}",
+                        MessageBoundaries = [.. Enumerable.Range(0, random.Next(4)).Select(_ => random.Next(contextLength)).Order()],
                     }), false));
                     break;
                 case < 14 when open.Count > 0:
@@ -99,7 +108,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
                 driver.AssertReply(generation);
         EngineSnapshot end = EngineSnapshot.Of(driver.Scheduler);
         output.WriteLine($"{replies} replies, {end.Steps} steps, {end.Preemptions} preemptions, {end.EvictedTokens} evicted, {end.HostHitTokens} restored, "
-            + $"{end.PromptTokensCached}/{end.PromptTokens} prompt tokens cached, {end.FailedSteps} failed steps");
+            + $"{end.PromptTokensCached}/{end.PromptTokens} prompt tokens cached, {end.FailedSteps} failed steps, {end.CheckpointsTaken} checkpoints, {end.CheckpointsRestored} restored");
         Assert.True(replies > wanted / 40, $"only {replies} replies");
         Assert.Equal(0, end.CellsPrivate + end.CellsPinned);
         if (diskBytes == 0)

@@ -9,14 +9,21 @@ internal static class ChatTranslator
 {
     public static List<GenerationRequest> Translate(ChatCompletionRequest request, ServedModel model, RequestHints hints, TokenConstraint? constraint)
     {
-        string rendered = model.Chat(new ChatConversation
+        ChatConversation conversation = new()
         {
             Messages = request.Messages,
             ReasoningEffort = request.ReasoningEffort,
             Kwargs = request.ChatTemplateKwargs,
-        });
+        };
+        string rendered = model.Chat(conversation);
         GenerationTranslator.CheckTextLength(model, rendered, "messages");
-        PromptTokens prompt = new(model.Vocabulary.TokenizeChat(rendered), "messages") { Predicted = Predicted(request, model), Constraint = constraint };
+        int[] tokens = model.Vocabulary.TokenizeChat(rendered);
+        PromptTokens prompt = new(tokens, "messages")
+        {
+            Predicted = Predicted(request, model),
+            Constraint = constraint,
+            Boundaries = model.Engine.TakesCheckpoints ? MessageBoundaries.Of(model, conversation, rendered, tokens) : [],
+        };
         List<GenerationRequest> requests = [];
         GenerationTranslator.AddRequests(requests, model, request, hints, prompt,
             request.MaxCompletionTokens ?? request.MaxTokens,
