@@ -17,6 +17,9 @@ public sealed class Generation
 
     public GenerationRequest Request { get; }
 
+    /// <summary>As <see cref="GenerationRequest.PromptLogprobs"/> asks for, a place for each prompt token and null for the first; there once an event is.</summary>
+    public IReadOnlyList<TokenLogprobs?>? PromptLogprobs { get; internal set; }
+
     public ChannelReader<GenerationEvent> Events => _events.Reader;
 
     /// <summary>Asks the decode thread to stop this generation at its next turn. Safe from any thread, any number of times.</summary>

@@ -59,6 +59,12 @@ public sealed record GenerationRequest
     /// <summary>Tokens the client expects as reply (OpenAI's <c>prediction</c>): verified as a draft, never trusted.</summary>
     public ReadOnlyMemory<int> PredictedTokens { get; init; }
 
+    /// <summary>
+    /// Report the log probability of every prompt token after the first, with so many of the most likely ones at each place; null reports none. The
+    /// whole prompt is computed for it, whatever a cache holds, in slices as long as a step has room for logits.
+    /// </summary>
+    public int? PromptLogprobs { get; init; }
+
     /// <summary>Token counts of the prompt at which a message ends: where models with partial memory take checkpoints.</summary>
     public IReadOnlyList<int> MessageBoundaries { get; init; } = [];
 }

@@ -77,7 +77,7 @@ internal sealed partial class PrefixCache
     /// Gives the sequence an id that holds the longest cached prefix of its tokens (all but the last: its logits are needed), restoring it
     /// from lower tiers, and pins that prefix. False, with nothing changed, when no id can be had.
     /// </summary>
-    public bool TryBegin(Sequence sequence) => TryBegin(sequence, sequence.Count - 1);
+    public bool TryBegin(Sequence sequence) => TryBegin(sequence, sequence.ReusableTokens.Length);
 
     private bool TryBegin(Sequence sequence, int mostTokens)
     {

@@ -17,6 +17,10 @@ internal static class RowSampler
         if (!plan.Rows[slice.LastRow].WantsLogits)
             return;
         Sequence sequence = slice.Sequence;
+        if (sequence.PromptLogprobs is { } scores)
+            Score(plan, slice, scores, logits);
+        if (!slice.ReachesEnd(plan))
+            return;
         for (int row = slice.FirstLogitsRow; row <= slice.LastRow; row++)
         {
             SampledToken token = Draw(sequence, logits(row));
@@ -24,6 +28,14 @@ internal static class RowSampler
             if (row == slice.LastRow || plan.Rows[row + 1].Token != token.Token || sequence.Constraint is { MustEnd: true })
                 return;
         }
+    }
+
+    /// <summary>The log probability of each prompt token that follows one of the slice's rows.</summary>
+    private static void Score(StepPlan plan, PlanSlice slice, TokenLogprobs?[] scores, LogitsOfRow logits)
+    {
+        Sequence sequence = slice.Sequence;
+        for (int row = slice.FirstRow; row <= slice.LastRow && plan.Rows[row].Position + 1 is var next && next < sequence.PromptCount; row++)
+            scores[next] = sequence.Sampler.Score(logits(row), sequence.Tokens[next], sequence.Request.PromptLogprobs!.Value);
     }
 
     private static SampledToken Draw(Sequence sequence, Span<float> logits)

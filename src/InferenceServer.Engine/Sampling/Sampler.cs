@@ -252,6 +252,11 @@ public sealed class Sampler
         return candidates.Pick(Uniform(RejectionAttempts));
     }
 
+    /// <summary>The log probability of a token that was given, not drawn, and of the most likely in its place.</summary>
+    /// <param name="logits">The row as the model made it; not changed.</param>
+    /// <param name="top">From 0 to <see cref="MostTopLogprobs"/>.</param>
+    public TokenLogprobs Score(ReadOnlySpan<float> logits, int token, int top) => Logprobs(logits, token, top);
+
     /// <param name="draw">Which of the numbers that belong to this position.</param>
     private double Uniform(int draw) => CounterRandom.Uniform(_seed, (ulong)AcceptedTokens, (ulong)(_firstNumber + draw));
 

@@ -32,6 +32,7 @@ internal sealed partial class Scheduler
         int sampled = result.CountOf(sliceIndex);
         if (sampled == 0)
             return;
+        sequence.Generation.PromptLogprobs ??= sequence.PromptLogprobs;
         sequence.FailedSteps = 0;
         sequence.BatchRows += _plan.Rows.Count;
         sequence.BatchSteps++;

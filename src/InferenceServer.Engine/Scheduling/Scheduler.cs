@@ -292,7 +292,8 @@ internal sealed partial class Scheduler
         for (int i = 0; i < count; i++)
         {
             int position = sequence.Computed + i;
-            _plan.Rows.Add(new PlanRow(sequence.Tokens[position], position, sequence.KvId, position == sequence.Count - 1));
+            bool isScored = sequence.PromptLogprobs is not null && position < sequence.PromptCount;
+            _plan.Rows.Add(new PlanRow(sequence.Tokens[position], position, sequence.KvId, isScored || position == sequence.Count - 1));
         }
         _plan.Slices.Add(new PlanSlice(sequence, first, count, 0));
     }
@@ -307,7 +308,7 @@ internal sealed partial class Scheduler
         {
             if (_candidates.Count == MaxCandidates)
                 break;
-            PrefixMatch match = Cache.Match(sequence.NamespaceKey, sequence.Tokens[..^1]);
+            PrefixMatch match = Cache.Match(sequence.NamespaceKey, sequence.ReusableTokens);
             _candidates.Add((_admission.RankOf(sequence, match.TotalTokens, now), sequence, match));
         }
         _candidates.Sort(static (a, b) => a.Rank.CompareTo(b.Rank));
@@ -333,7 +334,7 @@ internal sealed partial class Scheduler
             if (leader.Computed >= leader.PromptCount || leader.Request.CacheNamespace != sequence.Request.CacheNamespace)
                 continue;
             if (sequence.Leader.Leader != leader)
-                sequence.Leader = (leader, leader.Tokens.CommonPrefixLength(sequence.Tokens[..^1]));
+                sequence.Leader = (leader, leader.Tokens.CommonPrefixLength(sequence.ReusableTokens));
             int common = sequence.Leader.CommonTokens;
             if (common - match.TotalTokens < MinFollowTokens || leader.Computed >= common)
                 continue;
@@ -418,6 +419,8 @@ internal sealed partial class Scheduler
             Sequence sequence = _prefilling[i];
             int share = budget / Math.Max(sharing - i, 1);
             int count = Math.Min(share, PrefillLeft(sequence));
+            if (sequence.PromptLogprobs is not null)
+                count = Math.Min(count, OutputsLeft());
             if (!Cache.EnsureFree(count))
                 count = Cache.Ledger.Free;
             if (count == 0)
@@ -432,6 +435,15 @@ internal sealed partial class Scheduler
     /// <summary>What is left to compute, up to where a checkpoint is taken.</summary>
     private static int PrefillLeft(Sequence sequence) =>
         Math.Min(sequence.Count, sequence.Stops?.NextAfter(sequence.Computed) ?? int.MaxValue) - sequence.Computed;
+
+    /// <summary>Rows with logits that one more sequence may have in this step: never none, since one is left for each that has no rows yet.</summary>
+    private int OutputsLeft()
+    {
+        int taken = 0;
+        foreach (PlanRow row in _plan.Rows)
+            taken += row.WantsLogits ? 1 : 0;
+        return _limits.MaxOutputs - taken - (_running.Count - _plan.Slices.Count - 1);
+    }
 
     private int PrefillBudget() =>
         _stepTime.PrefillBudget(AnySteady ? _running.Count(IsDecoding) : 0, _limits.BatchSize);

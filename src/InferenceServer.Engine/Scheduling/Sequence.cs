@@ -27,6 +27,7 @@ internal sealed class Sequence
         prompt.CopyTo(_tokens);
         Sampler = new Sampler(Request.Sampling, prompt, vocabularySize, fallbackSeed: (ulong)Random.Shared.NextInt64());
         Text = new TokenTextDecoder(Request.StopStrings);
+        PromptLogprobs = Request.PromptLogprobs is null ? null : new TokenLogprobs?[PromptCount];
         if (Request.Constraint is { } constraint)
         {
             Constraint = new ConstraintState(constraint.Grammar, constraint.Vocabulary);
@@ -49,6 +50,12 @@ internal sealed class Sequence
     public ConstraintState? Constraint { get; }
 
     public TokenMask? Mask { get; }
+
+    /// <summary>Filled as the prompt's rows are computed; null where nobody asked for them.</summary>
+    public TokenLogprobs?[]? PromptLogprobs { get; }
+
+    /// <summary>Tokens that may come from a cache: all but the newest, whose logits are needed, and none whose log probabilities are still to be had.</summary>
+    public ReadOnlySpan<int> ReusableTokens => Tokens[..(PromptLogprobs is null ? Count - 1 : Math.Min(Count - 1, PromptReached))];
 
     /// <summary>Null until the first guess.</summary>
     public Speculation? Speculation { get; set; }

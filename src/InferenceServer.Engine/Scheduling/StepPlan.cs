@@ -14,6 +14,9 @@ internal readonly record struct PlanSlice(Sequence Sequence, int FirstRow, int R
 
     /// <summary>The row whose logits give the next token; rows after it verify drafts.</summary>
     public int FirstLogitsRow => LastRow - DraftCount;
+
+    /// <summary>Whether the sequence's newest token is among the rows, so that the next one can be drawn; a prompt whose tokens are scored wants logits before that.</summary>
+    public bool ReachesEnd(StepPlan plan) => plan.Rows[FirstLogitsRow].Position == Sequence.Count - 1;
 }
 
 internal sealed class StepPlan

@@ -25,8 +25,14 @@ public static class ByteVocabulary
 
     private const int Normal = 1, Control = 3;
 
+    /// <summary>Number of tokens with the three for filling in the middle, which come after the others: before the prefix, the suffix, and the middle.</summary>
+    public const int CountWithMiddle = Count + 3;
+
+    private static readonly string[] MiddleNames = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
+
     /// <summary>Adds the tokenizer's metadata; tokens beyond <see cref="Count"/> are numbered fillers.</summary>
-    public static void Write(GgufWriter writer, int tokenCount = Count)
+    /// <param name="fillsInMiddle">The first three of those are the tokens for filling in the middle.</param>
+    public static void Write(GgufWriter writer, int tokenCount = Count, bool fillsInMiddle = false)
     {
         ArgumentNullException.ThrowIfNull(writer);
         ArgumentOutOfRangeException.ThrowIfLessThan(tokenCount, Count);
@@ -39,6 +45,8 @@ public static class ByteVocabulary
         types[EndOfText] = types[ImStart] = types[ImEnd] = Control;
         for (int token = Count; token < tokenCount; token++)
             tokens[token] = Filler(token);
+        for (int i = 0; fillsInMiddle && i < MiddleNames.Length; i++)
+            (tokens[Count + i], types[Count + i]) = (MiddleNames[i], Control);
 
         writer.Add("tokenizer.ggml.model", "gpt2");
         writer.Add("tokenizer.ggml.pre", "gpt-2");

@@ -48,7 +48,8 @@ public static class TinyModel
     /// <param name="path">Where to; an existing file is replaced.</param>
     /// <param name="architecture">Which kind.</param>
     /// <param name="seed">Another seed gives other weights.</param>
-    public static void Write(string path, TinyArchitecture architecture = TinyArchitecture.Llama, int seed = 1)
+    /// <param name="fillsInMiddle">With the tokens for filling in the middle.</param>
+    public static void Write(string path, TinyArchitecture architecture = TinyArchitecture.Llama, int seed = 1, bool fillsInMiddle = false)
     {
         string name = architecture switch
         {
@@ -71,13 +72,14 @@ public static class TinyModel
         writer.Add($"{name}.feed_forward_length", architecture is TinyArchitecture.Mamba2 ? 0u : FeedForward);
         writer.Add("general.file_type", 0u);
         WriteHyperparameters(writer, name, architecture, layers);
-        ByteVocabulary.Write(writer);
+        int tokens = fillsInMiddle ? ByteVocabulary.CountWithMiddle : ByteVocabulary.Count;
+        ByteVocabulary.Write(writer, tokens, fillsInMiddle);
 
         var weights = new SeededWeights(writer, seed, GgufTensorType.F32);
         if (architecture is TinyArchitecture.Bert)
-            DeclareEncoder(weights, layers);
+            DeclareEncoder(weights, layers, tokens);
         else
-            DeclareDecoder(weights, architecture, layers);
+            DeclareDecoder(weights, architecture, layers, tokens);
         weights.Fill(progress: null, CancellationToken.None);
         writer.Finish();
     }
@@ -125,12 +127,12 @@ public static class TinyModel
         _ => true,
     };
 
-    private static void DeclareDecoder(SeededWeights weights, TinyArchitecture architecture, int layers)
+    private static void DeclareDecoder(SeededWeights weights, TinyArchitecture architecture, int layers, int tokens)
     {
         // Gemma multiplies embeddings by the square root of the width.
-        weights.Matrix("token_embd.weight", Width, ByteVocabulary.Count, architecture is TinyArchitecture.Gemma3 ? 0.125f : 1f);
+        weights.Matrix("token_embd.weight", Width, tokens, architecture is TinyArchitecture.Gemma3 ? 0.125f : 1f);
         weights.Constant(architecture is TinyArchitecture.Lfm2 ? "token_embd_norm.weight" : "output_norm.weight", 1, Width);
-        weights.ScaledRows("output.weight", Width, ByteVocabulary.Count, LogitDeviation);
+        weights.ScaledRows("output.weight", Width, tokens, LogitDeviation);
         for (int layer = 0; layer < layers; layer++)
         {
             string block = $"blk.{layer}";
@@ -207,9 +209,9 @@ public static class TinyModel
             weights.Constant($"{block}.post_ffw_norm.weight", 1, Width);
     }
 
-    private static void DeclareEncoder(SeededWeights weights, int layers)
+    private static void DeclareEncoder(SeededWeights weights, int layers, int tokens)
     {
-        weights.Matrix("token_embd.weight", Width, ByteVocabulary.Count, 1);
+        weights.Matrix("token_embd.weight", Width, tokens, 1);
         weights.Matrix("token_types.weight", Width, 1, 0.1f);
         weights.Matrix("position_embd.weight", Width, ContextLength, 0.2f);
         Norm("token_embd_norm");

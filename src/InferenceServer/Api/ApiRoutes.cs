@@ -1,6 +1,7 @@
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Completions;
+using InferenceServer.Api.Tokens;
 using InferenceServer.Operations;
 using Scalar.AspNetCore;
 
@@ -35,6 +36,8 @@ internal static class ApiRoutes
         app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models")
             .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
 
+        TokenRoutes.Map(app);
+
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
             .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").Produces<SessionList>().ProducesErrors();
         app.MapDelete("/v1/sessions/{id}", (Delegate)sessions.DropAsync).WithName("deleteSession").WithTags("Sessions")
@@ -53,7 +56,7 @@ internal static class ApiRoutes
         app.MapScalarApiReference("/docs", scalar => scalar.WithTitle("InferenceServer").DisableDefaultFonts().DisableTelemetry().DisableAgent().DisableMcp().HideDeveloperTools());
     }
 
-    private static RouteHandlerBuilder ProducesErrors(this RouteHandlerBuilder route)
+    public static RouteHandlerBuilder ProducesErrors(this RouteHandlerBuilder route)
     {
         foreach (int status in (ReadOnlySpan<int>)[400, 404, 413, 415, 429, 500, 503, 504])
             route.Produces<ErrorResponse>(status);

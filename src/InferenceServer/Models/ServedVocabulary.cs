@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Text;
+using InferenceServer.Api;
 using InferenceServer.Llama;
 
 namespace InferenceServer.Models;
@@ -10,6 +12,9 @@ public delegate int[] Tokenizer(string text, bool addSpecial, bool parseSpecial)
 
 /// <summary>A token's bytes. Control tokens are empty unless asked for.</summary>
 public delegate ReadOnlySpan<byte> TokenBytes(int token, bool control);
+
+/// <summary>The tokens before a text, before what comes after a gap, and before what fills it.</summary>
+public sealed record MiddleTokens(int BeforePrefix, int BeforeSuffix, int BeforeMiddle);
 
 /// <summary>What the API must know of a vocabulary.</summary>
 public sealed record ServedVocabulary
@@ -35,6 +40,9 @@ public sealed record ServedVocabulary
 
     /// <summary>Bytes of the longest token: a text of more than this times the context length cannot fit, and need not be tokenized to know it.</summary>
     public required int LongestTokenBytes { get; init; }
+
+    /// <summary>What a model that fills in the middle wants around the two texts; null for one that does not.</summary>
+    public MiddleTokens? Middle { get; init; }
 
     public static ServedVocabulary Of(LlamaVocab vocab)
     {
@@ -62,7 +70,25 @@ public sealed record ServedVocabulary
             EndTokens = ends,
             ControlTokens = controls,
             LongestTokenBytes = longest,
+            Middle = vocab is { FimPre: { } prefix, FimSuf: { } suffix, FimMid: { } middle } ? new MiddleTokens(prefix, suffix, middle) : null,
         };
+    }
+
+    /// <summary>Several tokens as text, control tokens by their names.</summary>
+    public string Text(IReadOnlyList<int> tokens)
+    {
+        ArrayBufferWriter<byte> bytes = new(Math.Max(16, tokens.Count * 4));
+        foreach (int token in tokens)
+            bytes.Write(Bytes(token, true));
+        return Encoding.UTF8.GetString(bytes.WrittenSpan);
+    }
+
+    /// <exception cref="ApiException">400: one of the tokens is not in the vocabulary.</exception>
+    public void Check(IReadOnlyList<int> tokens, string param)
+    {
+        for (int i = 0; i < tokens.Count; i++)
+            if ((uint)tokens[i] >= (uint)Count)
+                throw ApiException.InvalidValue($"'{param}[{i}]' is token {tokens[i]}; the model has {Count}.", $"{param}[{i}]", "out_of_range");
     }
 
     /// <summary>A token as text; bytes that are no complete character become U+FFFD.</summary>

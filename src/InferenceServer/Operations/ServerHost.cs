@@ -2,6 +2,7 @@
 
 using InferenceServer.Api;
 using InferenceServer.Api.OpenAI;
+using InferenceServer.Api.Tokens;
 using InferenceServer.Models;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
@@ -54,6 +55,7 @@ internal static class ServerHost
             json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower;
             json.SerializerOptions.NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.Strict;
             json.SerializerOptions.TypeInfoResolverChain.Insert(0, OpenAIJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(1, TokenJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
 

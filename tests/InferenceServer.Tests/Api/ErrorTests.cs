@@ -61,9 +61,10 @@ public sealed class ErrorTests
         { Completions, "{\"model\":\"scripted\",\"prompt\":[1,\"a\"]}", 400, "prompt[1]", "invalid_type" },
         { Completions, "{\"model\":\"scripted\",\"prompt\":[1,259]}", 400, "prompt[1]", "out_of_range" },
         { Completions, "{\"model\":\"scripted\",\"prompt\":[[1],[]]}", 400, "prompt[1]", "invalid_length" },
-        { Completions, "{\"model\":\"scripted\",\"prompt\":\"x\",\"echo\":true}", 400, "echo", "unsupported_parameter" },
+        { Completions, "{\"model\":\"scripted\",\"prompt\":\"x\",\"suffix\":\"y\",\"echo\":true,\"logprobs\":1}", 400, "echo", "invalid_value" },
         { Completions, "{\"model\":\"scripted\",\"prompt\":\"x\",\"suffix\":\"y\"}", 400, "suffix", "unsupported_parameter" },
-        { Completions, "{\"model\":\"scripted\",\"prompt\":\"x\",\"best_of\":3}", 400, "best_of", "unsupported_parameter" },
+        { Completions, "{\"model\":\"scripted\",\"prompt\":\"x\",\"best_of\":3,\"stream\":true}", 400, "best_of", "invalid_value" },
+        { Completions, "{\"model\":\"scripted\",\"prompt\":\"x\",\"best_of\":2,\"n\":3}", 400, "best_of", "out_of_range" },
         { Completions, "{\"model\":\"scripted\",\"prompt\":\"x\",\"logprobs\":6}", 400, "logprobs", "out_of_range" },
     };
 

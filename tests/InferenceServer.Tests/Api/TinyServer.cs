@@ -11,6 +11,8 @@ public class TinyServer : IAsyncLifetime
 {
     protected virtual TinyArchitecture Architecture => TinyArchitecture.Llama;
 
+    protected virtual bool FillsInMiddle => false;
+
     private LoadedModel? _model;
     private TestHost? _host;
 
@@ -38,10 +40,16 @@ public class TinyServer : IAsyncLifetime
 
     private string TinyModelFile()
     {
-        string path = Path.Combine(AppContext.BaseDirectory, $"tiny-http-{Architecture}.gguf");
-        TinyModel.Write(path, Architecture);
+        string path = Path.Combine(AppContext.BaseDirectory, $"tiny-http-{Architecture}{(FillsInMiddle ? "-middle" : "")}.gguf");
+        TinyModel.Write(path, Architecture, fillsInMiddle: FillsInMiddle);
         return path;
     }
+}
+
+/// <summary>The same with the tokens for filling in the middle.</summary>
+public sealed class MiddleServer : TinyServer
+{
+    protected override bool FillsInMiddle => true;
 }
 
 /// <summary>The same with attention and recurrent layers, whose prefixes are shared through checkpoints.</summary>

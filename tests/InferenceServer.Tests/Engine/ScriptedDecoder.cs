@@ -98,6 +98,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             Apply(op);
         }
         Assert.True(plan.Rows.Count <= Limits.BatchSize);
+        Assert.True(plan.Rows.Count(row => row.WantsLogits) <= Limits.MaxOutputs);
         _histories = new ulong[plan.Rows.Count];
         for (int i = 0; i < plan.Rows.Count; i++)
             _histories[i] = Compute(plan.Rows[i]);
@@ -117,7 +118,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             }
             for (int row = slice.FirstLogitsRow; row <= slice.LastRow; row++)
             {
-                if (!plan.Rows[row].WantsLogits)
+                if (!plan.Rows[row].WantsLogits || !slice.ReachesEnd(plan))
                     break;
                 int token = Choose(_histories[row]);
                 result.Add(i, new SampledToken(token, null));

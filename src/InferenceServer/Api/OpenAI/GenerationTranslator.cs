@@ -17,6 +17,9 @@ internal sealed record PromptTokens(ReadOnlyMemory<int> Tokens, string Param)
     /// <summary>What the reply must obey; null for anything.</summary>
     public TokenConstraint? Constraint { get; init; }
 
+    /// <summary>As <see cref="GenerationRequest.PromptLogprobs"/>.</summary>
+    public int? PromptLogprobs { get; init; }
+
     /// <summary>As <see cref="GenerationRequest.MessageBoundaries"/>.</summary>
     public IReadOnlyList<int> Boundaries { get; init; } = [];
 }
@@ -61,6 +64,7 @@ internal static class GenerationTranslator
             PredictedTokens = prompt.Predicted,
             Constraint = prompt.Constraint,
             MessageBoundaries = prompt.Boundaries,
+            PromptLogprobs = prompt.PromptLogprobs,
         };
         requests.Add(first);
         for (int choice = 1; choice < parameters.N; choice++)

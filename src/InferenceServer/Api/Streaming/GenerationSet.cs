@@ -49,6 +49,9 @@ internal sealed class GenerationSet : IDisposable
 
     public int Count => _generations.Length;
 
+    /// <summary>As <see cref="Generation.PromptLogprobs"/>: there once the choice's first event is.</summary>
+    public IReadOnlyList<TokenLogprobs?>? PromptLogprobs(int choice) => _generations[choice].PromptLogprobs;
+
     /// <summary>True when an event can be read, false when every choice has ended.</summary>
     /// <exception cref="OperationCanceledException">The token was cancelled; nothing is lost, wait again.</exception>
     public ValueTask<bool> WaitToReadAsync(CancellationToken cancellation)

@@ -9,15 +9,9 @@ internal static class ChatTranslator
 {
     public static List<GenerationRequest> Translate(ChatCompletionRequest request, ServedModel model, RequestHints hints, TokenConstraint? constraint)
     {
-        ChatConversation conversation = new()
-        {
-            Messages = request.Messages,
-            ReasoningEffort = request.ReasoningEffort,
-            Kwargs = request.ChatTemplateKwargs,
-        };
+        ChatConversation conversation = Conversation(request);
         string rendered = model.Chat(conversation);
-        GenerationTranslator.CheckTextLength(model, rendered, "messages");
-        int[] tokens = model.Vocabulary.TokenizeChat(rendered);
+        int[] tokens = Tokenize(rendered, model);
         PromptTokens prompt = new(tokens, "messages")
         {
             Predicted = Predicted(request, model),
@@ -30,6 +24,25 @@ internal static class ChatTranslator
             request.Logprobs ? request.TopLogprobs ?? 0 : null);
         return requests;
     }
+
+    /// <summary>The text that the model would be given.</summary>
+    public static string Render(ChatCompletionRequest request, ServedModel model) => model.Chat(Conversation(request));
+
+    /// <summary>Its tokens.</summary>
+    public static int[] Tokenize(ChatCompletionRequest request, ServedModel model) => Tokenize(Render(request, model), model);
+
+    private static int[] Tokenize(string rendered, ServedModel model)
+    {
+        GenerationTranslator.CheckTextLength(model, rendered, "messages");
+        return model.Vocabulary.TokenizeChat(rendered);
+    }
+
+    private static ChatConversation Conversation(ChatCompletionRequest request) => new()
+    {
+        Messages = request.Messages,
+        ReasoningEffort = request.ReasoningEffort,
+        Kwargs = request.ChatTemplateKwargs,
+    };
 
     private static ReadOnlyMemory<int> Predicted(ChatCompletionRequest request, ServedModel model)
     {

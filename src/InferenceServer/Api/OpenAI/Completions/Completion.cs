@@ -19,5 +19,7 @@ public sealed record CompletionChoice(
 /// <summary>Parallel arrays, a place for each token.</summary>
 /// <param name="TextOffset">Where each token's text starts in the choice's text, in characters.</param>
 public sealed record CompletionLogprobs(
-    IReadOnlyList<string> Tokens, IReadOnlyList<float> TokenLogprobs, IReadOnlyList<IReadOnlyDictionary<string, float>>? TopLogprobs,
+    IReadOnlyList<string> Tokens,
+    [property: Description("Null for the first token of a prompt that is echoed.")] IReadOnlyList<float?> TokenLogprobs,
+    IReadOnlyList<IReadOnlyDictionary<string, float>?>? TopLogprobs,
     IReadOnlyList<int> TextOffset);

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using InferenceServer.Api.Streaming;
 using InferenceServer.Engine;
@@ -35,36 +34,17 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
         if (request.Stream)
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
-            CompletionStreamEncoder encoder = new(buffer, header, model.Vocabulary, requests.Count, request.N,
-                request.StreamOptions?.IncludeUsage ?? false, request.Logprobs, request.XCacheReport);
+            CompletionStreamEncoder encoder = new(buffer, header, model.Vocabulary, requests.Count, request, choice =>
+                CompletionTranslator.Echo(request, model, requests[choice], choice / request.N) is { } echo ? (echo, generations.PromptLogprobs(choice)) : null);
             await new StreamPump(http, generations, buffer, encoder, trace, clock).RunAsync();
             return;
         }
 
-        Completion completion = await CollectAsync(generations, header, model, request, trace);
-        await JsonAnswer.WriteAsync(http, completion, OpenAIJson.Wire.Completion);
-    }
-
-    private static async Task<Completion> CollectAsync(
-        GenerationSet generations, CompletionHeader header, ServedModel model, CompletionRequest request, RequestTrace trace)
-    {
-        StringBuilder[] texts = new StringBuilder[generations.Count];
-        CompletionLogprobBuilder[] logprobs = new CompletionLogprobBuilder[generations.Count];
-        for (int i = 0; i < texts.Length; i++)
-            (texts[i], logprobs[i]) = (new StringBuilder(), new CompletionLogprobBuilder(request.Logprobs ?? 0));
-
-        GenerationResult[] results = await GenerationCollector.ReadAllAsync(generations, trace, (choice, read) =>
-        {
-            texts[choice].Append(read.Text);
-            if (read.Logprobs is { } taken)
-                logprobs[choice].Add(model.Vocabulary, taken);
-        });
-
-        CompletionChoice[] choices = new CompletionChoice[results.Length];
-        for (int i = 0; i < choices.Length; i++)
-            choices[i] = new CompletionChoice(i, texts[i].ToString(), request.Logprobs is null ? null : logprobs[i].Take(),
-                GenerationOutcome.FinishReasonName(results[i]));
-        return new Completion(header.Id, "text_completion", header.Created, header.Model, choices, Usage.Of(results, request.N), header.Fingerprint)
+        CompletionCollector collected = new(request, model, requests, generations);
+        GenerationResult[] results = await GenerationCollector.ReadAllAsync(generations, trace, collected.Add);
+        Completion completion = new(header.Id, "text_completion", header.Created, header.Model, collected.Choices(results),
+            Usage.Of(results, request.Generated), header.Fingerprint)
         { XCache = CacheUse.Of(request.XCacheReport, results) };
+        await JsonAnswer.WriteAsync(http, completion, OpenAIJson.Wire.Completion);
     }
 }

@@ -7,8 +7,8 @@ namespace InferenceServer.Api.OpenAI.Completions;
 internal sealed class CompletionLogprobBuilder(int top)
 {
     private readonly List<string> _tokens = [];
-    private readonly List<float> _logprobs = [];
-    private readonly List<IReadOnlyDictionary<string, float>> _top = [];
+    private readonly List<float?> _logprobs = [];
+    private readonly List<IReadOnlyDictionary<string, float>?> _top = [];
     private readonly List<int> _offsets = [];
     private int _offset;
 
@@ -28,6 +28,18 @@ internal sealed class CompletionLogprobBuilder(int top)
             best.TryAdd(vocabulary.Text(candidate.Token), LogprobFormatter.Finite(candidate.Logprob));
         best.TryAdd(text, LogprobFormatter.Finite(logprobs.Logprob));
         _top.Add(best);
+    }
+
+    /// <summary>A prompt's first token: nothing before it says how likely it is.</summary>
+    public void AddFirst(ServedVocabulary vocabulary, int token)
+    {
+        string text = vocabulary.Text(token);
+        _tokens.Add(text);
+        _logprobs.Add(null);
+        _offsets.Add(_offset);
+        _offset += text.Length;
+        if (top > 0)
+            _top.Add(null);
     }
 
     /// <summary>What was added since the last call.</summary>

@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace InferenceServer.Api.OpenAI.Completions;
 
@@ -14,6 +15,20 @@ public sealed record CompletionRequest : GenerationParameters
     [Description("Report the log probabilities of this many of the most likely tokens and of the one taken.")]
     [Range(0, 5)]
     public int? Logprobs { get; init; }
+
+    [Description("Begin each choice with its prompt; with logprobs its tokens are reported, too.")]
+    public bool Echo { get; init; }
+
+    [Description("Generate this many choices for each prompt and answer with the n whose tokens are the likeliest on average.")]
+    [Range(0, 20)]
+    public int? BestOf { get; init; }
+
+    [Description("A text to end up at: the model fills in what belongs between prompt and suffix, if it has the tokens for that.")]
+    public string? Suffix { get; init; }
+
+    /// <summary>Choices generated for each prompt.</summary>
+    [JsonIgnore]
+    public int Generated => BestOf ?? N;
 }
 
 /// <summary>One prompt: text, or tokens when <see cref="Text"/> is null.</summary>
@@ -35,16 +50,24 @@ internal static class CompletionRequestParser
             Prompt = ReadPrompts(body.Require("prompt")),
             MaxTokens = body.Integer("max_tokens", 0, int.MaxValue) ?? DefaultMaxTokens,
             Logprobs = body.Integer("logprobs", 0, 5),
+            Echo = body.Boolean("echo") ?? false,
+            BestOf = body.Integer("best_of", 0, 20) is > 0 and var bestOf ? bestOf : null,
+            Suffix = body.String("suffix") is { Length: > 0 } suffix ? suffix : null,
         }, ignored);
         request = request with { StreamOptions = ParameterReader.StreamOptions(body, request.Stream, ignored) };
-        if (body.Boolean("echo") == true)
-            throw ApiException.Unsupported("echo", "prompts are not echoed yet.");
-        if (body.String("suffix") is { Length: > 0 })
-            throw ApiException.Unsupported("suffix", "filling in the middle is not available yet.");
-        if (body.Integer("best_of", 0, 20) is { } bestOf && bestOf > request.N)
-            throw ApiException.Unsupported("best_of", "a value above 'n' is not available yet.");
         body.Close(ignored);
+        CheckTogether(request);
         return request;
+    }
+
+    private static void CheckTogether(CompletionRequest request)
+    {
+        if (request.BestOf < request.N)
+            throw ApiException.InvalidValue($"'best_of' must be at least 'n', which is {request.N}; it is {request.BestOf}.", "best_of", "out_of_range");
+        if (request.BestOf > request.N && request.Stream)
+            throw ApiException.InvalidValue("'best_of' above 'n' cannot be streamed: which choices are best is known at their end.", "best_of", "invalid_value");
+        if (request is { Suffix: not null, Echo: true, Logprobs: not null })
+            throw ApiException.InvalidValue("'echo' with 'logprobs' cannot be given beside 'suffix': the prompt that is computed is not the one that is echoed.", "echo", "invalid_value");
     }
 
     private static List<CompletionPrompt> ReadPrompts(JsonElement value)

@@ -13,28 +13,44 @@ internal sealed class CompletionStreamEncoder : IStreamEncoder
     private readonly OpenAIStreamFrame _frame;
     private readonly byte[][] _textHeads;
     private readonly CompletionLogprobBuilder[] _logprobs;
+    private readonly Func<int, (CompletionEcho Echo, IReadOnlyList<TokenLogprobs?>? Logprobs)?> _echo;
 
-    /// <param name="logprobs">As many most likely tokens are reported; null reports none.</param>
-    public CompletionStreamEncoder(
-        SseBuffer buffer, CompletionHeader header, ServedVocabulary vocabulary, int choices, int choicesPerPrompt, bool includeUsage, int? logprobs, bool reportCache = false)
+    /// <param name="echo">What a choice begins with, asked for at its first event; null for nothing.</param>
+    public CompletionStreamEncoder(SseBuffer buffer, CompletionHeader header, ServedVocabulary vocabulary, int choices, CompletionRequest request,
+        Func<int, (CompletionEcho Echo, IReadOnlyList<TokenLogprobs?>? Logprobs)?> echo)
     {
+        _echo = echo;
         _buffer = buffer;
         _vocabulary = vocabulary;
         string head = $"data: {{\"id\":{OpenAIStreamFrame.Quote(header.Id)},\"object\":\"text_completion\",\"created\":{header.Created},\"model\":{OpenAIStreamFrame.Quote(header.Model)},"
             + $"\"system_fingerprint\":{OpenAIStreamFrame.Quote(header.Fingerprint)},\"choices\":[";
-        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), choicesPerPrompt, includeUsage, reportCache);
+        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), request.N, request.StreamOptions?.IncludeUsage ?? false, request.XCacheReport);
         _textHeads = new byte[choices][];
         _logprobs = new CompletionLogprobBuilder[choices];
         for (int choice = 0; choice < choices; choice++)
         {
             _textHeads[choice] = Encoding.UTF8.GetBytes($"{head}{{\"index\":{choice},\"text\":");
-            _logprobs[choice] = new CompletionLogprobBuilder(logprobs ?? 0);
+            _logprobs[choice] = new CompletionLogprobBuilder(request.Logprobs ?? 0);
         }
     }
 
     public void Begin(int choice)
     {
-        // Completions have no role to announce.
+        if (_echo(choice) is not { } said)
+            return;
+        _buffer.Raw(_textHeads[choice]);
+        _buffer.JsonString(said.Echo.Text);
+        _buffer.Raw(",\"logprobs\":"u8);
+        if (said.Logprobs is null)
+            _buffer.Raw("null"u8);
+        else
+        {
+            said.Echo.AddTo(_logprobs[choice], _vocabulary, said.Logprobs);
+            _buffer.Json(_logprobs[choice].Take(), OpenAIJson.Wire.CompletionLogprobs);
+        }
+
+        _buffer.Raw(",\"finish_reason\":null}]"u8);
+        _frame.Close();
     }
 
     public void Text(int choice, string text, TokenLogprobs? logprobs)

@@ -1,0 +1,87 @@
+using System.Text.Json;
+using InferenceServer.Engine;
+
+namespace InferenceServer.Tests.Api.Completions;
+
+/// <summary>/v1/completions at its border to a scripted engine: what is asked of the engine, and what is made of its answers.</summary>
+public sealed class CompletionTests
+{
+    private const string Path = "/v1/completions";
+
+    private static TokenLogprobs Drawn(string text, float logprob) => new(ScriptedVocabulary.First(text), logprob, []);
+
+    private static ScriptedEngine Saying(params (string Text, float Logprob)[] replies)
+    {
+        int next = -1;
+        return new ScriptedEngine
+        {
+            Script = reply =>
+            {
+                (string text, float logprob) = replies[Interlocked.Increment(ref next) % replies.Length];
+                foreach (char c in text)
+                    reply.Token(c.ToString(), Drawn(c.ToString(), logprob));
+                reply.Finish();
+                return Task.CompletedTask;
+            },
+        };
+    }
+
+    private static string[] Texts(JsonElement answer) =>
+        [.. answer.GetProperty("choices").EnumerateArray().Select(choice => choice.GetProperty("text").GetString()!)];
+
+    [Theory]
+    [InlineData("\"Hi\"", new[] { "Hi" })]
+    [InlineData("[\"Hi\",\"Ho\"]", new[] { "Hi", "Ho" })]
+    [InlineData("[72,105]", new[] { "Hi" })]
+    [InlineData("[[72,105],[72,111]]", new[] { "Hi", "Ho" })]
+    public async Task A_prompt_may_be_a_text_texts_tokens_or_token_arrays_and_is_echoed_as_what_it_reads(string prompt, string[] read)
+    {
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine());
+        string body = $$"""{"model":"scripted","prompt":{{prompt}},"n":2,"echo":true""";
+        JsonElement whole = await host.PostJsonAsync(Path, body + "}");
+        using HttpResponseMessage streamed = await host.PostAsync(Path, body + ",\"stream\":true}");
+        List<JsonElement> chunks = SseReader.Chunks(await streamed.Content.ReadAsStringAsync());
+
+        string[] expected = [.. read.SelectMany(text => Enumerable.Repeat($"{text}Hello, world", 2))];
+        Assert.Equal(expected, Texts(whole));
+        Assert.Equal(Enumerable.Range(0, expected.Length), whole.GetProperty("choices").EnumerateArray().Select(choice => choice.GetProperty("index").GetInt32()));
+        string[] joined = [.. Enumerable.Range(0, expected.Length).Select(index => string.Concat(chunks.Select(chunk => chunk.GetProperty("choices")[0])
+            .Where(choice => choice.GetProperty("index").GetInt32() == index).Select(choice => choice.GetProperty("text").GetString())))];
+        Assert.Equal(expected, joined);
+    }
+
+    [Fact]
+    public async Task Of_best_of_choices_those_with_the_likeliest_tokens_are_kept_and_all_are_paid_for()
+    {
+        ScriptedEngine engine = Saying(("unlikely", -4), ("likely", -0.5f), ("long but fair enough", -1));
+        await using TestHost host = await TestHost.StartAsync(engine);
+        JsonElement answer = await host.PostJsonAsync(Path, """{"model":"scripted","prompt":"x","best_of":3,"n":2,"seed":7}""");
+
+        Assert.Equal(["likely", "long but fair enough"], Texts(answer));
+        Assert.All(answer.GetProperty("choices").EnumerateArray(), choice => Assert.Equal(JsonValueKind.Null, choice.GetProperty("logprobs").ValueKind));
+        Assert.Equal("unlikelylikelylong but fair enough".Length, answer.GetProperty("usage").GetProperty("completion_tokens").GetInt32());
+        Assert.Equal([7UL, 8UL, 9UL], engine.Submitted.Select(generation => generation.Request.Sampling.Seed!.Value).Order());
+        Assert.All(engine.Submitted, generation => Assert.Equal(0, generation.Request.Sampling.TopLogprobs));
+    }
+
+    [Fact]
+    public async Task Best_of_as_many_as_n_may_be_streamed_and_asks_for_no_log_probabilities()
+    {
+        ScriptedEngine engine = new();
+        await using TestHost host = await TestHost.StartAsync(engine);
+        using HttpResponseMessage answer = await host.PostAsync(Path, """{"model":"scripted","prompt":"x","best_of":2,"n":2,"stream":true}""");
+        Assert.Equal(2, SseReader.Chunks(await answer.Content.ReadAsStringAsync()).Select(chunk => chunk.GetProperty("choices")[0].GetProperty("index").GetInt32()).Distinct().Count());
+        Assert.All(engine.Submitted, generation => Assert.Null(generation.Request.Sampling.TopLogprobs));
+    }
+
+    [Fact]
+    public async Task A_model_without_the_tokens_for_it_refuses_a_suffix_by_name()
+    {
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine());
+        using HttpResponseMessage answer = await host.PostAsync(Path, """{"model":"scripted","prompt":"x","suffix":"y"}""");
+        JsonElement error = JsonDocument.Parse(await answer.Content.ReadAsStringAsync()).RootElement.GetProperty("error");
+        Assert.Equal((400, "suffix", "unsupported_parameter"), ((int)answer.StatusCode, error.GetProperty("param").GetString(), error.GetProperty("code").GetString()));
+        JsonElement empty = await host.PostJsonAsync(Path, """{"model":"scripted","prompt":"x","suffix":""}""");
+        Assert.Equal("Hello, world", Texts(empty)[0]);
+    }
+}
