@@ -36,8 +36,8 @@ public sealed record GenerationRequest
     /// <summary>Go on after an end-of-generation token until <see cref="MaxTokens"/> (benchmarks ask for it).</summary>
     public bool IgnoreEndOfGeneration { get; init; }
 
-    /// <summary>Write control tokens such as <c>&lt;|channel|&gt;</c> into the text: tool-call and reasoning parsers need them.</summary>
-    public bool EmitControlTokens { get; init; }
+    /// <summary>Control tokens such as <c>&lt;|channel|&gt;</c> that are written into the text, where whoever reads the reply needs them; all others leave no trace.</summary>
+    public IReadOnlySet<int>? ControlTokensInText { get; init; }
 
     /// <summary>What the reply must obey; null for anything.</summary>
     public TokenConstraint? Constraint { get; init; }

@@ -116,7 +116,7 @@ internal sealed partial class Scheduler
         if (ends || (request.StopTokens.Count > 0 && request.StopTokens.Contains(sampled.Token)))
             return FinishReason.Stop;
 
-        string text = sequence.Text.Append(_vocabulary.TokenBytes(sampled.Token, request.EmitControlTokens));
+        string text = sequence.Text.Append(_vocabulary.TokenBytes(sampled.Token, request.ControlTokensInText?.Contains(sampled.Token) == true));
         Outbox.Add((sequence.Generation, new GenerationEvent(GenerationEventKind.Token, text, sampled.Token, sampled.Logprobs, null)));
         if (sequence.Text.MatchedStop is not null)
             return FinishReason.Stop;

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using InferenceServer.Api;
 using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat.Replies;
 using InferenceServer.Chat.Templates;
 using InferenceServer.Llama;
 using InferenceServer.Operations;
@@ -18,6 +19,7 @@ internal sealed class ChatPromptRenderer
 
     private readonly ChatTemplate _template;
     private readonly ChatTemplateFeatures _features;
+    private readonly Lazy<ReplyFormat> _replies;
     private readonly string _bos;
     private readonly string _eos;
     private readonly TimeProvider _clock;
@@ -26,21 +28,25 @@ internal sealed class ChatPromptRenderer
     {
         _template = template;
         _features = template.Features;
+        _replies = new(() => ReplyFormatProbe.Learn(template));
         _bos = bos;
         _eos = eos;
         _clock = clock;
     }
 
+    /// <summary>How the model of this template writes its replies.</summary>
+    public ReplyFormat Replies => _replies.Value;
+
     /// <summary>Takes the operator's template, else the model's, else ChatML.</summary>
     /// <exception cref="ServerStartException">The template cannot be read or parsed.</exception>
-    public static ChatRenderer Create(string? path, string? modelTemplate, LlamaVocab vocab, TimeProvider clock, List<string> notes)
+    public static ChatPromptRenderer Create(string? path, string? modelTemplate, LlamaVocab vocab, TimeProvider clock, List<string> notes)
     {
         string source = path is not null ? ReadFile(path) : modelTemplate ?? BuiltinTemplates.ChatMLSource;
         if (path is null && modelTemplate is null)
             notes.Add("the model has no chat template: ChatML is used; give the right one with --chat-template");
         try
         {
-            return new ChatPromptRenderer(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock).Render;
+            return new ChatPromptRenderer(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock);
         }
         catch (TemplateException error)
         {
@@ -74,7 +80,7 @@ internal sealed class ChatPromptRenderer
         context.Set("bos_token", _bos);
         context.Set("eos_token", _eos);
         // Templates tell "none were given" by None, which Hugging Face passes.
-        context.Set("tools", TemplateValue.None);
+        context.Set("tools", conversation.Tools.Count == 0 ? TemplateValue.None : new TemplateList(conversation.Tools.Select(Tool)).Freeze());
         context.Set("documents", TemplateValue.None);
         if (conversation.ReasoningEffort is { } effort)
             context.Set("reasoning_effort", effort);
@@ -87,6 +93,16 @@ internal sealed class ChatPromptRenderer
 
         return context;
     }
+
+    /// <summary>A definition as clients write it. Templates look for a description and for parameters without asking whether they are there.</summary>
+    private static TemplateValue Tool(ChatTool tool)
+    {
+        TemplateValue parameters = tool.Function.Parameters is { } schema ? TemplateValue.FromJson(schema) : NoParameters;
+        return TemplateDict.Of(("type", "function"), ("function", TemplateDict.Of(
+            ("name", tool.Function.Name), ("description", tool.Function.Description ?? ""), ("parameters", parameters))));
+    }
+
+    private static TemplateValue NoParameters { get; } = TemplateDict.Of(("type", "object"), ("properties", new TemplateDict().Freeze()));
 
     private TemplateList Messages(IReadOnlyList<ChatMessage> messages)
     {

@@ -15,6 +15,9 @@ public sealed record ChatConversation
     /// <summary>End where the reply begins; false for a conversation's beginning as it is seen from later turns.</summary>
     public bool AddGenerationPrompt { get; init; } = true;
 
+    /// <summary>The functions that the model is told of.</summary>
+    public IReadOnlyList<ChatTool> Tools { get; init; } = [];
+
     public string? ReasoningEffort { get; init; }
 
     public IReadOnlyDictionary<string, JsonElement>? Kwargs { get; init; }

@@ -47,7 +47,7 @@ internal static class ModelLoader
         LlamaModel model = LlamaModel.Load(library, file.Path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);
         try
         {
-            ChatRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Vocab, clock, notes);
+            ChatPromptRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Vocab, clock, notes);
             int cells = options.ContextSize ?? DefaultCells(options, library, model, notes);
             InferenceEngine engine = InferenceEngine.Start(
                 new EngineOptions
@@ -84,7 +84,8 @@ internal static class ModelLoader
                 Vocabulary = vocabulary,
                 // Beyond what it was trained on a model only rambles, whatever the pool holds.
                 Engine = ServedEngine.For(engine, model.TrainContextLength),
-                Chat = chat,
+                Chat = chat.Render,
+                Replies = new ServedReplies(chat.Replies, vocabulary.ControlTokens),
                 Constraints = new ServedConstraints(vocabulary),
             };
             return new LoadedModel(served, engine, model, notes);

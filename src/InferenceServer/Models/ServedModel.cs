@@ -21,6 +21,8 @@ public sealed record ServedModel
     public required ChatRenderer Chat { get; init; }
 
     public required ServedConstraints Constraints { get; init; }
+
+    public ServedReplies Replies { get; init; } = ServedReplies.Plain;
 }
 
 /// <summary>The engine's border. Delegates, since a record of calls is all that two implementations (the engine, the scripted one of the tests) share.</summary>

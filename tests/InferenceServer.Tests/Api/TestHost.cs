@@ -30,7 +30,7 @@ internal sealed class TestHost : IAsyncDisposable
 
     public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
 
-    public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false) =>
+    public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null) =>
         StartAsync(new ServedModel
         {
             Id = ModelId,
@@ -40,6 +40,7 @@ internal sealed class TestHost : IAsyncDisposable
             Engine = engine.AsServed(),
             Chat = ChatMl,
             Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
+            Replies = replies ?? ServedReplies.Plain,
         }, clock, maxBodyBytes, warmUp);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false)

@@ -20,6 +20,9 @@ internal sealed record PromptTokens(ReadOnlyMemory<int> Tokens, string Param)
     /// <summary>As <see cref="GenerationRequest.PromptLogprobs"/>.</summary>
     public int? PromptLogprobs { get; init; }
 
+    /// <summary>As <see cref="GenerationRequest.ControlTokensInText"/>.</summary>
+    public IReadOnlySet<int>? ControlTokensInText { get; init; }
+
     /// <summary>As <see cref="GenerationRequest.MessageBoundaries"/>.</summary>
     public IReadOnlyList<int> Boundaries { get; init; } = [];
 }
@@ -63,6 +66,7 @@ internal static class GenerationTranslator
             Timeout = Shorter(hints.Timeout, parameters.TimeoutMs),
             PredictedTokens = prompt.Predicted,
             Constraint = prompt.Constraint,
+            ControlTokensInText = prompt.ControlTokensInText,
             MessageBoundaries = prompt.Boundaries,
             PromptLogprobs = prompt.PromptLogprobs,
         };

@@ -21,7 +21,7 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
     }
 
     /// <summary>The last chunk, with usage and cache report where asked for, and the mark that nothing follows.</summary>
-    public void End(ReadOnlySpan<GenerationResult> results)
+    public void End(ReadOnlySpan<GenerationResult> results, int reasoningTokens = 0)
     {
         if (includeUsage || reportCache)
         {
@@ -30,7 +30,7 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
             if (includeUsage)
             {
                 buffer.Raw(",\"usage\":"u8);
-                buffer.Json(Usage.Of(results, choicesPerPrompt), OpenAIJson.Wire.Usage);
+                buffer.Json(Usage.Of(results, choicesPerPrompt, reasoningTokens), OpenAIJson.Wire.Usage);
             }
 
             if (CacheUse.Of(reportCache, results) is { } use)

@@ -13,7 +13,8 @@ public sealed record Usage(int PromptTokens, int CompletionTokens, int TotalToke
     /// </summary>
     /// <param name="results">In choice order: the choices of the first prompt, then those of the next.</param>
     /// <param name="choicesPerPrompt">OpenAI's <c>n</c>.</param>
-    public static Usage Of(ReadOnlySpan<GenerationResult> results, int choicesPerPrompt)
+    /// <param name="reasoningTokens">Of all choices together.</param>
+    public static Usage Of(ReadOnlySpan<GenerationResult> results, int choicesPerPrompt, int reasoningTokens = 0)
     {
         int prompt = 0, cached = 0, completion = 0, accepted = 0, rejected = 0;
         for (int first = 0; first < results.Length; first += choicesPerPrompt)
@@ -32,11 +33,12 @@ public sealed record Usage(int PromptTokens, int CompletionTokens, int TotalToke
         }
 
         return new Usage(prompt, completion, prompt + completion, new PromptTokensDetails(cached),
-            new CompletionTokensDetails(0, accepted, rejected));
+            new CompletionTokensDetails(reasoningTokens, accepted, rejected));
     }
 }
 
 public sealed record PromptTokensDetails(
     [property: Description("Prompt tokens that a cache held and nobody had to compute.")] int CachedTokens, int AudioTokens = 0);
 
-public sealed record CompletionTokensDetails(int ReasoningTokens, int AcceptedPredictionTokens, int RejectedPredictionTokens, int AudioTokens = 0);
+public sealed record CompletionTokensDetails(
+    [property: Description("Tokens of reasoning and of the markers around it.")] int ReasoningTokens, int AcceptedPredictionTokens, int RejectedPredictionTokens, int AudioTokens = 0);

@@ -8,8 +8,11 @@ internal interface IStreamEncoder
     /// <summary>Before a choice's first event.</summary>
     void Begin(int choice);
 
-    /// <summary>Text that came, never splitting a character; may be empty where only log probabilities came.</summary>
-    void Text(int choice, string text, TokenLogprobs? logprobs);
+    /// <summary>A token came, or text that was held back until the end.</summary>
+    /// <param name="text">What can be sent now, never splitting a character; may be empty.</param>
+    /// <param name="tokens">1, or 0 for text that was held back.</param>
+    /// <param name="logprobs">The token's, where they were asked for.</param>
+    void Text(int choice, string text, int tokens, TokenLogprobs? logprobs);
 
     /// <summary>A choice has ended as it should.</summary>
     void Finish(int choice, GenerationResult result);

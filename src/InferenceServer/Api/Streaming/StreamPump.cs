@@ -64,8 +64,7 @@ internal sealed class StreamPump(HttpContext http, GenerationSet generations, Ss
 
             if (!finished)
                 trace.Token(choice);
-            if (read.Text.Length > 0 || read.Logprobs is not null)
-                encoder.Text(choice, read.Text, read.Logprobs);
+            encoder.Text(choice, read.Text, finished ? 0 : 1, read.Logprobs);
             if (finished)
                 encoder.Finish(choice, read.Result!);
         }

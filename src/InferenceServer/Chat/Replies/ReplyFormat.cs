@@ -27,6 +27,17 @@ public sealed record ReplyFormat
     /// <summary>Whether the template ends its prompt in what opens a call, so that a reply begins within it.</summary>
     public bool PromptOpensCall { get; init; }
 
+    /// <summary>Whether a reply without calls is anything but its content.</summary>
+    public bool HasMarkers => Reasoning is not null || Skipped.Count > 0;
+
+    /// <summary>Every literal text that takes a reply apart.</summary>
+    internal IEnumerable<string> Markers()
+    {
+        IEnumerable<string> calls = Calls.SelectMany(call => call.Pieces.Select(piece => piece.Text)
+            .Concat([call.SectionOpen, call.Separator, call.SectionClose]).Concat(call.Arguments.Markers));
+        return [Reasoning?.Open ?? "", Reasoning?.Close ?? "", ContentOpen, .. Skipped, .. calls];
+    }
+
     /// <summary>What the end of a rendered prompt has opened already, so that the reply goes on within it.</summary>
     public ReplyOpening OpeningOf(ReadOnlySpan<char> prompt)
     {

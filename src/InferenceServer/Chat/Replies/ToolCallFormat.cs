@@ -96,6 +96,9 @@ public readonly record struct CallPiece(CallPieceKind Kind, string Text = "")
 /// <summary>How the arguments of a call are written.</summary>
 public abstract record ArgumentSyntax
 {
+    /// <summary>The literal texts within arguments.</summary>
+    internal virtual IEnumerable<string> Markers => [];
+
     /// <summary>One JSON object.</summary>
     public static ArgumentSyntax Json { get; } = new JsonArguments();
 
@@ -112,7 +115,10 @@ public abstract record ArgumentSyntax
     /// <param name="NestedTags">Whether objects and arrays are written by the same tags within; items are named <c>item</c>.</param>
     public sealed record Tagged(
         string ParameterOpen, string ValueOpen, string ParameterClose, string Separator = "", IReadOnlyDictionary<string, string>? ValueOpenByType = null,
-        bool PythonScalars = false, bool CharacterData = false, bool NestedTags = false) : ArgumentSyntax;
+        bool PythonScalars = false, bool CharacterData = false, bool NestedTags = false) : ArgumentSyntax
+    {
+        internal override IEnumerable<string> Markers => [ParameterOpen, ValueOpen, ParameterClose, Separator, .. ValueOpenByType?.Values ?? []];
+    }
 
     /// <summary>Members as <c>key=value, key=value</c>, in Python's notation or one with quotes of its own.</summary>
     /// <param name="KeyEnd">Between key and value.</param>
@@ -120,6 +126,8 @@ public abstract record ArgumentSyntax
     public sealed record Members(string KeyEnd, string Quote, string Separator = ", ", bool PythonScalars = true) : ArgumentSyntax
     {
         internal bool IsPython => Quote is "'" or "\"";
+
+        internal override IEnumerable<string> Markers => [KeyEnd, Quote, Separator];
     }
 
     /// <summary>A character that no template prints.</summary>

@@ -17,9 +17,20 @@ public sealed record ChatCompletion(
 
 public sealed record ChatChoice(
     int Index, ChatReply Message, ChatLogprobs? Logprobs,
-    [property: Description("stop or length.")] string FinishReason);
+    [property: Description("stop, length or tool_calls.")] string FinishReason);
 
-public sealed record ChatReply(string Role, string? Content, string? Refusal);
+public sealed record ChatReply(
+    string Role,
+    [property: Description("Null when nothing was said but calls were made.")] string? Content,
+    string? Refusal)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: what the model thought in the open.")]
+    public string? ReasoningContent { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<ChatToolCall>? ToolCalls { get; init; }
+}
 
 public sealed record ChatLogprobs(IReadOnlyList<ChatTokenLogprob> Content, IReadOnlyList<ChatTokenLogprob>? Refusal);
 
@@ -34,4 +45,15 @@ public sealed record ChatCompletionChunk(
 
 public sealed record ChatChunkChoice(int Index, ChatDelta Delta, ChatLogprobs? Logprobs, string? FinishReason);
 
-public sealed record ChatDelta(string? Role, string? Content, string? Refusal);
+public sealed record ChatDelta(string? Role, string? Content, string? Refusal)
+{
+    [Description("Extra: what the model thinks in the open.")]
+    public string? ReasoningContent { get; init; }
+
+    public IReadOnlyList<ChatCallDelta>? ToolCalls { get; init; }
+}
+
+/// <param name="Index">Which call of the reply; id, type and name come once, arguments in pieces.</param>
+public sealed record ChatCallDelta(int Index, string? Id, string? Type, ChatFunctionDelta Function);
+
+public sealed record ChatFunctionDelta(string? Name, string Arguments);

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using InferenceServer.Api.Streaming;
 using InferenceServer.Engine;
@@ -23,46 +22,41 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, TimeProvider
         }
 
         ServedModel model = models.Find(request.Model);
-        TokenConstraint? constraint = request.Constraint is { } source ? await model.Constraints.CompileAsync(source, http.RequestAborted) : null;
-        List<GenerationRequest> requests = ChatTranslator.Translate(request, model, hints, constraint);
-        trace.Accepted(request.Stream, requests);
+        using ChatTurn turn = await ChatTurn.StartAsync(model, request, hints, trace, http.RequestAborted);
         ChatHeader header = new($"chatcmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id,
-            GenerationTranslator.TierName(requests[0].Priority), model.Fingerprint);
-
-        using GenerationSet generations = GenerationSet.Submit(model.Engine, requests, http.RequestAborted);
+            GenerationTranslator.TierName(turn.Requests[0].Priority), model.Fingerprint);
         if (request.Stream)
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
-            ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, requests.Count, request.StreamOptions?.IncludeUsage ?? false, request.XCacheReport);
-            await new StreamPump(http, generations, buffer, encoder, trace, clock).RunAsync();
+            ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, turn.Requests.Count, request.StreamOptions?.IncludeUsage ?? false, request.XCacheReport);
+            await turn.StreamAsync(http, buffer, encoder, clock);
             return;
         }
 
-        ChatCompletion completion = await CollectAsync(generations, header, model, request, trace);
+        ChatCompletion completion = Whole(await turn.CollectAsync(), header, model, request);
         await JsonAnswer.WriteAsync(http, completion, OpenAIJson.Wire.ChatCompletion);
     }
 
-    private static async Task<ChatCompletion> CollectAsync(
-        GenerationSet generations, ChatHeader header, ServedModel model, ChatCompletionRequest request, RequestTrace trace)
+    private static ChatCompletion Whole(ChatTurnReply[] replies, ChatHeader header, ServedModel model, ChatCompletionRequest request)
     {
-        StringBuilder[] texts = new StringBuilder[generations.Count];
-        List<ChatTokenLogprob>[] logprobs = new List<ChatTokenLogprob>[generations.Count];
-        for (int i = 0; i < texts.Length; i++)
-            (texts[i], logprobs[i]) = (new StringBuilder(), []);
-
-        GenerationResult[] results = await GenerationCollector.ReadAllAsync(generations, trace, (choice, read) =>
-        {
-            texts[choice].Append(read.Text);
-            if (read.Logprobs is { } taken)
-                logprobs[choice].Add(LogprobFormatter.Chat(model.Vocabulary, taken));
-        });
-
-        ChatChoice[] choices = new ChatChoice[results.Length];
+        ChatChoice[] choices = new ChatChoice[replies.Length];
         for (int i = 0; i < choices.Length; i++)
-            choices[i] = new ChatChoice(i, new ChatReply("assistant", texts[i].ToString(), null),
-                request.Logprobs ? new ChatLogprobs(logprobs[i], null) : null, GenerationOutcome.FinishReasonName(results[i]));
-        return new ChatCompletion(header.Id, "chat.completion", header.Created, header.Model, choices, Usage.Of(results, results.Length),
-            header.ServiceTier, header.Fingerprint)
+        {
+            ChatTurnReply reply = replies[i];
+            ChatReply message = new("assistant", reply.Content, null)
+            {
+                ReasoningContent = reply.Reasoning,
+                ToolCalls = reply.Calls.Count > 0 ? reply.Calls : null,
+            };
+            ChatLogprobs? logprobs = request.Logprobs
+                ? new ChatLogprobs([.. reply.Logprobs.Select(token => LogprobFormatter.Chat(model.Vocabulary, token))], null)
+                : null;
+            choices[i] = new ChatChoice(i, message, logprobs, reply.End.FinishReason);
+        }
+
+        GenerationResult[] results = Array.ConvertAll(replies, reply => reply.End.Result);
+        return new ChatCompletion(header.Id, "chat.completion", header.Created, header.Model, choices,
+            Usage.Of(results, results.Length, replies.Sum(reply => reply.End.ReasoningTokens)), header.ServiceTier, header.Fingerprint)
         { Metadata = request.Metadata, XCache = CacheUse.Of(request.XCacheReport, results) };
     }
 }

@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace InferenceServer.Api.OpenAI.Chat;
 
@@ -24,6 +25,19 @@ public sealed record ChatCompletionRequest : GenerationParameters
     [Description("A text the reply is expected to resemble: verified as a draft, which is faster where it is right and changes nothing else.")]
     public Prediction? Prediction { get; init; }
 
+    [Description("Functions that the model may call.")]
+    public IReadOnlyList<ChatTool> Tools { get; init; } = [];
+
+    [Description("Whether and what to call: none, auto, required, {\"type\": \"function\", \"function\": {\"name\": ...}} or {\"type\": \"allowed_tools\", \"allowed_tools\": {\"mode\": ..., \"tools\": [...]}}.")]
+    public JsonElement? ToolChoice { get; init; }
+
+    /// <summary>What <see cref="ToolChoice"/> means; what counts, also where another dialect was translated.</summary>
+    [JsonIgnore]
+    public ToolSelection ToolSelection { get; init; } = ToolSelection.Auto;
+
+    [Description("Whether one reply may make several calls.")]
+    public bool ParallelToolCalls { get; init; } = true;
+
     [Description("Passed to the chat template, if it knows such a setting.")]
     [AllowedValues("none", "minimal", "low", "medium", "high", "xhigh", "max")]
     public string? ReasoningEffort { get; init; }
@@ -33,6 +47,48 @@ public sealed record ChatCompletionRequest : GenerationParameters
 
     [Description("Up to 16 pairs of text, returned with the completion.")]
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+}
+
+public sealed record ChatTool(
+    [property: AllowedValues("function")] string Type,
+    ChatFunction Function)
+{
+    /// <summary>Where <see cref="ChatFunction.Parameters"/> stands in the request, as errors name it: <c>tools[2].function.parameters</c>.</summary>
+    [JsonIgnore]
+    public string ParametersPath { get; init; } = "tools";
+}
+
+public sealed record ChatFunction(
+    [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
+    [property: Description("What the function does and when to call it, for the model.")] string? Description = null,
+    [property: Description("JSON schema of the arguments, an object; absent for none.")] JsonElement? Parameters = null,
+    [property: Description("Arguments obey the schema to the letter.")] bool? Strict = null);
+
+/// <summary>Whether calls are made, and of what.</summary>
+/// <param name="Mode">Whether there must be calls.</param>
+/// <param name="Names">The only functions that may be called; null for all.</param>
+public sealed record ToolSelection(ToolMode Mode, IReadOnlyList<string>? Names = null)
+{
+    public static ToolSelection Auto { get; } = new(ToolMode.Auto);
+
+    public static ToolSelection None { get; } = new(ToolMode.None);
+
+    public bool Allows(string name) => Mode != ToolMode.None && Names?.Contains(name) != false;
+}
+
+public enum ToolMode
+{
+    /// <summary>The model is not told of any tools.</summary>
+    None,
+
+    /// <summary>The model decides.</summary>
+    Auto,
+
+    /// <summary>At least one call.</summary>
+    Required,
+
+    /// <summary>One call, of the one name.</summary>
+    Named,
 }
 
 public sealed record Prediction([property: Description("The expected reply.")] string Content);

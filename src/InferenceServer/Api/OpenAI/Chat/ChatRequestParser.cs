@@ -27,6 +27,7 @@ internal static class ChatRequestParser
         request = request with { StreamOptions = ParameterReader.StreamOptions(body, request.Stream, ignored) };
         if (request.TopLogprobs is not null && !request.Logprobs)
             throw ApiException.InvalidValue("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs", "invalid_value");
+        request = ToolParser.Read(body, request, ignored);
         RefuseUnsupported(body);
         body.Close(ignored);
         return request;
@@ -35,15 +36,10 @@ internal static class ChatRequestParser
     /// <summary>Fields whose feature is not here. Values that mean "off" pass.</summary>
     private static void RefuseUnsupported(JsonFields body)
     {
-        if (body.Array("tools", 0, 1024) is { Count: > 0 })
-            throw ApiException.Unsupported("tools", "tool calling is not available yet.");
-        if (body.Take("tool_choice") is { } choice && !(choice.ValueKind == JsonValueKind.String && choice.ValueEquals("none") || choice.ValueEqualsAuto()))
-            throw ApiException.Unsupported("tool_choice", "tool calling is not available yet; only 'none' and 'auto' pass.");
-        body.Boolean("parallel_tool_calls");
         if (body.Array("functions", 0, 1024) is { Count: > 0 })
-            throw ApiException.Unsupported("functions", "it is OpenAI's former name for 'tools', which are not available yet.");
+            throw ApiException.Unsupported("functions", "it is OpenAI's former name for 'tools'; use that.");
         if (body.Take("function_call") is { } call && !(call.ValueKind == JsonValueKind.String && call.ValueEquals("none") || call.ValueEqualsAuto()))
-            throw ApiException.Unsupported("function_call", "tool calling is not available yet; only 'none' and 'auto' pass.");
+            throw ApiException.Unsupported("function_call", "it is OpenAI's former name for 'tool_choice'; use that.");
         foreach ((JsonElement value, string path) in body.Array("modalities", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "text")
                 throw ApiException.Unsupported(path, "this server answers in text only.");

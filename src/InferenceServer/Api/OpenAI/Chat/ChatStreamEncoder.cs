@@ -1,5 +1,6 @@
 using System.Text;
 using InferenceServer.Api.Streaming;
+using InferenceServer.Chat.Replies;
 using InferenceServer.Engine;
 using InferenceServer.Models;
 
@@ -11,12 +12,14 @@ internal sealed record ChatHeader(string Id, long Created, string Model, string 
 /// <summary>
 /// Chat completion chunks as OpenAI sends them. All bytes around a delta are prepared once a stream: a token costs two copies and one escaped string.
 /// </summary>
-internal sealed class ChatStreamEncoder : IStreamEncoder
+internal sealed class ChatStreamEncoder : IChatStreamEncoder
 {
     private readonly SseBuffer _buffer;
     private readonly ServedVocabulary _vocabulary;
     private readonly OpenAIStreamFrame _frame;
     private readonly byte[][] _contentHeads;
+    private readonly byte[][] _reasoningHeads;
+    private readonly byte[][] _callHeads;
 
     public ChatStreamEncoder(SseBuffer buffer, ChatHeader header, ServedVocabulary vocabulary, int choices, bool includeUsage, bool reportCache = false)
     {
@@ -25,9 +28,9 @@ internal sealed class ChatStreamEncoder : IStreamEncoder
         string head = $"data: {{\"id\":{OpenAIStreamFrame.Quote(header.Id)},\"object\":\"chat.completion.chunk\",\"created\":{header.Created},\"model\":{OpenAIStreamFrame.Quote(header.Model)},"
             + $"\"service_tier\":{OpenAIStreamFrame.Quote(header.ServiceTier)},\"system_fingerprint\":{OpenAIStreamFrame.Quote(header.Fingerprint)},\"choices\":[";
         _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), choices, includeUsage, reportCache);
-        _contentHeads = new byte[choices][];
-        for (int choice = 0; choice < choices; choice++)
-            _contentHeads[choice] = Encoding.UTF8.GetBytes($"{head}{{\"index\":{choice},\"delta\":{{\"content\":");
+        byte[][] Heads(string field) =>
+            [.. Enumerable.Range(0, choices).Select(choice => Encoding.UTF8.GetBytes($"{head}{{\"index\":{choice},\"delta\":{{\"{field}\":"))];
+        (_contentHeads, _reasoningHeads, _callHeads) = (Heads("content"), Heads("reasoning_content"), Heads("tool_calls"));
     }
 
     public void Begin(int choice)
@@ -37,10 +40,26 @@ internal sealed class ChatStreamEncoder : IStreamEncoder
         _frame.Close();
     }
 
-    public void Text(int choice, string text, TokenLogprobs? logprobs)
+    public void Delta(int choice, in ReplyDelta delta, TokenLogprobs? logprobs)
     {
-        _buffer.Raw(_contentHeads[choice]);
-        _buffer.JsonString(text);
+        switch (delta.Kind)
+        {
+            case ReplyDeltaKind.Content:
+                _buffer.Raw(_contentHeads[choice]);
+                _buffer.JsonString(delta.Text);
+                break;
+            case ReplyDeltaKind.Reasoning:
+                _buffer.Raw(_reasoningHeads[choice]);
+                _buffer.JsonString(delta.Text);
+                break;
+            case ReplyDeltaKind.CallEnd when logprobs is null:
+                return;
+            default:
+                _buffer.Raw(_callHeads[choice]);
+                Call(delta);
+                break;
+        }
+
         if (logprobs is null)
         {
             _buffer.Raw("},\"logprobs\":null,\"finish_reason\":null}]"u8);
@@ -55,16 +74,42 @@ internal sealed class ChatStreamEncoder : IStreamEncoder
         _frame.Close();
     }
 
-    public void Finish(int choice, GenerationResult result)
+    private void Call(in ReplyDelta delta)
+    {
+        _buffer.Raw("[{\"index\":"u8);
+        _buffer.Number(delta.Call);
+        if (delta.Kind == ReplyDeltaKind.CallBegin)
+        {
+            _buffer.Raw(",\"id\":"u8);
+            _buffer.JsonString(delta.Id!);
+            _buffer.Raw(",\"type\":\"function\",\"function\":{\"name\":"u8);
+            _buffer.JsonString(delta.Text);
+            _buffer.Raw(",\"arguments\":\"\"}}]"u8);
+            return;
+        }
+
+        _buffer.Raw(",\"function\":{\"arguments\":"u8);
+        _buffer.JsonString(delta.Text);
+        _buffer.Raw("}}]"u8);
+    }
+
+    public void Finish(int choice, ChatReplyEnd end)
     {
         OpenChoice(choice);
         _buffer.Raw("\"delta\":{},\"logprobs\":null,\"finish_reason\":"u8);
-        _buffer.JsonString(GenerationOutcome.FinishReasonName(result));
+        _buffer.JsonString(end.FinishReason);
         _buffer.Raw("}]"u8);
         _frame.Close();
     }
 
-    public void End(ReadOnlySpan<GenerationResult> results) => _frame.End(results);
+    public void End(ReadOnlySpan<ChatReplyEnd> ends)
+    {
+        GenerationResult[] results = new GenerationResult[ends.Length];
+        int reasoningTokens = 0;
+        for (int i = 0; i < results.Length; i++)
+            (results[i], reasoningTokens) = (ends[i].Result, reasoningTokens + ends[i].ReasoningTokens);
+        _frame.End(results, reasoningTokens);
+    }
 
     public void Error(ApiException error) => _frame.Error(error);
 

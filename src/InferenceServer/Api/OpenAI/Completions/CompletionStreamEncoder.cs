@@ -53,8 +53,10 @@ internal sealed class CompletionStreamEncoder : IStreamEncoder
         _frame.Close();
     }
 
-    public void Text(int choice, string text, TokenLogprobs? logprobs)
+    public void Text(int choice, string text, int tokens, TokenLogprobs? logprobs)
     {
+        if (text.Length == 0 && logprobs is null)
+            return;
         _buffer.Raw(_textHeads[choice]);
         _buffer.JsonString(text);
         _buffer.Raw(",\"logprobs\":"u8);

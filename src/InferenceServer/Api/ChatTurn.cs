@@ -1,0 +1,115 @@
+// One chat request on its way through a model, whatever dialect it came in: every chat endpoint translates its body into a ChatCompletionRequest and
+// runs that through here, so that tools, reasoning and constraints are the same for all of them.
+
+using System.Text;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.Streaming;
+using InferenceServer.Chat;
+using InferenceServer.Chat.Replies;
+using InferenceServer.Engine;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+
+namespace InferenceServer.Api;
+
+/// <summary>A whole reply: one choice.</summary>
+/// <param name="Content">What was said; null when nothing was but calls were made.</param>
+/// <param name="Reasoning">What was thought in the open; null when nothing was.</param>
+/// <param name="Calls">In the order they were made. The last may be cut off when the reply is.</param>
+/// <param name="Logprobs">Of every token, where they were asked for, reasoning and calls included.</param>
+internal sealed record ChatTurnReply(string? Content, string? Reasoning, IReadOnlyList<ChatToolCall> Calls, IReadOnlyList<TokenLogprobs> Logprobs, ChatReplyEnd End);
+
+/// <summary>A chat request that was accepted and runs. Disposing cancels what still runs.</summary>
+internal sealed class ChatTurn : IDisposable
+{
+    private readonly RequestTrace _trace;
+    private readonly ReplyReader[] _replies;
+
+    private ChatTurn(ServedModel model, IReadOnlyList<GenerationRequest> requests, GenerationSet generations, ReplyReader[] replies, RequestTrace trace)
+    {
+        (Model, Requests, Generations) = (model, requests, generations);
+        (_replies, _trace) = (replies, trace);
+    }
+
+    public ServedModel Model { get; }
+
+    public GenerationSet Generations { get; }
+
+    /// <summary>What the engine was given: a request each choice.</summary>
+    public IReadOnlyList<GenerationRequest> Requests { get; }
+
+    /// <summary>Compiles what the reply must obey, renders, tokenizes and submits.</summary>
+    /// <param name="aborted">The client went away.</param>
+    /// <exception cref="ApiException">The request cannot be answered as asked.</exception>
+    public static async Task<ChatTurn> StartAsync(ServedModel model, ChatCompletionRequest request, RequestHints hints, RequestTrace trace, CancellationToken aborted)
+    {
+        TokenConstraint? constraint = request.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
+        ChatPrompt prompt = ChatTranslator.Translate(request, model, hints, constraint);
+        trace.Accepted(request.Stream, prompt.Requests);
+        ReplyReader[] replies = new ReplyReader[prompt.Requests.Count];
+        for (int i = 0; i < replies.Length; i++)
+            replies[i] = new ReplyReader(prompt.Split is { } options ? new ReplySplitter(model.Replies.Format, options) : null);
+        return new(model, prompt.Requests, GenerationSet.Submit(model.Engine, prompt.Requests, aborted), replies, trace);
+    }
+
+    /// <summary>Reads the replies to their ends; one each choice.</summary>
+    /// <exception cref="ApiException">A choice failed: there is no answer.</exception>
+    public async Task<ChatTurnReply[]> CollectAsync()
+    {
+        Collected[] collected = new Collected[_replies.Length];
+        for (int i = 0; i < collected.Length; i++)
+            collected[i] = new();
+        GenerationResult[] results = await GenerationCollector.ReadAllAsync(Generations, _trace, (choice, read) =>
+        {
+            collected[choice].Add(_replies[choice].Read(read.Text, read.Kind == GenerationEventKind.Token ? 1 : 0));
+            if (read.Logprobs is { } logprobs)
+                collected[choice].Logprobs.Add(logprobs);
+        });
+        ChatTurnReply[] whole = new ChatTurnReply[results.Length];
+        for (int i = 0; i < whole.Length; i++)
+        {
+            collected[i].Add(_replies[i].Finish());
+            whole[i] = collected[i].Whole(_replies[i].EndOf(results[i]));
+        }
+
+        return whole;
+    }
+
+    /// <summary>Streams the replies through a dialect's encoder until they end or the client is gone.</summary>
+    /// <exception cref="ApiException">The request failed before its first event.</exception>
+    public Task StreamAsync(HttpContext http, SseBuffer buffer, IChatStreamEncoder encoder, TimeProvider clock) =>
+        new StreamPump(http, Generations, buffer, new SplittingEncoder(encoder, _replies), _trace, clock).RunAsync();
+
+    public void Dispose() => Generations.Dispose();
+
+    /// <summary>The deltas of one reply, put together.</summary>
+    private sealed class Collected
+    {
+        private readonly StringBuilder _content = new();
+        private readonly StringBuilder _reasoning = new();
+        private readonly List<(string Name, string Id, StringBuilder Arguments)> _calls = [];
+
+        public List<TokenLogprobs> Logprobs { get; } = [];
+
+        public void Add(ReadOnlySpan<ReplyDelta> deltas)
+        {
+            foreach (ref readonly ReplyDelta delta in deltas)
+            {
+                if (delta.Kind == ReplyDeltaKind.Content)
+                    _content.Append(delta.Text);
+                else if (delta.Kind == ReplyDeltaKind.Reasoning)
+                    _reasoning.Append(delta.Text);
+                else if (delta.Kind == ReplyDeltaKind.CallBegin)
+                    _calls.Add((delta.Text, delta.Id!, new StringBuilder()));
+                else if (delta.Kind == ReplyDeltaKind.CallArguments)
+                    _calls[delta.Call].Arguments.Append(delta.Text);
+            }
+        }
+
+        public ChatTurnReply Whole(ChatReplyEnd end) => new(
+            _content.Length == 0 && _calls.Count > 0 ? null : _content.ToString(),
+            _reasoning.Length == 0 ? null : _reasoning.ToString(),
+            _calls.ConvertAll(call => new ChatToolCall(call.Id, "function", new ChatFunctionCall(call.Name, call.Arguments.ToString()))),
+            Logprobs, end);
+    }
+}

@@ -1,0 +1,118 @@
+using System.Text.Json;
+
+namespace InferenceServer.Api.OpenAI.Chat;
+
+/// <summary><c>tools</c>, <c>tool_choice</c> and <c>parallel_tool_calls</c> of a chat request.</summary>
+internal static class ToolParser
+{
+    private const int MaxTools = 1024;
+    private const int MaxNameLength = 128;
+
+    public static ChatCompletionRequest Read(JsonFields body, ChatCompletionRequest request, List<string> ignored)
+    {
+        List<ChatTool> tools = (body.Array("tools", 0, MaxTools) ?? []).ConvertAll(item => ReadTool(item.Value, item.Path, ignored));
+        HashSet<string> names = [];
+        for (int i = 0; i < tools.Count; i++)
+            if (!names.Add(tools[i].Function.Name))
+                throw ApiException.InvalidValue($"'tools[{i}].function.name' names '{tools[i].Function.Name}' for the second time.", $"tools[{i}].function.name", "invalid_value");
+        JsonElement? choice = body.Take("tool_choice");
+        return request with
+        {
+            Tools = tools,
+            ToolChoice = choice?.Clone(),
+            ToolSelection = choice is { } given ? ReadChoice(given, names, ignored) : ToolSelection.Auto,
+            ParallelToolCalls = body.Boolean("parallel_tool_calls") ?? true,
+        };
+    }
+
+    private static ChatTool ReadTool(JsonElement value, string path, List<string> ignored)
+    {
+        JsonFields tool = new(value, path);
+        string type = tool.RequireString("type");
+        if (type == "custom")
+            throw ApiException.Unsupported(tool.PathOf("type"), "only functions can be called.");
+        if (type != "function")
+            throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
+        JsonFields function = new(tool.Require("function"), tool.PathOf("function"));
+        string name = ReadName(function);
+        JsonElement? parameters = function.Take("parameters");
+        if (parameters is { ValueKind: not JsonValueKind.Object } wrong)
+            throw JsonValue.WrongType(wrong, function.PathOf("parameters"), "an object, a JSON Schema");
+        ChatFunction read = new(name, function.String("description"), parameters?.Clone(), function.Boolean("strict"));
+        string parametersPath = function.PathOf("parameters");
+        function.Close(ignored);
+        tool.Close(ignored);
+        return new ChatTool(type, read) { ParametersPath = parametersPath };
+    }
+
+    /// <summary>A function's name, of what every call format can write.</summary>
+    private static string ReadName(JsonFields function)
+    {
+        string name = function.RequireString("name");
+        return name.Length is > 0 and <= MaxNameLength && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-' or '.')
+            ? name
+            : throw ApiException.InvalidValue($"'{function.PathOf("name")}' must have 1 to {MaxNameLength} letters, digits, '_', '-' or '.'.", function.PathOf("name"), "invalid_value");
+    }
+
+    private static ToolSelection ReadChoice(JsonElement choice, HashSet<string> names, List<string> ignored)
+    {
+        const string Path = "tool_choice";
+        ToolSelection selection;
+        if (choice.ValueKind == JsonValueKind.String)
+        {
+            string mode = JsonValue.String(choice, Path);
+            selection = new(ModeOf(mode) ?? throw JsonValue.NotOneOf(Path, mode, ["none", "auto", "required"]));
+        }
+        else if (choice.ValueKind == JsonValueKind.Object)
+        {
+            JsonFields fields = new(choice, Path);
+            string type = fields.RequireString("type");
+            selection = type switch
+            {
+                "function" => new(ToolMode.Named, [ReadReference(new JsonFields(fields.Require("function"), fields.PathOf("function")), names, ignored)]),
+                "allowed_tools" => ReadAllowed(new JsonFields(fields.Require("allowed_tools"), fields.PathOf("allowed_tools")), names, ignored),
+                _ => throw JsonValue.NotOneOf(fields.PathOf("type"), type, ["function", "allowed_tools"]),
+            };
+            fields.Close(ignored);
+        }
+        else
+            throw JsonValue.WrongType(choice, Path, "a string or an object");
+        if (names.Count == 0 && selection.Mode is ToolMode.Required or ToolMode.Named)
+            throw ApiException.InvalidValue("'tool_choice' asks for a call, and 'tools' has none.", Path, "invalid_value");
+        return selection;
+    }
+
+    private static ToolSelection ReadAllowed(JsonFields allowed, HashSet<string> names, List<string> ignored)
+    {
+        _ = allowed.Require("mode");
+        string mode = allowed.OneOf("mode", "auto", "required")!;
+        List<string> chosen = JsonFields.Items(allowed.Require("tools"), allowed.PathOf("tools"), 1, MaxTools).ConvertAll(item =>
+        {
+            JsonFields tool = new(item.Value, item.Path);
+            if (tool.RequireString("type") is not "function" and var type)
+                throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
+            string name = ReadReference(new JsonFields(tool.Require("function"), tool.PathOf("function")), names, ignored);
+            tool.Close(ignored);
+            return name;
+        });
+        allowed.Close(ignored);
+        return new(ModeOf(mode)!.Value, chosen);
+    }
+
+    private static string ReadReference(JsonFields function, HashSet<string> names, List<string> ignored)
+    {
+        string name = function.RequireString("name");
+        if (!names.Contains(name))
+            throw ApiException.InvalidValue($"'{function.PathOf("name")}' is none of the functions in 'tools'.", function.PathOf("name"), "invalid_value");
+        function.Close(ignored);
+        return name;
+    }
+
+    private static ToolMode? ModeOf(string mode) => mode switch
+    {
+        "none" => ToolMode.None,
+        "auto" => ToolMode.Auto,
+        "required" => ToolMode.Required,
+        _ => null,
+    };
+}

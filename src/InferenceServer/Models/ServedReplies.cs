@@ -1,0 +1,24 @@
+using System.Collections.Frozen;
+using InferenceServer.Chat.Replies;
+
+namespace InferenceServer.Models;
+
+/// <summary>How a model's replies are taken apart: its format, in terms of its vocabulary. Immutable.</summary>
+public sealed class ServedReplies
+{
+    /// <summary>Replies that are content as they stand.</summary>
+    public static ServedReplies Plain { get; } = new(ReplyFormat.Plain, new Dictionary<int, string>());
+
+    public ServedReplies(ReplyFormat format, IReadOnlyDictionary<int, string> controlTokens)
+    {
+        Format = format;
+        string[] markers = [.. format.Markers()];
+        ControlTokensInText = controlTokens.Where(token => Array.Exists(markers, marker => marker.Contains(token.Value, StringComparison.Ordinal)))
+            .Select(token => token.Key).ToFrozenSet();
+    }
+
+    public ReplyFormat Format { get; }
+
+    /// <summary>Control tokens that are part of the format's markers: without them in the text no reply could be taken apart.</summary>
+    public IReadOnlySet<int> ControlTokensInText { get; }
+}
