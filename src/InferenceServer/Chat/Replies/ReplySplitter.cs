@@ -94,9 +94,11 @@ public sealed class ReplySplitter
     public void Append(ReadOnlySpan<char> text, List<ReplyDelta> deltas, int tokens = 1)
     {
         bool wasReasoning = IsReasoning;
+        int known = deltas.Count;
         _buffer.Append(text);
         Advance(deltas);
-        if (wasReasoning || IsReasoning)
+        // A piece may hold all of the reasoning, from one marker to the other.
+        if (wasReasoning || IsReasoning || deltas.FindIndex(known, static delta => delta.Kind == ReplyDeltaKind.Reasoning) >= 0)
             ReasoningTokens += tokens;
     }
 
