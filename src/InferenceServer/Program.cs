@@ -24,6 +24,7 @@ if (command.Options is not { } options)
 using ILoggerFactory logs = LoggerFactory.Create(logging => ServerHost.ConfigureLogging(logging, LogLevel.Information));
 try
 {
+    ApiKeyRing keys = ApiKeyRing.Load(options.ApiKeys, options.ApiKeyFile);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend }, logs.CreateLogger<LlamaLibrary>());
     await using LoadedModel model = ModelLoader.Load(options, library, logs, TimeProvider.System);
     await using WebApplication app = ServerHost.Build(new WebHostOptions
@@ -31,9 +32,10 @@ try
         Host = options.Host,
         Port = options.Port,
         Identity = new ServerIdentity($"{library.Description}: {library.Reason}"),
+        Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
     }, new ModelCatalogue([model.Served]));
     await app.StartAsync();
-    Banner.Print(Console.Out, app.Urls.First(), model, library);
+    Banner.Print(Console.Out, app.Urls.First(), model, library, !keys.IsEmpty);
     await app.WaitForShutdownAsync();
     return 0;
 }

@@ -43,17 +43,19 @@ internal static class ApiRoutes
         app.MapDelete("/v1/sessions/{id}", (Delegate)sessions.DropAsync).WithName("deleteSession").WithTags("Sessions")
             .WithSummary("Drop a cached conversation from memory and disk.").Produces<SessionDeletion>().ProducesErrors();
 
-        app.MapGet("/health/live", (Delegate)health.LiveAsync).WithName("live").WithTags("Health")
+        app.MapGet("/health/live", (Delegate)health.LiveAsync).WithName("live").WithTags("Health").AllowAnonymous()
             .WithSummary("200 while the process can work.").Produces<HealthReport>().Produces<HealthReport>(503);
-        app.MapGet("/health/ready", (Delegate)health.ReadyAsync).WithName("ready").WithTags("Health")
+        app.MapGet("/health/ready", (Delegate)health.ReadyAsync).WithName("ready").WithTags("Health").AllowAnonymous()
             .WithSummary("200 while a token can be decoded.").Produces<HealthReport>().Produces<HealthReport>(503);
-        app.MapGet("/health", (Delegate)health.ReportAsync).WithName("health").WithTags("Health")
+        app.MapGet("/health", (Delegate)health.ReportAsync).WithName("health").WithTags("Health").AllowAnonymous()
             .WithSummary("How the server is.").Produces<HealthReport>().Produces<HealthReport>(503);
         app.MapGet("/metrics", (Delegate)metrics.WriteAsync).WithName("metrics").WithTags("Health")
             .WithSummary("Metrics in Prometheus' text format.").Produces<string>(contentType: "text/plain");
 
-        app.MapOpenApi("/openapi/{documentName}.json");
-        app.MapScalarApiReference("/docs", scalar => scalar.WithTitle("InferenceServer").DisableDefaultFonts().DisableTelemetry().DisableAgent().DisableMcp().HideDeveloperTools());
+        // What the API is, is no secret, and a browser opens the page without a key.
+        app.MapOpenApi("/openapi/{documentName}.json").AllowAnonymous();
+        app.MapScalarApiReference("/docs", scalar => scalar.WithTitle("InferenceServer").DisableDefaultFonts().DisableTelemetry().DisableAgent().DisableMcp().HideDeveloperTools())
+            .AllowAnonymous();
     }
 
     public static RouteHandlerBuilder ProducesErrors(this RouteHandlerBuilder route)

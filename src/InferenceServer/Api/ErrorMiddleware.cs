@@ -33,7 +33,6 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
     private static async Task AnswerAsync(HttpContext http, ApiException answer)
     {
         http.Response.Clear();
-        RequestTrace.Of(http).StampId(http);
         await ErrorWriter.WriteAsync(http, answer);
     }
 

@@ -33,7 +33,11 @@ internal static class ErrorWriter
             TimeProvider clock = http.RequestServices.GetRequiredService<TimeProvider>();
             response.Headers["X-Queue-Estimated-Start"] = (clock.GetUtcNow() + error.RetryAfter.GetValueOrDefault()).ToString("R", CultureInfo.InvariantCulture);
         }
-        byte[] body = JsonSerializer.SerializeToUtf8Bytes(ErrorResponse.From(error), OpenAIJson.Wire.ErrorResponse);
+        if (error.Status == StatusCodes.Status401Unauthorized)
+            response.Headers.WWWAuthenticate = "Bearer";
+        byte[] body = http.Request.Path.StartsWithSegments("/v1/messages") ? DialectErrors.Anthropic(http, error)
+            : http.Request.Path.StartsWithSegments("/api") ? DialectErrors.Ollama(error)
+            : JsonSerializer.SerializeToUtf8Bytes(ErrorResponse.From(error), OpenAIJson.Wire.ErrorResponse);
         response.ContentType = "application/json";
         response.ContentLength = body.Length;
         await response.Body.WriteAsync(body, http.RequestAborted);

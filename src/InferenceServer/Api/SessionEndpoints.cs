@@ -2,6 +2,7 @@ using System.ComponentModel;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Engine;
 using InferenceServer.Models;
+using InferenceServer.Operations;
 
 namespace InferenceServer.Api;
 
@@ -24,7 +25,7 @@ public sealed record SessionDeletion(string Id, string Object, bool Deleted);
 
 /// <summary>
 /// GET /v1/sessions and DELETE /v1/sessions/{id}: the conversations that requests named with X-Session-Id or prompt_cache_key. The header
-/// X-Cache-Salt is what cache_salt is to a request: it says whose sessions are meant. No other namespace's can be seen or dropped.
+/// X-Cache-Salt is what cache_salt is to a request: it says, within those of the API key, whose sessions are meant. No other namespace's can be seen or dropped.
 /// </summary>
 internal sealed class SessionEndpoints(ModelCatalogue models)
 {
@@ -51,7 +52,7 @@ internal sealed class SessionEndpoints(ModelCatalogue models)
         await JsonAnswer.WriteAsync(http, new SessionDeletion(id, "session.deleted", true), OpenAIJson.Wire.SessionDeletion);
     }
 
-    private static string Namespace(HttpContext http) => http.Request.Headers[SaltHeader].ToString();
+    private static string Namespace(HttpContext http) => ApiKey.Of(http).CacheNamespace(http.Request.Headers[SaltHeader].ToString());
 
     private static SessionDescription Describe(CachedSession session, ServedModel model) => new(
         session.Id, "session", model.Id, session.Tokens, new SessionTiers(session.PoolTokens, session.HostTokens, session.DiskTokens),

@@ -6,7 +6,7 @@ namespace InferenceServer.Operations;
 /// <summary>What the terminal shows once the server is ready.</summary>
 internal static class Banner
 {
-    public static void Print(TextWriter output, string address, LoadedModel model, LlamaLibrary library)
+    public static void Print(TextWriter output, string address, LoadedModel model, LlamaLibrary library, bool wantsKey)
     {
         output.WriteLine();
         output.WriteLine($"  InferenceServer {HealthEndpoints.Version} on {address}");
@@ -18,7 +18,7 @@ internal static class Banner
         output.WriteLine($"  docs     {address}/docs   metrics  {address}/metrics");
         output.WriteLine();
         output.WriteLine("  Try it:");
-        output.WriteLine($"  curl -N {address}/v1/chat/completions -H 'content-type: application/json' "
+        output.WriteLine($"  curl -N {address}/v1/chat/completions -H 'content-type: application/json' {(wantsKey ? "-H 'authorization: Bearer YOUR_KEY' " : "")}"
             + $"-d '{{\"model\":\"{model.Served.Id}\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'");
         output.WriteLine();
         output.Flush();

@@ -38,16 +38,26 @@ internal static class CommandLine
             string variable = EnvironmentName(option);
             (string? value, string source) = environment(variable) is { Length: > 0 } text
                 ? (text, variable)
-                : (settings[$"{SettingsSection}:{option.Name[2..]}"], "appsettings.json");
+                : (Setting(settings, option), "appsettings.json");
             if (value is null)
                 continue;
-            string argument = $"{option.Name}={value}";
-            if (table.Command.Parse([argument]).Errors is [{ } error, ..])
-                return Bad($"{error.Message} (from {source})");
-            all.Add(argument);
+            foreach (string one in OptionTable.IsList(option) ? value.Split(',', StringSplitOptions.TrimEntries) : [value])
+            {
+                string argument = $"{option.Name}={one}";
+                if (table.Command.Parse([argument]).Errors is [{ } error, ..])
+                    return Bad($"{error.Message} (from {source})");
+                all.Add(argument);
+            }
         }
 
         return new CommandLineResult(table.Read(table.Command.Parse(all)), 0, null);
+    }
+
+    /// <summary>A value, or an array for an option that takes several.</summary>
+    private static string? Setting(IConfiguration settings, Option option)
+    {
+        IConfigurationSection setting = settings.GetSection($"{SettingsSection}:{option.Name[2..]}");
+        return setting.Value ?? (OptionTable.IsList(option) && setting.GetChildren().ToArray() is { Length: > 0 } items ? string.Join(',', items.Select(item => item.Value)) : null);
     }
 
     private static string EnvironmentName(Option option) => EnvironmentPrefix + option.Name[2..].Replace('-', '_').ToUpperInvariant();

@@ -88,6 +88,19 @@ internal sealed class OptionTable
         "Keep prefixes on disk too, so that a restart finds them: in this folder, one for each server. They hold what users wrote; only the owner may read them.");
 
     private readonly Option<long?> _cacheDisk = Size("--cache-disk", "Most disk space for --cache-dir; the prefixes used longest ago go first. Default: 8GiB.", DefaultDiskBytes);
+    private readonly Option<string[]> _apiKeys = List("--api-key", "KEY",
+        "A key that opens the API, as 'Authorization: Bearer KEY' or 'x-api-key: KEY'; repeatable. Other users can see it in the list of processes: a file or the environment hides it.",
+        ApiKeyRing.IsValid, $"1 to {ApiKeyRing.MaxKeyLength} printable ASCII characters without spaces and commas", isSecret: true);
+
+    private readonly Option<string?> _apiKeyFile = Text("--api-key-file", "FILE", "More keys, one a line.");
+    private readonly Option<string[]> _corsOrigins = List("--cors-origin", "ORIGIN",
+        "An origin whose pages may use the API from a browser; repeatable, * for all. Default: those of this machine.",
+        BrowserAccess.IsOrigin, "an origin such as https://app.example or http://localhost:3000");
+
+    private readonly Option<string[]> _allowedHosts = List("--allowed-host", "NAME",
+        "A name, besides localhost, under which the server may be spoken to; repeatable. Without one this is checked on loopback addresses only.",
+        name => Uri.CheckHostName(name) != UriHostNameType.Unknown, "a host name without a port");
+
     private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
 
     public OptionTable()
@@ -97,11 +110,11 @@ internal sealed class OptionTable
         Options =
         [
             _model, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
-            _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _chatTemplate,
+            _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
         ];
         foreach (Option option in Options)
         {
-            option.Arity = ArgumentArity.ExactlyOne;
+            option.Arity = IsList(option) ? ArgumentArity.OneOrMore : ArgumentArity.ExactlyOne;
             Command.Add(option);
         }
     }
@@ -110,6 +123,9 @@ internal sealed class OptionTable
 
     /// <summary>Ours, without <c>--help</c> and <c>--version</c>.</summary>
     public IReadOnlyList<Option> Options { get; }
+
+    /// <summary>Whether an option may be given several times; elsewhere its values are separated by commas.</summary>
+    public static bool IsList(Option option) => option is Option<string[]>;
 
     public ServerOptions Read(ParseResult parsed) => new()
     {
@@ -132,13 +148,32 @@ internal sealed class OptionTable
         DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
         DiskCacheBytes = parsed.GetValue(_cacheDisk) ?? DefaultDiskBytes,
         ChatTemplatePath = parsed.GetValue(_chatTemplate),
+        ApiKeys = Listed(parsed, _apiKeys),
+        ApiKeyFile = parsed.GetValue(_apiKeyFile),
+        CorsOrigins = Listed(parsed, _corsOrigins),
+        AllowedHosts = Listed(parsed, _allowedHosts),
     };
+
+    private static string[] Listed(ParseResult parsed, Option<string[]> option) => parsed.GetValue(option) is { Length: > 0 } values ? values : [];
 
     private static Option<string?> Text(string name, string helpName, string description) => new(name)
     {
         HelpName = helpName,
         Description = description,
         CustomParser = result => One(result).Length > 0 ? One(result) : Fail<string?>(result, "a path"),
+    };
+
+    private static Option<string[]> List(string name, string helpName, string description, Predicate<string> valid, string wanted, bool isSecret = false) => new(name)
+    {
+        HelpName = helpName,
+        Description = description,
+        CustomParser = result =>
+        {
+            string[] values = [.. result.Tokens.Select(token => token.Value)];
+            if (values.FirstOrDefault(value => !valid(value)) is { } wrong)
+                result.AddError($"{name} must be {wanted}{(isSecret ? "" : $"; it is '{wrong}'")}");
+            return values;
+        },
     };
 
     private static Option<int> Number(string name, string description, int min, int max, int standard) => new(name)

@@ -5,12 +5,15 @@ using Microsoft.AspNetCore.Http.Features;
 namespace InferenceServer.Operations;
 
 /// <summary>What is known of one request, for its log line and the metrics. Belongs to the request's own task; times come from one monotonic clock.</summary>
-internal sealed class RequestTrace(string id, TimeProvider clock, ServerMetrics metrics)
+internal sealed class RequestTrace(string id, string? traceId, TimeProvider clock, ServerMetrics metrics)
 {
     private readonly long _started = clock.GetTimestamp();
     private long[] _lastTokens = [];
 
     public string Id { get; } = id;
+
+    /// <summary>The caller's, from <c>traceparent</c>; null when it sent none.</summary>
+    public string? TraceId { get; } = traceId;
 
     public bool Stream { get; private set; }
 
@@ -27,8 +30,6 @@ internal sealed class RequestTrace(string id, TimeProvider clock, ServerMetrics 
     public double ElapsedSeconds => clock.GetElapsedTime(_started).TotalSeconds;
 
     public static RequestTrace Of(HttpContext http) => http.Features.GetRequiredFeature<RequestTrace>();
-
-    public void StampId(HttpContext http) => http.Response.Headers["x-request-id"] = Id;
 
     /// <summary>The request is well formed and goes to the engine.</summary>
     public void Accepted(bool stream, IReadOnlyList<GenerationRequest> requests)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using InferenceServer.Api;
 
 namespace InferenceServer.Operations;
@@ -7,11 +8,15 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
 {
     private const int MaxIdLength = 128;
 
+    private static readonly Func<ILogger, string, string, IDisposable?> CallersTrace = LoggerMessage.DefineScope<string, string>("TraceId:{TraceId} RequestId:{RequestId}");
+
     public async Task InvokeAsync(HttpContext http)
     {
-        RequestTrace trace = new(RequestId(http.Request), clock, metrics);
+        RequestTrace trace = new(RequestId(http.Request), TraceId(http.Request), clock, metrics);
         http.Features.Set(trace);
-        trace.StampId(http);
+        // At the last moment: an error clears what was set before.
+        http.Response.OnStarting(static state => StampAsync((HttpContext)state), http);
+        using IDisposable? scope = trace.TraceId is { } traceId ? CallersTrace(log, traceId, trace.Id) : null;
         try
         {
             await next(http);
@@ -22,9 +27,25 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
             string outcome = trace.Outcome(http);
             metrics.Request(endpoint, outcome, trace.ElapsedSeconds);
             LogRequest(log, trace.Id, http.Request.Method, endpoint, http.Response.StatusCode, outcome, trace.Stream, trace.PromptTokens,
-                trace.CachedTokens, trace.CompletionTokens, trace.FirstTokenSeconds * 1e3, trace.ElapsedSeconds * 1e3, trace.Error?.Message);
+                trace.CachedTokens, trace.CompletionTokens, trace.FirstTokenSeconds * 1e3, trace.ElapsedSeconds * 1e3, trace.TraceId, trace.Error?.Message);
         }
     }
+
+    private static Task StampAsync(HttpContext http)
+    {
+        IHeaderDictionary headers = http.Response.Headers;
+        headers["x-request-id"] = RequestTrace.Of(http).Id;
+        // What users and models wrote is never a script, and our page is framed by nobody.
+        headers.XContentTypeOptions = "nosniff";
+        headers["Referrer-Policy"] = "no-referrer";
+        if (http.Response.ContentType?.StartsWith("text/html", StringComparison.OrdinalIgnoreCase) == true)
+            headers.XFrameOptions = "DENY";
+        return Task.CompletedTask;
+    }
+
+    /// <summary>The trace that the caller's request belongs to, in W3C's form; null without one or with a malformed one, which that standard says to ignore.</summary>
+    private static string? TraceId(HttpRequest request) =>
+        request.Headers.TraceParent is [{ } parent] && ActivityContext.TryParse(parent, null, out ActivityContext context) ? context.TraceId.ToHexString() : null;
 
     /// <summary>The client's own id when it can stand in a header and a log line; else a new one.</summary>
     private static string RequestId(HttpRequest request)
@@ -37,7 +58,7 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
 
     [LoggerMessage(EventId = 110, Level = LogLevel.Information,
         Message = "{RequestId} {Method} {Endpoint} {Status} {Outcome} stream={Stream} prompt={PromptTokens} cached={CachedTokens} "
-            + "completion={CompletionTokens} ttft_ms={TtftMs:0.0} total_ms={TotalMs:0.0} {Error}")]
+            + "completion={CompletionTokens} ttft_ms={TtftMs:0.0} total_ms={TotalMs:0.0} trace={TraceId} {Error}")]
     private static partial void LogRequest(ILogger logger, string requestId, string method, string endpoint, int status, string outcome, bool stream,
-        int promptTokens, int cachedTokens, int completionTokens, double? ttftMs, double totalMs, string? error);
+        int promptTokens, int cachedTokens, int completionTokens, double? ttftMs, double totalMs, string? traceId, string? error);
 }

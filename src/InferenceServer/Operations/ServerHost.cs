@@ -29,6 +29,8 @@ internal sealed record WebHostOptions
     /// <summary>Largest request body, in bytes: a context of a million tokens as text.</summary>
     public long MaxBodyBytes { get; init; } = 16L << 20;
 
+    public AccessOptions Access { get; init; } = new();
+
     public LogLevel LogLevel { get; init; } = LogLevel.Information;
 }
 
@@ -58,10 +60,16 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(1, TokenJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
+        services.AddSingleton(options.Access.Keys);
+        services.AddCors(cors => cors.AddDefaultPolicy(policy => BrowserAccess.Configure(policy, options.Access)));
 
         WebApplication app = builder.Build();
         app.UseMiddleware<RequestTraceMiddleware>();
         app.UseMiddleware<ErrorMiddleware>();
+        app.UseMiddleware<HostNameMiddleware>();
+        // Before the keys: a browser asks for permission without one.
+        app.UseCors();
+        app.UseMiddleware<ApiKeyMiddleware>();
         ApiRoutes.Map(app);
         return app;
     }

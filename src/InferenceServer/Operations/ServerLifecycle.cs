@@ -45,6 +45,8 @@ internal sealed partial class ServerLifecycle(
         string address = server.Features.GetRequiredFeature<IServerAddressesFeature>().Addresses.First()
             .Replace("//0.0.0.0:", "//127.0.0.1:", StringComparison.Ordinal).Replace("//[::]:", "//[::1]:", StringComparison.Ordinal);
         using HttpClient client = new() { Timeout = WarmUpLimit };
+        if (options.Access.Keys.OwnKey is { } key)
+            client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         foreach (ServedModel model in models.Models)
         {
             foreach (string extra in (string[])["\"ignore_eos\":true", "\"response_format\":{\"type\":\"json_object\"}"])

@@ -47,4 +47,15 @@ internal sealed record ServerOptions
     public required long DiskCacheBytes { get; init; }
 
     public string? ChatTemplatePath { get; init; }
+
+    /// <summary>Keys that open the API, besides those of <see cref="ApiKeyFile"/>; with neither it is open to all.</summary>
+    public IReadOnlyList<string> ApiKeys { get; init; } = [];
+
+    public string? ApiKeyFile { get; init; }
+
+    /// <summary>As <see cref="AccessOptions.CorsOrigins"/>.</summary>
+    public IReadOnlyList<string> CorsOrigins { get; init; } = [];
+
+    /// <summary>As <see cref="AccessOptions.AllowedHosts"/>.</summary>
+    public IReadOnlyList<string> AllowedHosts { get; init; } = [];
 }

@@ -30,7 +30,8 @@ internal sealed class TestHost : IAsyncDisposable
 
     public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
 
-    public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null) =>
+    public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None) =>
         StartAsync(new ServedModel
         {
             Id = ModelId,
@@ -41,9 +42,10 @@ internal sealed class TestHost : IAsyncDisposable
             Chat = ChatMl,
             Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
             Replies = replies ?? ServedReplies.Plain,
-        }, clock, maxBodyBytes, warmUp);
+        }, clock, maxBodyBytes, warmUp, access, logLevel);
 
-    public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false)
+    public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -54,7 +56,8 @@ internal sealed class TestHost : IAsyncDisposable
             WarmUp = warmUp,
             MaxBodyBytes = maxBodyBytes,
             DrainTimeout = TimeSpan.FromSeconds(5),
-            LogLevel = LogLevel.None,
+            LogLevel = logLevel,
+            Access = access ?? new AccessOptions(),
         }, new ModelCatalogue([model]));
         await app.StartAsync();
         return new TestHost(app);

@@ -13,6 +13,8 @@ public class TinyServer : IAsyncLifetime
 
     protected virtual bool FillsInMiddle => false;
 
+    internal virtual AccessOptions Access => new();
+
     private LoadedModel? _model;
     private TestHost? _host;
 
@@ -27,7 +29,7 @@ public class TinyServer : IAsyncLifetime
             new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
         _model = ModelLoader.Load(options, library, NullLoggerFactory.Instance, TimeProvider.System);
-        _host = await TestHost.StartAsync(_model.Served, warmUp: true);
+        _host = await TestHost.StartAsync(_model.Served, warmUp: true, access: Access);
     }
 
     public async Task DisposeAsync()

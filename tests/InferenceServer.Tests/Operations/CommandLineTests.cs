@@ -12,7 +12,8 @@ public sealed class CommandLineTests
         ServerOptions options = Read(
             "--model", "m.gguf", "--host", "0.0.0.0", "--port", "0", "--ctx-size", "8192", "--max-sequences", "4", "--threads", "3", "--batch-size", "256",
             "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
-            "--max-queue", "9", "--cache-ram", "512MiB", "--cache-dir", "kept", "--cache-disk", "3g", "--chat-template", "t.jinja").Options!;
+            "--max-queue", "9", "--cache-ram", "512MiB", "--cache-dir", "kept", "--cache-disk", "3g", "--chat-template", "t.jinja",
+            "--api-key-file", "keys.txt").Options!;
 
         Assert.Equal(new ServerOptions
         {
@@ -34,6 +35,7 @@ public sealed class CommandLineTests
             DiskCacheDirectory = "kept",
             DiskCacheBytes = 3L << 30,
             ChatTemplatePath = "t.jinja",
+            ApiKeyFile = "keys.txt",
         }, options);
     }
 
@@ -58,6 +60,9 @@ public sealed class CommandLineTests
     [InlineData("--ctx-size", "12", "--ctx-size must be an integer from 256")]
     [InlineData("--cache-ram", "-1", "--cache-ram must be a number of bytes")]
     [InlineData("--cache-disk", "9999999999GiB", "--cache-disk must be a number of bytes")]
+    [InlineData("--cors-origin", "app.example", "--cors-origin must be an origin such as")]
+    [InlineData("--cors-origin", "https://app.example/path", "--cors-origin must be an origin such as")]
+    [InlineData("--allowed-host", "a b", "--allowed-host must be a host name")]
     [InlineData("--prot", "1", "--prot")]
     public void A_bad_option_or_value_is_one_line_and_exit_code_2(string name, string value, string message)
     {
@@ -95,6 +100,28 @@ public sealed class CommandLineTests
         Assert.Contains("(from INFERENCE_SERVER_PORT)", fromEnvironment.Message, StringComparison.Ordinal);
         Assert.Contains("(from appsettings.json)", fromFile.Message, StringComparison.Ordinal);
         Assert.Contains("InferenceServer:prot", unknown.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_option_that_lists_things_is_repeated_or_written_with_commas_or_an_array()
+    {
+        Assert.Equal(["a", "b"], Read("--api-key", "a", "--api-key", "b").Options!.ApiKeys);
+        Dictionary<string, string> environment = new() { ["INFERENCE_SERVER_API_KEY"] = "c, d" };
+        Assert.Equal(["c", "d"], CommandLine.Read([], Settings(), environment.GetValueOrDefault).Options!.ApiKeys);
+        Assert.Equal(["https://e", "*"], CommandLine.Read([], Settings(("cors-origin:0", "https://e"), ("cors-origin:1", "*")), _ => null).Options!.CorsOrigins);
+        Assert.Empty(Read().Options!.AllowedHosts);
+    }
+
+    [Theory]
+    [InlineData("not a key")]
+    [InlineData("schlüssel")]
+    [InlineData("")]
+    public void A_bad_key_is_refused_without_repeating_it(string key)
+    {
+        CommandLineResult result = Read("--api-key", key);
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains("--api-key must be 1 to 512 printable", result.Message, StringComparison.Ordinal);
+        Assert.False(key.Length > 0 && result.Message!.Contains(key, StringComparison.Ordinal));
     }
 
     private static CommandLineResult Read(params string[] arguments) => CommandLine.Read(arguments, Settings(), _ => null);

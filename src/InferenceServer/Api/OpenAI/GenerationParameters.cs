@@ -94,7 +94,7 @@ public abstract record GenerationParameters
     [Range(1, 86_400_000)]
     public int? TimeoutMs { get; init; }
 
-    [Description("Extra: cached prefixes are shared only among requests with the same salt.")]
+    [Description("Extra: cached prefixes are shared only among requests with the same salt, and the same API key.")]
     public string? CacheSalt { get; init; }
 
     [Description("Names a session whose cached prefix is kept longer; the header X-Session-Id does the same.")]
@@ -103,7 +103,7 @@ public abstract record GenerationParameters
     [Description("Extra: say in x_cache what of the prompt was reused, and why not more.")]
     public bool XCacheReport { get; init; }
 
-    [Description("Who asks on behalf of whom: requests of different users take turns.")]
+    [Description("Who asks on behalf of whom: requests of different users take turns where the server wants no API keys; else the keys do.")]
     public string? User { get; init; }
 }
 

@@ -1,0 +1,68 @@
+// What pages in a browser may do with a server that runs on somebody's own machine.
+
+using System.Net;
+using InferenceServer.Api;
+using Microsoft.AspNetCore.Cors.Infrastructure;
+
+namespace InferenceServer.Operations;
+
+/// <summary>Whose pages may read our answers, and under which names the server may be spoken to.</summary>
+internal sealed record AccessOptions
+{
+    public ApiKeyRing Keys { get; init; } = new([]);
+
+    /// <summary>Origins whose pages may use the API; * for all, none for those of this machine.</summary>
+    public IReadOnlyList<string> CorsOrigins { get; init; } = [];
+
+    /// <summary>Names, besides this machine's own and addresses, that requests may have in Host; with any given, others are refused wherever the server listens.</summary>
+    public IReadOnlyList<string> AllowedHosts { get; init; } = [];
+}
+
+internal static class BrowserAccess
+{
+    /// <summary>Headers of ours that a page may read.</summary>
+    private static readonly string[] Exposed =
+        ["x-request-id", "x-ignored-params", "retry-after", "x-queue-position", "x-queue-estimated-start"];
+
+    public static void Configure(CorsPolicyBuilder policy, AccessOptions access)
+    {
+        policy.AllowAnyHeader().AllowAnyMethod().WithExposedHeaders(Exposed).SetPreflightMaxAge(TimeSpan.FromMinutes(10));
+        if (access.CorsOrigins.Contains("*"))
+            policy.AllowAnyOrigin();
+        else if (access.CorsOrigins.Count > 0)
+            policy.WithOrigins([.. access.CorsOrigins]);
+        else
+            policy.SetIsOriginAllowed(IsLocal);
+    }
+
+    /// <summary>A page that this machine serves. A file's origin is "null", and so is every sandboxed page's: those are anybody's.</summary>
+    public static bool IsLocal(string origin) =>
+        Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri) && uri.Scheme is "http" or "https" && IsLocalName(uri.Host);
+
+    /// <summary>An origin as browsers write it: scheme, host and perhaps a port.</summary>
+    public static bool IsOrigin(string text) => text == "*"
+        || (Uri.TryCreate(text, UriKind.Absolute, out Uri? uri) && uri is { Host.Length: > 0, UserInfo: "", PathAndQuery: "/" or "", Fragment: "" } && !text.EndsWith('/'));
+
+    public static bool IsLocalName(string host) =>
+        host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase)
+        || (IPAddress.TryParse(host, out IPAddress? address) && IPAddress.IsLoopback(address));
+}
+
+/// <summary>
+/// Refuses requests under a name that is not this machine's. A page of evil.example whose name was made to point to 127.0.0.1 is of the same origin
+/// as the server for the browser, whatever CORS says; but its requests carry its own name in Host. An address cannot be made to point elsewhere.
+/// </summary>
+internal sealed class HostNameMiddleware(RequestDelegate next, WebHostOptions options)
+{
+    private readonly bool _checks = options.Access.AllowedHosts.Count > 0 || (IPAddress.TryParse(options.Host, out IPAddress? address) && IPAddress.IsLoopback(address));
+
+    public Task InvokeAsync(HttpContext http)
+    {
+        string host = http.Request.Host.Host;
+        if (_checks && host.Length > 0 && !BrowserAccess.IsLocalName(host) && !IPAddress.TryParse(host, out _)
+            && !options.Access.AllowedHosts.Contains(host, StringComparer.OrdinalIgnoreCase))
+            throw new ApiException(StatusCodes.Status403Forbidden,
+                "The request's Host is no name of this machine; start the server with --allowed-host to serve under it.", ErrorTypes.InvalidRequest, "Host", "host_not_allowed");
+        return next(http);
+    }
+}
