@@ -4,6 +4,7 @@ using System.Text.Json;
 using InferenceServer.Chat;
 using InferenceServer.Models;
 using InferenceServer.Operations;
+using InferenceServer.Tests.Spec;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -85,7 +86,9 @@ internal sealed class TestHost : IAsyncDisposable
         using HttpResponseMessage answer = await PostAsync(path, body);
         string text = await answer.Content.ReadAsStringAsync();
         Assert.True(answer.IsSuccessStatusCode, text);
-        return JsonDocument.Parse(text).RootElement;
+        JsonElement json = JsonDocument.Parse(text).RootElement;
+        OpenAISpec.CheckAnswer(json);
+        return json;
     }
 
     public async ValueTask DisposeAsync()

@@ -19,7 +19,7 @@ public sealed class ToolTests
 
     private const string Reply = "<think>\nLet me see.\n</think>\n\nOne moment.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Zürich\"}}\n</tool_call>\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>";
 
-    private static ReplyFormat Hermes { get; } = new()
+    internal static ReplyFormat Hermes { get; } = new()
     {
         Reasoning = new("<think>", "</think>"),
         Calls = [ToolCallFormat.Parse("hermes", "<tool_call>\n{\"name\": \"$name\", \"arguments\": $arguments}\n</tool_call>") with { Separator = "\n" }],
