@@ -32,6 +32,7 @@ try
         Host = options.Host,
         Port = options.Port,
         Identity = new ServerIdentity($"{library.Description}: {library.Reason}"),
+        Strict = options.Strict,
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
     }, new ModelCatalogue([model.Served]));
     await app.StartAsync();

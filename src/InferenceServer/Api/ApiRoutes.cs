@@ -1,6 +1,7 @@
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Completions;
+using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Operations;
 using Scalar.AspNetCore;
@@ -37,6 +38,7 @@ internal static class ApiRoutes
             .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
 
         TokenRoutes.Map(app);
+        ReplayRoutes.Map(app);
 
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
             .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").Produces<SessionList>().ProducesErrors();

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using InferenceServer.Operations;
 
 namespace InferenceServer.Api;
 
@@ -22,10 +23,16 @@ internal static class IgnoredParameters
     private const int MaxNameLength = 100;
 
     /// <summary>Lists in <c>x-ignored-params</c> the fields that nobody knew, so that a client can tell a typing error from a setting.</summary>
+    /// <exception cref="ApiException">400, naming them: the server was started with --strict.</exception>
     public static void Announce(HttpResponse response, List<string> ignored)
     {
-        if (ignored.Count > 0)
-            response.Headers["x-ignored-params"] = string.Join(", ", ignored.Take(MaxNames).Select(HeaderSafe));
+        if (ignored.Count == 0)
+            return;
+        if (response.HttpContext.RequestServices.GetRequiredService<WebHostOptions>().Strict)
+            throw ApiException.InvalidValue(
+                $"{(ignored.Count == 1 ? "This field is" : "These fields are")} unknown, and the server is strict: {string.Join(", ", ignored.Take(MaxNames).Select(HeaderSafe))}.",
+                HeaderSafe(ignored[0]), "unknown_parameter");
+        response.Headers["x-ignored-params"] = string.Join(", ", ignored.Take(MaxNames).Select(HeaderSafe));
     }
 
     /// <summary>A client wrote the name: nothing of it may end a header or forge one.</summary>

@@ -62,7 +62,8 @@ public sealed record ServedVocabulary
         return new ServedVocabulary
         {
             Count = vocab.Count,
-            Tokenize = vocab.Tokenize,
+            Tokenize = vocab.HasTokenizer ? vocab.Tokenize : (_, _, _) => throw ApiException.InvalidValue(
+                "This model carries no tokenizer, so it cannot read text: send tokens as the prompt of /v1/completions.", null, "no_tokenizer"),
             Bytes = vocab.TokenBytes,
             Bos = vocab.Bos,
             Eos = vocab.Eos,

@@ -101,6 +101,8 @@ internal sealed class OptionTable
         "A name, besides localhost, under which the server may be spoken to; repeatable. Without one this is checked on loopback addresses only.",
         name => Uri.CheckHostName(name) != UriHostNameType.Unknown, "a host name without a port");
 
+    private readonly Option<bool> _strict = new("--strict") { Description = "Refuse requests with fields that the server does not know, instead of listing these in x-ignored-params." };
+
     private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
 
     public OptionTable()
@@ -110,11 +112,11 @@ internal sealed class OptionTable
         Options =
         [
             _model, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
-            _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
+            _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts, _strict,
         ];
         foreach (Option option in Options)
         {
-            option.Arity = IsList(option) ? ArgumentArity.OneOrMore : ArgumentArity.ExactlyOne;
+            option.Arity = IsList(option) ? ArgumentArity.OneOrMore : option == _strict ? ArgumentArity.ZeroOrOne : ArgumentArity.ExactlyOne;
             Command.Add(option);
         }
     }
@@ -151,6 +153,7 @@ internal sealed class OptionTable
         ApiKeys = Listed(parsed, _apiKeys),
         ApiKeyFile = parsed.GetValue(_apiKeyFile),
         CorsOrigins = Listed(parsed, _corsOrigins),
+        Strict = parsed.GetValue(_strict),
         AllowedHosts = Listed(parsed, _allowedHosts),
     };
 

@@ -2,6 +2,7 @@
 
 using InferenceServer.Api;
 using InferenceServer.Api.OpenAI;
+using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Models;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -30,6 +31,11 @@ internal sealed record WebHostOptions
     public long MaxBodyBytes { get; init; } = 16L << 20;
 
     public AccessOptions Access { get; init; } = new();
+
+    /// <summary>Refuse fields that nobody knows, instead of listing them in <c>x-ignored-params</c>.</summary>
+    public bool Strict { get; init; }
+
+    public ReplayLimits Replay { get; init; } = new();
 
     public LogLevel LogLevel { get; init; } = LogLevel.Information;
 }
@@ -61,6 +67,7 @@ internal static class ServerHost
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(options.Access.Keys);
+        services.AddSingleton(provider => new RecordingStore(options.Replay, options.Clock, provider.GetRequiredService<ServerMetrics>().Replay));
         services.AddCors(cors => cors.AddDefaultPolicy(policy => BrowserAccess.Configure(policy, options.Access)));
 
         WebApplication app = builder.Build();
@@ -70,6 +77,7 @@ internal static class ServerHost
         // Before the keys: a browser asks for permission without one.
         app.UseCors();
         app.UseMiddleware<ApiKeyMiddleware>();
+        app.UseMiddleware<ReplayMiddleware>();
         ApiRoutes.Map(app);
         return app;
     }

@@ -1,3 +1,4 @@
+using InferenceServer.Api.Replay;
 using InferenceServer.Engine;
 using InferenceServer.Models;
 using Prometheus;
@@ -26,6 +27,7 @@ internal sealed class ServerMetrics
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 1.6, 16) });
         QueueTime = factory.CreateHistogram("inference_queue_seconds", "From submission to the engine until the first step that worked on it.",
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 2, 16) });
+        Replay = new ReplayMetrics(factory);
         foreach (ServedModel model in models.Models)
             _ = new EngineCollector(factory, _registry, model);
     }
@@ -35,6 +37,8 @@ internal sealed class ServerMetrics
     public Histogram InterToken { get; }
 
     public Histogram QueueTime { get; }
+
+    public ReplayMetrics Replay { get; }
 
     public void Request(string endpoint, string outcome, double seconds)
     {

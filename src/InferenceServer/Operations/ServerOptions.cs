@@ -53,6 +53,9 @@ internal sealed record ServerOptions
 
     public string? ApiKeyFile { get; init; }
 
+    /// <summary>As <see cref="WebHostOptions.Strict"/>.</summary>
+    public bool Strict { get; init; }
+
     /// <summary>As <see cref="AccessOptions.CorsOrigins"/>.</summary>
     public IReadOnlyList<string> CorsOrigins { get; init; } = [];
 

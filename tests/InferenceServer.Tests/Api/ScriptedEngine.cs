@@ -82,7 +82,7 @@ internal sealed class ScriptedReply(Generation generation)
         Assert.True(generation.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Token, text, ScriptedVocabulary.First(text), logprobs, null)));
     }
 
-    public void Finish(FinishReason reason = FinishReason.Stop, string heldBack = "", string? error = null, int cached = 3)
+    public void Finish(FinishReason reason = FinishReason.Stop, string heldBack = "", string? error = null, int cached = 3, GenerationTiming timing = default)
     {
         GenerationResult result = new()
         {
@@ -91,6 +91,7 @@ internal sealed class ScriptedReply(Generation generation)
             PromptTokens = Request.PromptTokens.Length,
             CachedTokens = cached,
             CompletionTokens = _tokens,
+            Timing = timing,
         };
         Assert.True(generation.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Finished, heldBack, 0, null, result)));
         generation.Writer.Complete();

@@ -22,7 +22,8 @@ internal sealed class TestHost : IAsyncDisposable
     private TestHost(WebApplication app)
     {
         App = app;
-        Client = new HttpClient { BaseAddress = new Uri(app.Urls.First()), Timeout = CallLimit };
+        // A client that goes away goes at once, and does not read on for two seconds.
+        Client = new HttpClient(new SocketsHttpHandler { ResponseDrainTimeout = TimeSpan.Zero }) { BaseAddress = new Uri(app.Urls.First()), Timeout = CallLimit };
     }
 
     public WebApplication App { get; }
@@ -32,7 +33,7 @@ internal sealed class TestHost : IAsyncDisposable
     public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
 
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None) =>
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false) =>
         StartAsync(new ServedModel
         {
             Id = ModelId,
@@ -43,10 +44,10 @@ internal sealed class TestHost : IAsyncDisposable
             Chat = ChatMl,
             Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
             Replies = replies ?? ServedReplies.Plain,
-        }, clock, maxBodyBytes, warmUp, access, logLevel);
+        }, clock, maxBodyBytes, warmUp, access, logLevel, strict);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -58,6 +59,7 @@ internal sealed class TestHost : IAsyncDisposable
             MaxBodyBytes = maxBodyBytes,
             DrainTimeout = TimeSpan.FromSeconds(5),
             LogLevel = logLevel,
+            Strict = strict,
             Access = access ?? new AccessOptions(),
         }, new ModelCatalogue([model]));
         await app.StartAsync();

@@ -13,7 +13,7 @@ public sealed class CommandLineTests
             "--model", "m.gguf", "--host", "0.0.0.0", "--port", "0", "--ctx-size", "8192", "--max-sequences", "4", "--threads", "3", "--batch-size", "256",
             "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
             "--max-queue", "9", "--cache-ram", "512MiB", "--cache-dir", "kept", "--cache-disk", "3g", "--chat-template", "t.jinja",
-            "--api-key-file", "keys.txt").Options!;
+            "--api-key-file", "keys.txt", "--strict").Options!;
 
         Assert.Equal(new ServerOptions
         {
@@ -36,6 +36,7 @@ public sealed class CommandLineTests
             DiskCacheBytes = 3L << 30,
             ChatTemplatePath = "t.jinja",
             ApiKeyFile = "keys.txt",
+            Strict = true,
         }, options);
     }
 
@@ -110,6 +111,16 @@ public sealed class CommandLineTests
         Assert.Equal(["c", "d"], CommandLine.Read([], Settings(), environment.GetValueOrDefault).Options!.ApiKeys);
         Assert.Equal(["https://e", "*"], CommandLine.Read([], Settings(("cors-origin:0", "https://e"), ("cors-origin:1", "*")), _ => null).Options!.CorsOrigins);
         Assert.Empty(Read().Options!.AllowedHosts);
+    }
+
+    [Fact]
+    public void A_switch_is_on_when_named_and_as_its_value_says_elsewhere()
+    {
+        Assert.False(Read().Options!.Strict);
+        Assert.True(Read("--strict").Options!.Strict);
+        Assert.True(CommandLine.Read([], Settings(), name => name == "INFERENCE_SERVER_STRICT" ? "true" : null).Options!.Strict);
+        Assert.False(CommandLine.Read([], Settings(("strict", "false")), _ => null).Options!.Strict);
+        Assert.Equal(2, CommandLine.Read([], Settings(("strict", "perhaps")), _ => null).ExitCode);
     }
 
     [Theory]

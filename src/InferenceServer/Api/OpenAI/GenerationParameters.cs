@@ -103,6 +103,9 @@ public abstract record GenerationParameters
     [Description("Extra: say in x_cache what of the prompt was reused, and why not more.")]
     public bool XCacheReport { get; init; }
 
+    [Description("Extra: say in timing how long the request waited, its prompt took and its reply took, and how many sequences were computed beside it.")]
+    public bool Timing { get; init; }
+
     [Description("Who asks on behalf of whom: requests of different users take turns where the server wants no API keys; else the keys do.")]
     public string? User { get; init; }
 }

@@ -20,6 +20,7 @@ namespace InferenceServer.Api.OpenAI;
 [JsonSerializable(typeof(SessionList))]
 [JsonSerializable(typeof(SessionDeletion))]
 [JsonSerializable(typeof(CacheUse))]
+[JsonSerializable(typeof(RequestTiming))]
 [JsonSerializable(typeof(HealthReport))]
 internal sealed partial class OpenAIJson : JsonSerializerContext
 {

@@ -7,7 +7,7 @@ namespace InferenceServer.Api.OpenAI;
 
 /// <summary>What chunks of chat and of text completions have in common: the bytes before a choice, the end of a chunk, and the end of the stream.</summary>
 /// <param name="head">From <c>data:</c> up to and including the bracket that opens the choices.</param>
-internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choicesPerPrompt, bool includeUsage, bool reportCache)
+internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choicesPerPrompt, bool includeUsage, bool reportCache, bool reportTiming)
 {
     public static string Quote(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
 
@@ -20,10 +20,10 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
         buffer.Raw("}\n\n"u8);
     }
 
-    /// <summary>The last chunk, with usage and cache report where asked for, and the mark that nothing follows.</summary>
+    /// <summary>The last chunk, with usage, cache report and timing where asked for, and the mark that nothing follows.</summary>
     public void End(ReadOnlySpan<GenerationResult> results, int reasoningTokens = 0)
     {
-        if (includeUsage || reportCache)
+        if (includeUsage || reportCache || reportTiming)
         {
             Open();
             buffer.Raw("]"u8);
@@ -37,6 +37,12 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
             {
                 buffer.Raw(",\"x_cache\":"u8);
                 buffer.Json(use, OpenAIJson.Wire.CacheUse);
+            }
+
+            if (RequestTiming.Of(reportTiming, results, choicesPerPrompt) is { } timing)
+            {
+                buffer.Raw(",\"timing\":"u8);
+                buffer.Json(timing, OpenAIJson.Wire.RequestTiming);
             }
 
             buffer.Raw("}\n\n"u8);

@@ -35,6 +35,7 @@ internal static class ParameterReader
             CacheSalt = Key(body, "cache_salt"),
             PromptCacheKey = Key(body, "prompt_cache_key"),
             XCacheReport = body.Boolean("x_cache_report") ?? false,
+            Timing = body.Boolean("timing") ?? false,
             User = Key(body, "user"),
         }, ignored);
 

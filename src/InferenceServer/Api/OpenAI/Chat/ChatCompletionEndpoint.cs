@@ -28,7 +28,8 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, TimeProvider
         if (request.Stream)
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
-            ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, turn.Requests.Count, request.StreamOptions?.IncludeUsage ?? false, request.XCacheReport);
+            ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, turn.Requests.Count, request.StreamOptions?.IncludeUsage ?? false,
+                request.XCacheReport, request.Timing);
             await turn.StreamAsync(http, buffer, encoder, clock);
             return;
         }
@@ -57,6 +58,6 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, TimeProvider
         GenerationResult[] results = Array.ConvertAll(replies, reply => reply.End.Result);
         return new ChatCompletion(header.Id, "chat.completion", header.Created, header.Model, choices,
             Usage.Of(results, results.Length, replies.Sum(reply => reply.End.ReasoningTokens)), header.ServiceTier, header.Fingerprint)
-        { Metadata = request.Metadata, XCache = CacheUse.Of(request.XCacheReport, results) };
+        { Metadata = request.Metadata, XCache = CacheUse.Of(request.XCacheReport, results), Timing = RequestTiming.Of(request.Timing, results, results.Length) };
     }
 }

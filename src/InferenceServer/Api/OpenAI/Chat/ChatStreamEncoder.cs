@@ -21,13 +21,14 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
     private readonly byte[][] _reasoningHeads;
     private readonly byte[][] _callHeads;
 
-    public ChatStreamEncoder(SseBuffer buffer, ChatHeader header, ServedVocabulary vocabulary, int choices, bool includeUsage, bool reportCache = false)
+    public ChatStreamEncoder(SseBuffer buffer, ChatHeader header, ServedVocabulary vocabulary, int choices, bool includeUsage,
+        bool reportCache = false, bool reportTiming = false)
     {
         _buffer = buffer;
         _vocabulary = vocabulary;
         string head = $"data: {{\"id\":{OpenAIStreamFrame.Quote(header.Id)},\"object\":\"chat.completion.chunk\",\"created\":{header.Created},\"model\":{OpenAIStreamFrame.Quote(header.Model)},"
             + $"\"service_tier\":{OpenAIStreamFrame.Quote(header.ServiceTier)},\"system_fingerprint\":{OpenAIStreamFrame.Quote(header.Fingerprint)},\"choices\":[";
-        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), choices, includeUsage, reportCache);
+        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), choices, includeUsage, reportCache, reportTiming);
         byte[][] Heads(string field) =>
             [.. Enumerable.Range(0, choices).Select(choice => Encoding.UTF8.GetBytes($"{head}{{\"index\":{choice},\"delta\":{{\"{field}\":"))];
         (_contentHeads, _reasoningHeads, _callHeads) = (Heads("content"), Heads("reasoning_content"), Heads("tool_calls"));

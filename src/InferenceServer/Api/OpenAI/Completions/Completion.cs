@@ -10,6 +10,10 @@ public sealed record Completion(
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("Extra: with x_cache_report.")]
     public CacheUse? XCache { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: with timing.")]
+    public RequestTiming? Timing { get; init; }
 }
 
 public sealed record CompletionChoice(

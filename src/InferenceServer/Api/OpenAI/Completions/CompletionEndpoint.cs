@@ -44,7 +44,7 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
         GenerationResult[] results = await GenerationCollector.ReadAllAsync(generations, trace, collected.Add);
         Completion completion = new(header.Id, "text_completion", header.Created, header.Model, collected.Choices(results),
             Usage.Of(results, request.Generated), header.Fingerprint)
-        { XCache = CacheUse.Of(request.XCacheReport, results) };
+        { XCache = CacheUse.Of(request.XCacheReport, results), Timing = RequestTiming.Of(request.Timing, results, request.Generated) };
         await JsonAnswer.WriteAsync(http, completion, OpenAIJson.Wire.Completion);
     }
 }

@@ -24,7 +24,8 @@ internal sealed class CompletionStreamEncoder : IStreamEncoder
         _vocabulary = vocabulary;
         string head = $"data: {{\"id\":{OpenAIStreamFrame.Quote(header.Id)},\"object\":\"text_completion\",\"created\":{header.Created},\"model\":{OpenAIStreamFrame.Quote(header.Model)},"
             + $"\"system_fingerprint\":{OpenAIStreamFrame.Quote(header.Fingerprint)},\"choices\":[";
-        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), request.N, request.StreamOptions?.IncludeUsage ?? false, request.XCacheReport);
+        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), request.N, request.StreamOptions?.IncludeUsage ?? false,
+            request.XCacheReport, request.Timing);
         _textHeads = new byte[choices][];
         _logprobs = new CompletionLogprobBuilder[choices];
         for (int choice = 0; choice < choices; choice++)

@@ -1,0 +1,82 @@
+using System.Text.Json;
+using InferenceServer.Engine;
+
+namespace InferenceServer.Tests.Api;
+
+public sealed class StrictAndTimingTests
+{
+    private const string Chat = "/v1/chat/completions";
+    private const string Completions = "/v1/completions";
+    private const string ChatBody = "\"model\":\"scripted\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"";
+    private const string CompletionBody = "\"model\":\"scripted\",\"prompt\":\"Hi\"";
+
+    [Theory]
+    [InlineData(Chat, ChatBody + "}],\"surprise\":1,\"another\":2", "surprise, another")]
+    [InlineData(Chat, ChatBody + ",\"mood\":1}]", "messages[0].mood")]
+    [InlineData(Completions, CompletionBody + ",\"surprise\":1", "surprise")]
+    [InlineData("/tokenize", "\"content\":\"x\",\"surprise\":1", "surprise")]
+    public async Task Unknown_fields_are_listed_or_refused_by_name_when_strict(string path, string body, string names)
+    {
+        await using TestHost lenient = await TestHost.StartAsync(new ScriptedEngine());
+        ScriptedEngine engine = new();
+        await using TestHost strict = await TestHost.StartAsync(engine, strict: true);
+
+        using HttpResponseMessage answer = await lenient.PostAsync(path, $"{{{body}}}");
+        Assert.Equal(names, answer.Headers.GetValues("x-ignored-params").Single());
+        JsonElement error = await ErrorTests.AssertErrorAsync(await strict.PostAsync(path, $"{{{body}}}"), 400, names.Split(',')[0], "unknown_parameter");
+        Assert.Contains(names, error.GetProperty("message").GetString(), StringComparison.Ordinal);
+        Assert.Empty(engine.Submitted);
+    }
+
+    [Theory]
+    [InlineData(Chat, ChatBody + "}]")]
+    [InlineData(Completions, CompletionBody)]
+    public async Task Timing_is_there_when_asked_for_and_is_what_the_engine_measured(string path, string body)
+    {
+        int submitted = 0;
+        ScriptedEngine engine = new()
+        {
+            Script = reply =>
+            {
+                reply.Token("Hello");
+                // Of two choices the second takes longer; the prompt is computed by the first, but for its 3 cached tokens.
+                bool first = Interlocked.Increment(ref submitted) % 2 == 1;
+                reply.Finish(timing: first ? new(0.5, 1, 0.001, 9) : new(0.00125, 0.25, 2.5, 3.75), cached: first ? 3 : reply.Request.PromptTokens.Length);
+                return Task.CompletedTask;
+            },
+        };
+        await using TestHost host = await TestHost.StartAsync(engine);
+
+        JsonElement plain = await host.PostJsonAsync(path, $"{{{body},\"n\":2}}");
+        JsonElement whole = await host.PostJsonAsync(path, $"{{{body},\"n\":2,\"timing\":true}}");
+        using HttpResponseMessage streamed = await host.PostAsync(path, $"{{{body},\"n\":2,\"timing\":true,\"stream\":true}}");
+        JsonElement last = SseReader.Chunks(await streamed.Content.ReadAsStringAsync())[^1];
+
+        Assert.False(plain.TryGetProperty("timing", out _));
+        int prompt = whole.GetProperty("usage").GetProperty("prompt_tokens").GetInt32();
+        string expected = $$"""{"queue_ms":1.25,"prefill_ms":250,"decode_ms":2500,"prompt_tokens_computed":{{prompt - 3}},"prompt_tokens_cached":3,"mean_batch":3.75}""";
+        Assert.Equal(expected, whole.GetProperty("timing").GetRawText());
+        Assert.Equal(expected, last.GetProperty("timing").GetRawText());
+        Assert.Equal(0, last.GetProperty("choices").GetArrayLength());
+    }
+}
+
+/// <summary>The same from a model that computes.</summary>
+public sealed class MeasuredTimingTests(TinyServer server) : IClassFixture<TinyServer>
+{
+    [Fact]
+    public async Task A_real_request_has_real_times_and_its_second_run_finds_its_prompt_cached()
+    {
+        string body = $$"""{"model":"{{server.Model.Id}}","messages":[{"role":"user","content":"Where does the time go, and who counts it?"}],"max_tokens":8,"ignore_eos":true,"timing":true}""";
+        JsonElement first = (await server.Host.PostJsonAsync("/v1/chat/completions", body)).GetProperty("timing");
+        JsonElement answer = await server.Host.PostJsonAsync("/v1/chat/completions", body);
+        JsonElement second = answer.GetProperty("timing");
+
+        Assert.All((string[])["queue_ms", "prefill_ms", "decode_ms"], name => Assert.True(first.GetProperty(name).GetDouble() >= 0));
+        Assert.True(first.GetProperty("prefill_ms").GetDouble() > 0);
+        Assert.True(first.GetProperty("decode_ms").GetDouble() > 0);
+        Assert.True(first.GetProperty("mean_batch").GetDouble() >= 1);
+        Assert.Equal(1, second.GetProperty("prompt_tokens_computed").GetInt32());
+        Assert.Equal(answer.GetProperty("usage").GetProperty("prompt_tokens").GetInt32() - 1, second.GetProperty("prompt_tokens_cached").GetInt32());
+    }
+}
