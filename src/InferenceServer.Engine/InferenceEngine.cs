@@ -173,7 +173,8 @@ public sealed class InferenceEngine : IAsyncDisposable
         $"{Convert.ToHexString(model.ContentHash())} {model.Library.Version} {model.Library.Backend} {model.Description} "
         + $"K {context.TypeK} V {context.TypeV} attention {context.FlashAttention} window {context.FullSlidingWindow} offload {context.OffloadKv} layers {model.GpuLayers}"));
 
-    private async Task<T> InvokeAsync<T>(Func<Scheduler, T> command)
+    /// <summary>Runs a command on the decode thread between two steps; what it submits arrives in one step.</summary>
+    internal async Task<T> InvokeAsync<T>(Func<Scheduler, T> command)
     {
         try
         {

@@ -20,7 +20,7 @@ public sealed class InferenceEngineTests
         List<int[]> alone = [];
         for (int i = 0; i < 16; i++)
             alone.Add((await tiny.RunAsync(TinyEngine.Greedy(tiny.Tokens(Words(5 + i, i))) with { CacheNamespace = $"alone {i}" })).Tokens);
-        Generation[] batch = [.. Enumerable.Range(0, 16).Select(i => tiny.Engine.Submit(TinyEngine.Greedy(tiny.Tokens(Words(5 + i, i)))))];
+        Generation[] batch = await tiny.SubmitTogetherAsync(Enumerable.Range(0, 16).Select(i => TinyEngine.Greedy(tiny.Tokens(Words(5 + i, i)))));
         int same = 0;
         for (int i = 0; i < 16; i++)
             same += (await TinyEngine.ReadAsync(batch[i])).Tokens.SequenceEqual(alone[i]) ? 1 : 0;
@@ -93,7 +93,7 @@ public sealed class InferenceEngineTests
     public async Task Six_long_requests_in_a_pool_for_four_all_finish()
     {
         await using TinyEngine tiny = new(cells: 1536, options: new EngineOptions { HostCacheBytes = 64 << 20 });
-        Generation[] all = [.. Enumerable.Range(0, 6).Select(i => tiny.Engine.Submit(TinyEngine.Greedy(tiny.Tokens(Words(4, i)), 380)))];
+        Generation[] all = await tiny.SubmitTogetherAsync(Enumerable.Range(0, 6).Select(i => TinyEngine.Greedy(tiny.Tokens(Words(4, i)), 380)));
         foreach (Generation generation in all)
             Assert.Equal(380, (await TinyEngine.ReadAsync(generation)).Result.CompletionTokens);
         Assert.True(tiny.Engine.Snapshot.Preemptions > 0);
@@ -208,12 +208,12 @@ public sealed class InferenceEngineTests
     {
         await using TinyEngine tiny = new(cells: 640);
         TokenConstraint constraint = new(CompiledConstraint.FromRegex("([a-z]{4}[0-9]){20}\\."), Trie(tiny.Vocab));
-        Generation[] generations = [.. Enumerable.Range(0, 8).Select(i => tiny.Engine.Submit(TinyEngine.Greedy(tiny.Tokens(Words(10 + i)), 200) with
+        Generation[] generations = await tiny.SubmitTogetherAsync(Enumerable.Range(0, 8).Select(i => TinyEngine.Greedy(tiny.Tokens(Words(10 + i)), 200) with
         {
             Sampling = new SamplingOptions { Seed = (ulong)i },
             IgnoreEndOfGeneration = false,
             Constraint = constraint,
-        }))];
+        }));
         foreach (Generation generation in generations)
         {
             (int[] tokens, GenerationResult result) = await TinyEngine.ReadAsync(generation);

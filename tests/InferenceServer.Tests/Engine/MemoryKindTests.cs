@@ -85,7 +85,7 @@ public sealed class MemoryKindTests(ITestOutputHelper output)
         foreach (int[] prompt in prompts)
             cold.Add(await ColdAsync(tiny, prompt, 12));
         long computed = tiny.Engine.Snapshot.PromptTokensComputed;
-        Generation[] all = [.. prompts.Select(prompt => tiny.Engine.Submit(TinyEngine.Greedy(prompt, 12)))];
+        Generation[] all = await tiny.SubmitTogetherAsync(prompts.Select(prompt => TinyEngine.Greedy(prompt, 12)));
         for (int i = 0; i < all.Length; i++)
         {
             (int[] reply, GenerationResult result) = await TinyEngine.ReadAsync(all[i]);
@@ -109,7 +109,7 @@ public sealed class MemoryKindTests(ITestOutputHelper output)
                     cold.Add(await ColdAsync(alone, alone.Tokens(Words(22, i)), ReplyTokens));
             await using (TinyEngine tiny = new(architecture, cells: 512, options: options))
             {
-                Generation[] all = [.. cold.Select(each => tiny.Engine.Submit(TinyEngine.Greedy(each.Prompt, ReplyTokens)))];
+                Generation[] all = await tiny.SubmitTogetherAsync(cold.Select(each => TinyEngine.Greedy(each.Prompt, ReplyTokens)));
                 Generation stray = tiny.Engine.Submit(TinyEngine.Greedy([.. cold[0].Prompt, .. tiny.Tokens(Words(40, 9))], 200));
                 await stray.Events.WaitToReadAsync();
                 stray.Cancel();
@@ -159,7 +159,7 @@ public sealed class MemoryKindTests(ITestOutputHelper output)
     {
         await using TinyEngine tiny = new(architecture, unified: unified, options: new EngineOptions { HostCacheBytes = hostBytes, MaxSequences = 3 });
         int[] prompt = tiny.Tokens(Words(40, 1));
-        Generation[] all = [.. Enumerable.Range(0, 5).Select(_ => tiny.Engine.Submit(TinyEngine.Greedy(prompt, 20)))];
+        Generation[] all = await tiny.SubmitTogetherAsync(Enumerable.Repeat(TinyEngine.Greedy(prompt, 20), 5));
         int[]? expected = null;
         foreach (Generation generation in all)
         {

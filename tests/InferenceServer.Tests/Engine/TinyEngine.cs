@@ -45,6 +45,10 @@ internal sealed class TinyEngine : IAsyncDisposable
         throw new InvalidOperationException("The events ended without a result.");
     }
 
+    /// <summary>Submits requests that arrive in one step, however busy the machine is.</summary>
+    public Task<Generation[]> SubmitTogetherAsync(IEnumerable<GenerationRequest> requests) =>
+        Engine.InvokeAsync(_ => requests.Select(Engine.Submit).ToArray());
+
     public async Task<(int[] Tokens, GenerationResult Result)> RunAsync(GenerationRequest request) => await ReadAsync(Engine.Submit(request));
 
     public async ValueTask DisposeAsync()
