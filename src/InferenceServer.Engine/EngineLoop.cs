@@ -16,7 +16,7 @@ internal sealed partial class EngineLoop : IDisposable
     private static readonly TimeSpan IdleTick = TimeSpan.FromMilliseconds(50);
 
     /// <summary>A snapshot is an allocation, so a steady stream publishes one only this often; ends publish at once.</summary>
-    private static readonly TimeSpan SnapshotInterval = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan SnapshotInterval = TimeSpan.FromMilliseconds(250);
 
     /// <summary>Commands that may wait; each is a look at the tree, so more than this means nobody is served.</summary>
     private const int MaxCommands = 64;
@@ -316,11 +316,7 @@ internal sealed partial class EngineLoop : IDisposable
     private void PublishSnapshot(long now)
     {
         _snapshotTaken = now;
-        _snapshot = EngineSnapshot.Of(_scheduler) with
-        {
-            RequestsEndedPerSecond = _endRate.PerSecond(now),
-            DecodeThreadAllocatedBytes = GC.GetAllocatedBytesForCurrentThread(),
-        };
+        _snapshot = EngineSnapshot.Of(_scheduler, _endRate.PerSecond(now), GC.GetAllocatedBytesForCurrentThread());
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The disk cache met an error ({Errors} so far): {Error}")]

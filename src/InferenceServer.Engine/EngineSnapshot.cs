@@ -86,7 +86,7 @@ public sealed record EngineSnapshot
     public long DraftTokensAccepted { get; init; }
     public long ForcedTokens { get; init; }
 
-    internal static EngineSnapshot Of(Scheduler scheduler)
+    internal static EngineSnapshot Of(Scheduler scheduler, double endedPerSecond = 0, long allocatedBytes = 0)
     {
         SchedulerCounters counters = scheduler.Counters;
         PrefixCache cache = scheduler.Cache;
@@ -137,6 +137,8 @@ public sealed record EngineSnapshot
             DraftTokens = counters.Drafted,
             DraftTokensAccepted = counters.DraftsAccepted,
             ForcedTokens = counters.Forced,
+            RequestsEndedPerSecond = endedPerSecond,
+            DecodeThreadAllocatedBytes = allocatedBytes,
         };
     }
 }

@@ -1,6 +1,6 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
-using System.Net.Http.Headers;
 using System.Text;
 using InferenceServer.Engine;
 using InferenceServer.Llama;
@@ -18,17 +18,14 @@ internal sealed class Server : IAsyncDisposable
 {
     private readonly LoadedModel _model;
     private readonly WebApplication _app;
-    private readonly HttpClient _client;
+    private readonly Uri _address;
+    private readonly ConcurrentBag<LeanConnection> _idle = [];
 
     private Server(LoadedModel model, WebApplication app)
     {
         _model = model;
         _app = app;
-        _client = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = 1024 })
-        {
-            BaseAddress = new Uri(app.Urls.First()),
-            Timeout = TimeSpan.FromMinutes(10),
-        };
+        _address = new Uri(app.Urls.First());
     }
 
     public InferenceEngine Engine => _model.Engine;
@@ -47,7 +44,8 @@ internal sealed class Server : IAsyncDisposable
         await app.StartAsync();
         Server server = new(model, app);
         using CancellationTokenSource limit = new(TimeSpan.FromMinutes(2));
-        while (!(await server._client.GetAsync("/health/ready", limit.Token)).IsSuccessStatusCode)
+        using HttpClient client = new() { BaseAddress = server._address };
+        while (!(await client.GetAsync("/health/ready", limit.Token)).IsSuccessStatusCode)
             await Task.Delay(50, limit.Token);
         return server;
     }
@@ -59,23 +57,20 @@ internal sealed class Server : IAsyncDisposable
         StringBuilder body = new();
         body.Append(CultureInfo.InvariantCulture, $"{{\"model\":\"{_model.Served.Id}\",\"stream\":true,\"ignore_eos\":true,\"max_tokens\":{maxTokens},{sampling},\"prompt\":[");
         body.AppendJoin(',', prompt).Append("]}");
-        using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions")
+        if (!_idle.TryTake(out LeanConnection? connection))
+            connection = await LeanConnection.OpenAsync(_address);
+        await connection.PostAsync("/v1/completions", body.ToString(), onChunk);
+        _idle.Add(connection);
+    }
+
+    /// <summary>Waits until the engine has saved what it saves when nothing is asked of it, so that this is not taken for the next run's work.</summary>
+    public async Task RestAsync()
+    {
+        for (long saved = -1; Engine.Snapshot.HostCacheBytes != saved;)
         {
-            Content = new ByteArrayContent(Encoding.ASCII.GetBytes(body.ToString())) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } },
-        };
-        using HttpResponseMessage response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
-        if (!response.IsSuccessStatusCode)
-            throw new InvalidOperationException(await response.Content.ReadAsStringAsync());
-        await using Stream stream = await response.Content.ReadAsStreamAsync();
-        byte[] buffer = new byte[16384];
-        bool done = false;
-        for (int read; (read = await stream.ReadAsync(buffer)) > 0;)
-        {
-            onChunk?.Invoke(Stopwatch.GetTimestamp());
-            done |= buffer.AsSpan(0, read).IndexOf("[DONE]"u8) >= 0;
+            saved = Engine.Snapshot.HostCacheBytes;
+            await Task.Delay(200);
         }
-        if (!done)
-            throw new InvalidOperationException("A stream ended without [DONE].");
     }
 
     /// <summary>All at once; seconds until the last has ended.</summary>
@@ -88,7 +83,8 @@ internal sealed class Server : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        _client.Dispose();
+        foreach (LeanConnection connection in _idle)
+            connection.Dispose();
         await _app.StopAsync();
         await _app.DisposeAsync();
         await _model.DisposeAsync();

@@ -32,6 +32,7 @@ internal static class Works
             int[][] prompts = Prompts(setup, streams, input, pair);
             double rawSeconds = raw.Run(prompts, output);
             double seconds = await server.RunAsync(prompts, output, sampling);
+            await server.RestAsync();
             // The first pair warms caches and the just-in-time compiler up.
             if (pair < 0)
                 continue;
@@ -60,6 +61,7 @@ internal static class Works
             double rawSeconds = raw.Run(prompts, Output, System);
             long before = server.Engine.Snapshot.PromptTokensComputed;
             double seconds = await server.RunAsync(prompts, Output);
+            await server.RestAsync();
             if (pair < 0)
                 continue;
             ratios.Add(seconds / rawSeconds);
@@ -119,7 +121,8 @@ internal static class Works
         await using Server server = await Server.StartAsync(setup, Cells);
         using RawLoop raw = new(setup, 16, Cells);
         int[][] prompts = Prompts(setup, Clients, 16, 3);
-        await Task.WhenAll(prompts.Take(64).Select(prompt => server.StreamAsync(prompt, 2)));
+        await Task.WhenAll(prompts.Select(prompt => server.StreamAsync(prompt, 2)));
+        await server.RestAsync();
         using Process process = Process.GetCurrentProcess();
         double CpuSeconds()
         {
@@ -130,6 +133,7 @@ internal static class Works
         double start = CpuSeconds();
         await Task.WhenAll(prompts.Select((prompt, i) => server.StreamAsync(prompt, 1 + (i % 8))));
         double served = CpuSeconds() - start;
+        await server.RestAsync();
         start = CpuSeconds();
         // The same tokens: 16 sequences at a time, grouped by the length of the reply.
         for (int length = 1; length <= 8; length++)

@@ -9,8 +9,9 @@ internal sealed partial class PrefixCache
     /// <summary>Fewer idle cells than this do not show in a step's time.</summary>
     private const int FreeIdleCells = 1024;
 
-    // An idle cell costs about 0.3 us a decoded row (100M-parameter model, 2 cores: 16 rows took 84 ms beside 12,000 idle cells, 25 ms alone).
-    // An entry has cost as much as moving it out once that many rows were decoded beside it; by then it goes.
+    // An idle cell costs about 0.3 us a decoded row (100M-parameter model, 2 cores: 16 rows took 84 ms beside 12,000 idle cells, 25 ms alone) and
+    // a prompt's row 0.03 to 0.06 us, more where a step has few of them. An entry has cost as much as moving it out once that many rows were
+    // computed beside it; by then it goes.
     private const int RowsWorthARestore = 64; // it is saved already: restoring takes about 5 us a token
     private const int RowsWorthASave = 256; // saving takes about 30 us a token, less with flash attention
     private const int RowsWorthComputing = 8192; // no lower tier: it would have to be computed again, about 1 ms a token
@@ -18,24 +19,28 @@ internal sealed partial class PrefixCache
     /// <summary>Tokens saved in one step: a larger piece would hold the steady streams up.</summary>
     private const int MaxSaveTokens = 256;
 
-    private long _decodedRows;
+    private long _computedRows;
 
-    /// <summary>Decoding went on by that many rows; entries that were idle for long make room.</summary>
-    public void CountDecodedRows(int rows) => _decodedRows += rows;
+    /// <summary>So many rows were computed; entries that were idle for long make room.</summary>
+    public void CountRows(int rows) => _computedRows += rows;
 
-    /// <summary>Moves out what has been idle beside decoding for longer than it is worth: any number of saved entries, one that must be saved.</summary>
+    /// <summary>Moves out what has been idle for longer than it is worth: any number of saved entries, and as many tokens of others as one step may save.</summary>
     public void TrimIdle()
     {
         if (!_sharesCells)
             return;
+        int left = MaxSaveTokens;
         while (Ledger.Cached > FreeIdleCells && OldestIdle() is { } leaf)
         {
-            bool mustSave = leaf.Saved is null && _host.BudgetBytes > 0;
-            if (mustSave && leaf.Length > MaxSaveTokens)
-                Split(leaf, leaf.Length - MaxSaveTokens);
+            if (leaf.Saved is null && _host.BudgetBytes > 0)
+            {
+                if (leaf.Length > left && left < MaxSaveTokens)
+                    return;
+                if (leaf.Length > MaxSaveTokens)
+                    Split(leaf, leaf.Length - MaxSaveTokens);
+                left -= leaf.Length;
+            }
             EvictLeaf(leaf, save: true);
-            if (mustSave)
-                return;
         }
     }
 
@@ -84,7 +89,7 @@ internal sealed partial class PrefixCache
     {
         PrefixNode? oldest = null;
         foreach (PrefixNode? leaf in _leafOfId)
-            if (leaf is { Pins: 0 } && _decodedRows - leaf.LastUseRows > RowsWorth(leaf) && (oldest is null || leaf.LastUseRows < oldest.LastUseRows))
+            if (leaf is { Pins: 0 } && _computedRows - leaf.LastUseRows > RowsWorth(leaf) && (oldest is null || leaf.LastUseRows < oldest.LastUseRows))
                 oldest = leaf;
         return oldest;
     }

@@ -120,7 +120,7 @@ internal sealed partial class PrefixCache
         for (; node is { IsRoot: false }; node = node.Parent)
         {
             node.LastUse = ++_clock;
-            node.LastUseRows = _decodedRows;
+            node.LastUseRows = _computedRows;
             if (node.Saved is not { } state)
                 continue;
             state.LastUse = node.LastUse;

@@ -6,6 +6,7 @@ using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Text;
 
 namespace InferenceServer.Engine.Scheduling;
 
@@ -44,11 +45,14 @@ internal sealed partial class Scheduler
     /// <summary>A prompt passed over in so many steps with prefill goes before shorter ones.</summary>
     private const int MostStepsPassedOver = 16;
 
-    /// <summary>Prefill steps to one decode step, where they take turns and no stream is steady yet: the fuller the batch, the better for all.</summary>
-    private const int PrefillTurnsOfABurst = 4;
+    /// <summary>
+    /// A stream that is not steady yet waits for others' prompts so long in all, then it is protected as if it were: replies that start apart
+    /// end apart, and a decode step of 5 rows takes as long as one of 16.
+    /// </summary>
+    private const double MostSecondsHeldBack = 0.8;
 
     private readonly Comparison<Sequence> _prefillOrder;
-    private int _prefillTurns;
+    private bool _prefillTurn;
     private long _prefillSteps;
     private int _draftRows;
     private readonly int[] _draft = new int[Speculation.LongestDraft];
@@ -63,6 +67,7 @@ internal sealed partial class Scheduler
     private readonly List<Sequence> _running = [];
     private readonly List<(AdmissionPolicy.Rank Rank, Sequence Sequence, PrefixMatch Match)> _candidates = [];
     private readonly List<Sequence> _prefilling = [];
+    private readonly TextPool _texts = new();
     private ulong _ordinal;
 
     /// <param name="disk">Null without a disk tier; only where cells are shared.</param>
@@ -104,7 +109,7 @@ internal sealed partial class Scheduler
         Counters.Accepted++;
         try
         {
-            _waiting.Add(new Sequence(generation, now, _ordinal++, _vocabulary.Count) { Stops = Cache.StopsFor(generation.Request) });
+            _waiting.Add(new Sequence(generation, now, _ordinal++, _vocabulary.Count, _texts) { Stops = Cache.StopsFor(generation.Request) });
         }
         catch (Exception e) when (e is ArgumentException or ConstraintException)
         {
@@ -134,14 +139,13 @@ internal sealed partial class Scheduler
             Cache.TrimIdle();
         else if (_waiting.Count > 0)
             Cache.UnloadIdle(_waiting);
-        bool prefillTurn = TakesTurns() && _prefillTurns < (AnySteady ? 1 : PrefillTurnsOfABurst);
-        _prefillTurns = prefillTurn ? _prefillTurns + 1 : 0;
-        if (!prefillTurn)
+        _prefillTurn = TakesTurns() && !(_prefillTurn && AnySteady);
+        if (!_prefillTurn)
             PlanDecodeRows();
         Admit(now);
-        if (prefillTurn || !TakesTurns())
+        if (_prefillTurn || !TakesTurns())
             PlanPrefill();
-        if (prefillTurn && _plan.Rows.Count == 0)
+        if (_prefillTurn && _plan.Rows.Count == 0)
             PlanDecodeRows();
         if (_plan.Rows.Count == 0 && _running.Count > 0)
             UnblockPrefill();
@@ -162,7 +166,10 @@ internal sealed partial class Scheduler
             Counters.StepSeconds += stepSeconds;
             Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
             Counters.DecodeRows += decodeRows;
-            Cache.CountDecodedRows(decodeRows);
+            Cache.CountRows(_plan.Rows.Count);
+            if (_prefillTurn && decodeRows == 0)
+                foreach (Sequence sequence in _running)
+                    sequence.SecondsHeldBack += IsDecoding(sequence) ? stepSeconds : 0;
         }
         for (int i = 0; i < _plan.Slices.Count; i++)
             Apply(_plan.Slices[i], i, result, now);
@@ -273,7 +280,7 @@ internal sealed partial class Scheduler
         most = Math.Min(most, Math.Min(sequence.Request.MaxTokens - sequence.CompletionCount, _limits.ContextLength - sequence.Count) - 1);
         if (most <= 0)
             return;
-        sequence.Speculation ??= new Speculation(sequence.Request.PredictedTokens);
+        sequence.Speculation ??= new Speculation(sequence.Request.PredictedTokens, sequence.ExpectedCount);
         int drafted = sequence.Speculation.Draft(sequence, _draft.AsSpan(0, Math.Min(most, _draft.Length)), _plan.Rows.Count, _stepTime.DecodeTimes);
         if (drafted == 0)
             return;
@@ -406,13 +413,15 @@ internal sealed partial class Scheduler
     {
         _prefilling.Clear();
         foreach (Sequence sequence in _running)
-            if (PlannedRows(sequence) == 0 && !(_prefillTurns > 0 && IsDecoding(sequence)))
+            if (PlannedRows(sequence) == 0 && !(_prefillTurn && IsDecoding(sequence)))
                 _prefilling.Add(sequence);
         if (_prefilling.Count == 0)
             return;
         _prefillSteps++;
         _prefilling.Sort(_prefillOrder);
         int budget = Math.Min(PrefillBudget(), _limits.BatchSize - _plan.Rows.Count);
+        if (_plan.Rows.Count > 0 && _limits.AttentionTileRows > 0)
+            budget = Math.Min(budget, Math.Max(_limits.AttentionTileRows - 1 - _plan.Rows.Count, 1));
         int sharing = Math.Clamp(budget / WholeSlice, 1, _prefilling.Count);
         for (int i = 0; i < _prefilling.Count && budget > 0; i++)
         {
@@ -448,13 +457,24 @@ internal sealed partial class Scheduler
     private int PrefillBudget() =>
         _stepTime.PrefillBudget(AnySteady ? _running.Count(IsDecoding) : 0, _limits.BatchSize);
 
-    private bool AnySteady => _running.Exists(static s => s.CompletionCount >= SteadyTokens);
+    private bool AnySteady => _running.Exists(static s => s.CompletionCount >= SteadyTokens || s.SecondsHeldBack >= MostSecondsHeldBack);
 
-    /// <summary>Whether replies and prompts are computed in steps of their own, in turn, because mixed they would take longer than both.</summary>
-    private bool TakesTurns() =>
-        _limits.AttentionTileRows > 0
-        && _running.Exists(static s => !IsDecoding(s)) && _running.Exists(IsDecoding)
-        && PrefillBudget() >= _limits.AttentionTileRows;
+    /// <summary>
+    /// Whether replies and prompts are computed in steps of their own, in turn, because mixed they would take longer than both: rows enough for
+    /// attention in tiles, each of which reads the cells of every sequence in it.
+    /// </summary>
+    private bool TakesTurns()
+    {
+        if (_limits.AttentionTileRows == 0)
+            return false;
+        int decoding = 0, prefill = 0;
+        foreach (Sequence sequence in _running)
+            if (IsDecoding(sequence))
+                decoding++;
+            else
+                prefill += PrefillLeft(sequence);
+        return decoding > 0 && prefill + decoding >= _limits.AttentionTileRows && PrefillBudget() >= _limits.AttentionTileRows;
+    }
 
     /// <summary>Only its newest token and those that a grammar forced are to be computed.</summary>
     private static bool IsDecoding(Sequence sequence) =>

@@ -15,7 +15,7 @@ internal sealed class Sequence
 {
     private int[] _tokens;
 
-    public Sequence(Generation generation, long arrival, ulong ordinal, int vocabularySize)
+    public Sequence(Generation generation, long arrival, ulong ordinal, int vocabularySize, TextPool texts)
     {
         Generation = generation;
         Arrival = arrival;
@@ -23,10 +23,10 @@ internal sealed class Sequence
         NamespaceKey = PrefixCache.NamespaceKey(Request.CacheNamespace);
         ReadOnlySpan<int> prompt = Request.PromptTokens.Span;
         PromptCount = Count = prompt.Length;
-        _tokens = new int[PromptCount + Math.Min(Request.MaxTokens, 256)];
+        _tokens = new int[ExpectedCount];
         prompt.CopyTo(_tokens);
         Sampler = new Sampler(Request.Sampling, prompt, vocabularySize, fallbackSeed: (ulong)Random.Shared.NextInt64());
-        Text = new TokenTextDecoder(Request.StopStrings);
+        Text = new TokenTextDecoder(Request.StopStrings, texts);
         PromptLogprobs = Request.PromptLogprobs is null ? null : new TokenLogprobs?[PromptCount];
         if (Request.Constraint is { } constraint)
         {
@@ -77,6 +77,9 @@ internal sealed class Sequence
 
     public int PromptCount { get; }
 
+    /// <summary>Room for prompt and reply from the start; longer replies are rare enough to pay for theirs.</summary>
+    public int ExpectedCount => PromptCount + Math.Min(Request.MaxTokens, 1024);
+
     public int CompletionCount => Count - PromptCount;
 
     /// <summary>Tokens whose KV is in the pool under <see cref="KvId"/>.</summary>
@@ -117,6 +120,9 @@ internal sealed class Sequence
 
     /// <summary>The number of the step with prefill that last computed a part of its prompt, or that admitted it.</summary>
     public long LastPrefillStep { get; set; }
+
+    /// <summary>How long its reply has waited for steps with others' prompts alone.</summary>
+    public double SecondsHeldBack { get; set; }
 
     /// <summary>Steps in a row that failed with this sequence in them.</summary>
     public int FailedSteps { get; set; }

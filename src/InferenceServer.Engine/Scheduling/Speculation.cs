@@ -6,12 +6,14 @@ using InferenceServer.Engine.Decoding;
 namespace InferenceServer.Engine.Scheduling;
 
 /// <summary>Drafts for one sequence, and what became of them.</summary>
-internal sealed class Speculation(ReadOnlyMemory<int> predictedTokens)
+/// <param name="predictedTokens">What the client expects the reply to be; may be empty.</param>
+/// <param name="expectedTokens">How long prompt and reply may become; more is allowed.</param>
+internal sealed class Speculation(ReadOnlyMemory<int> predictedTokens, int expectedTokens)
 {
     /// <summary>A step's cost grows with its rows, so the controller rarely wants more (DraftController has the model).</summary>
     public const int LongestDraft = 8;
 
-    private readonly PromptLookup _lookup = new();
+    private readonly PromptLookup _lookup = new(expectedTokens);
     private readonly PredictionDraft? _prediction = predictedTokens.IsEmpty ? null : new PredictionDraft(predictedTokens);
     private readonly DraftController _controller = new(LongestDraft);
     private bool _fromPrediction;

@@ -15,6 +15,7 @@ namespace InferenceServer.Engine.Text;
 public sealed class TokenTextDecoder
 {
     private readonly Decoder _utf8 = Encoding.UTF8.GetDecoder();
+    private readonly TextPool? _pool;
     private readonly StopMatcher[] _stops;
     private readonly SearchValues<char>? _firstCharacters;
 
@@ -24,9 +25,11 @@ public sealed class TokenTextDecoder
     private bool _finished;
 
     /// <param name="stopStrings">None may be empty or hold half a surrogate pair.</param>
-    public TokenTextDecoder(IReadOnlyList<string> stopStrings)
+    /// <param name="pool">Where texts that were released before are found; of the thread that calls.</param>
+    public TokenTextDecoder(IReadOnlyList<string> stopStrings, TextPool? pool = null)
     {
         ArgumentNullException.ThrowIfNull(stopStrings);
+        _pool = pool;
         _stops = new StopMatcher[stopStrings.Count];
         char[] first = new char[stopStrings.Count];
         for (int i = 0; i < _stops.Length; i++)
@@ -87,7 +90,7 @@ public sealed class TokenTextDecoder
             _heldLength = length;
             return "";
         }
-        string text = new(_held, 0, released);
+        string text = _pool is null ? new string(_held, 0, released) : _pool.Get(_held.AsSpan(0, released));
         Array.Copy(_held, released, _held, 0, keep);
         _heldLength = keep;
         return text;
