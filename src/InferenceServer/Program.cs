@@ -3,6 +3,7 @@
 using InferenceServer.Llama;
 using InferenceServer.Models;
 using InferenceServer.Operations;
+using InferenceServer.Store;
 
 IConfiguration settings;
 try
@@ -27,12 +28,14 @@ try
     ApiKeyRing keys = ApiKeyRing.Load(options.ApiKeys, options.ApiKeyFile);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend }, logs.CreateLogger<LlamaLibrary>());
     await using LoadedModel model = ModelLoader.Load(options, library, logs, TimeProvider.System);
+    await using ServerStore store = ServerStore.Open(options, TimeProvider.System, logs.CreateLogger<ServerStore>());
     await using WebApplication app = ServerHost.Build(new WebHostOptions
     {
         Host = options.Host,
         Port = options.Port,
         Identity = new ServerIdentity($"{library.Description}: {library.Reason}"),
         Strict = options.Strict,
+        Store = store,
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
     }, new ModelCatalogue([model.Served]));
     await app.StartAsync();

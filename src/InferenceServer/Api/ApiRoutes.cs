@@ -37,6 +37,7 @@ internal static class ApiRoutes
         app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models")
             .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
 
+        StoredCompletionRoutes.Map(app);
         TokenRoutes.Map(app);
         ReplayRoutes.Map(app);
 

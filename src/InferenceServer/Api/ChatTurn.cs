@@ -76,14 +76,15 @@ internal sealed class ChatTurn : IDisposable
     }
 
     /// <summary>Streams the replies through a dialect's encoder until they end or the client is gone.</summary>
+    /// <param name="beforeEnd">Awaited once every choice has ended, before the client is told so.</param>
     /// <exception cref="ApiException">The request failed before its first event.</exception>
-    public Task StreamAsync(HttpContext http, SseBuffer buffer, IChatStreamEncoder encoder, TimeProvider clock) =>
-        new StreamPump(http, Generations, buffer, new SplittingEncoder(encoder, _replies), _trace, clock).RunAsync();
+    public Task StreamAsync(HttpContext http, SseBuffer buffer, IChatStreamEncoder encoder, TimeProvider clock, Func<Task>? beforeEnd = null) =>
+        new StreamPump(http, Generations, buffer, new SplittingEncoder(encoder, _replies), _trace, clock, beforeEnd).RunAsync();
 
     public void Dispose() => Generations.Dispose();
 
     /// <summary>The deltas of one reply, put together.</summary>
-    private sealed class Collected
+    internal sealed class Collected
     {
         private readonly StringBuilder _content = new();
         private readonly StringBuilder _reasoning = new();

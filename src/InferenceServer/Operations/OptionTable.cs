@@ -103,6 +103,11 @@ internal sealed class OptionTable
 
     private readonly Option<bool> _strict = new("--strict") { Description = "Refuse requests with fields that the server does not know, instead of listing these in x-ignored-params." };
 
+    private readonly Option<string?> _dataDirectory = Text("--data-dir", "DIR|off",
+        "Where stored completions, responses and conversations are kept: in this folder, one for each server. Default: InferenceServer in the user's data folder, or off where that cannot be written.");
+
+    private readonly Option<int> _retentionDays = Number("--retention-days", "Days after its last use that what is stored is deleted.", 1, 36_500, 30);
+    private readonly Option<long?> _dataDisk = Size("--data-disk", "Most of what is stored; what was used longest ago goes first. Default: 8GiB.", DefaultDiskBytes);
     private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
 
     public OptionTable()
@@ -112,7 +117,8 @@ internal sealed class OptionTable
         Options =
         [
             _model, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
-            _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts, _strict,
+            _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
+            _strict,
         ];
         foreach (Option option in Options)
         {
@@ -149,6 +155,9 @@ internal sealed class OptionTable
         HostCacheBytes = parsed.GetValue(_cacheRam),
         DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
         DiskCacheBytes = parsed.GetValue(_cacheDisk) ?? DefaultDiskBytes,
+        DataDirectory = parsed.GetValue(_dataDirectory),
+        RetentionDays = parsed.GetValue(_retentionDays),
+        DataBytes = parsed.GetValue(_dataDisk) ?? DefaultDiskBytes,
         ChatTemplatePath = parsed.GetValue(_chatTemplate),
         ApiKeys = Listed(parsed, _apiKeys),
         ApiKeyFile = parsed.GetValue(_apiKeyFile),

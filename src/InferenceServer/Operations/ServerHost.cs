@@ -2,9 +2,11 @@
 
 using InferenceServer.Api;
 using InferenceServer.Api.OpenAI;
+using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Models;
+using InferenceServer.Store;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace InferenceServer.Operations;
@@ -30,6 +32,9 @@ internal sealed record WebHostOptions
     /// <summary>Largest request body, in bytes: a context of a million tokens as text.</summary>
     public long MaxBodyBytes { get; init; } = 16L << 20;
 
+    /// <summary>What is kept for clients; disposed by whoever opened it.</summary>
+    public ServerStore Store { get; init; } = ServerStore.Off;
+
     public AccessOptions Access { get; init; } = new();
 
     /// <summary>Refuse fields that nobody knows, instead of listing them in <c>x-ignored-params</c>.</summary>
@@ -53,7 +58,7 @@ internal static class ServerHost
         ConfigureLogging(builder.Logging.ClearProviders(), options.LogLevel);
 
         IServiceCollection services = builder.Services;
-        services.AddSingleton(models).AddSingleton(options).AddSingleton(options.Identity).AddSingleton(options.Clock);
+        services.AddSingleton(models).AddSingleton(options).AddSingleton(options.Identity).AddSingleton(options.Clock).AddSingleton(options.Store);
         services.AddSingleton<ServerMetrics>().AddSingleton<Readiness>().AddSingleton<HealthEndpoints>();
         ApiRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
@@ -64,6 +69,7 @@ internal static class ServerHost
             json.SerializerOptions.NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.Strict;
             json.SerializerOptions.TypeInfoResolverChain.Insert(0, OpenAIJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(1, TokenJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(2, StoredCompletionJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(options.Access.Keys);

@@ -48,6 +48,14 @@ internal sealed record ServerOptions
 
     public string? ChatTemplatePath { get; init; }
 
+    /// <summary>Folder of what is kept for clients; null takes one of the user's own, and "off" keeps nothing.</summary>
+    public string? DataDirectory { get; init; }
+
+    public required int RetentionDays { get; init; }
+
+    /// <summary>Most bytes of what is kept.</summary>
+    public required long DataBytes { get; init; }
+
     /// <summary>Keys that open the API, besides those of <see cref="ApiKeyFile"/>; with neither it is open to all.</summary>
     public IReadOnlyList<string> ApiKeys { get; init; } = [];
 

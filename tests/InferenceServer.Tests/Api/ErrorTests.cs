@@ -99,7 +99,7 @@ public sealed class ErrorTests
         await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), maxBodyBytes: 1000);
 
         await AssertErrorAsync(await host.Client.GetAsync(new Uri("/nowhere", UriKind.Relative)), 404, null, "unknown_url");
-        await AssertErrorAsync(await host.Client.GetAsync(new Uri(Chat, UriKind.Relative)), 405, null, "method_not_allowed");
+        await AssertErrorAsync(await host.Client.DeleteAsync(new Uri(Chat, UriKind.Relative)), 405, null, "method_not_allowed");
         using StringContent text = new($"{{{Ok}}}", Encoding.UTF8, "text/plain");
         await AssertErrorAsync(await host.Client.PostAsync(new Uri(Chat, UriKind.Relative), text), 415, null, "unsupported_media_type");
         using ByteArrayContent untyped = new(Encoding.UTF8.GetBytes($"{{{Ok}}}"));

@@ -4,6 +4,7 @@ using System.Text.Json;
 using InferenceServer.Chat;
 using InferenceServer.Models;
 using InferenceServer.Operations;
+using InferenceServer.Store;
 using InferenceServer.Tests.Spec;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
@@ -33,7 +34,7 @@ internal sealed class TestHost : IAsyncDisposable
     public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
 
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false) =>
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null) =>
         StartAsync(new ServedModel
         {
             Id = ModelId,
@@ -44,10 +45,10 @@ internal sealed class TestHost : IAsyncDisposable
             Chat = ChatMl,
             Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
             Replies = replies ?? ServedReplies.Plain,
-        }, clock, maxBodyBytes, warmUp, access, logLevel, strict);
+        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -61,6 +62,7 @@ internal sealed class TestHost : IAsyncDisposable
             LogLevel = logLevel,
             Strict = strict,
             Access = access ?? new AccessOptions(),
+            Store = store ?? ServerStore.Off,
         }, new ModelCatalogue([model]));
         await app.StartAsync();
         return new TestHost(app);

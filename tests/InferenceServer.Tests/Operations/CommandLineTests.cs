@@ -13,7 +13,7 @@ public sealed class CommandLineTests
             "--model", "m.gguf", "--host", "0.0.0.0", "--port", "0", "--ctx-size", "8192", "--max-sequences", "4", "--threads", "3", "--batch-size", "256",
             "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
             "--max-queue", "9", "--cache-ram", "512MiB", "--cache-dir", "kept", "--cache-disk", "3g", "--chat-template", "t.jinja",
-            "--api-key-file", "keys.txt", "--strict").Options!;
+            "--api-key-file", "keys.txt", "--data-dir", "stored", "--retention-days", "7", "--data-disk", "1g", "--strict").Options!;
 
         Assert.Equal(new ServerOptions
         {
@@ -37,6 +37,9 @@ public sealed class CommandLineTests
             ChatTemplatePath = "t.jinja",
             ApiKeyFile = "keys.txt",
             Strict = true,
+            DataDirectory = "stored",
+            RetentionDays = 7,
+            DataBytes = 1L << 30,
         }, options);
     }
 
@@ -47,6 +50,7 @@ public sealed class CommandLineTests
 
         Assert.Equal(("127.0.0.1", 8080, 16, LlamaBackend.Auto, true), (options.Host, options.Port, options.MaxSequences, options.Backend, options.KvUnified));
         Assert.Equal((null, null, 8L << 30), (options.HostCacheBytes, options.DiskCacheDirectory, options.DiskCacheBytes));
+        Assert.Equal((null, 30, 8L << 30), (options.DataDirectory, options.RetentionDays, options.DataBytes));
         Assert.Equal((null, null, null, null), (options.ModelPath, options.ContextSize, options.GpuLayers, options.Threads));
     }
 

@@ -8,7 +8,8 @@ namespace InferenceServer.Api.Streaming;
 /// Carries events from the engine to one client: reads all that is there, encodes it, flushes once. Headers go out with the first event, so a failure
 /// before it is a real HTTP status; after it, an error event. One task a stream; the engine never waits for it.
 /// </summary>
-internal sealed class StreamPump(HttpContext http, GenerationSet generations, SseBuffer buffer, IStreamEncoder encoder, RequestTrace trace, TimeProvider clock)
+internal sealed class StreamPump(HttpContext http, GenerationSet generations, SseBuffer buffer, IStreamEncoder encoder, RequestTrace trace, TimeProvider clock,
+    Func<Task>? beforeEnd = null)
 {
     private readonly bool[] _begun = new bool[generations.Count];
     private bool _started;
@@ -34,7 +35,7 @@ internal sealed class StreamPump(HttpContext http, GenerationSet generations, Ss
                 continue;
             }
 
-            ApiException? error = more ? EncodeAvailable() : EncodeEnd();
+            ApiException? error = more ? EncodeAvailable() : await EncodeEndAsync();
             if (error is not null)
             {
                 trace.Failed(error);
@@ -72,7 +73,7 @@ internal sealed class StreamPump(HttpContext http, GenerationSet generations, Ss
         return null;
     }
 
-    private ApiException? EncodeEnd()
+    private async Task<ApiException?> EncodeEndAsync()
     {
         GenerationResult[] results = new GenerationResult[generations.Count];
         for (int i = 0; i < results.Length; i++)
@@ -80,6 +81,16 @@ internal sealed class StreamPump(HttpContext http, GenerationSet generations, Ss
             if (generations.Results[i] is not { } result)
                 return _started ? GenerationOutcome.Error(null) : throw GenerationOutcome.Error(null)!;
             results[i] = result;
+        }
+
+        try
+        {
+            if (beforeEnd is not null)
+                await beforeEnd();
+        }
+        catch (ApiException error) when (_started)
+        {
+            return error;
         }
 
         trace.Finished(results);

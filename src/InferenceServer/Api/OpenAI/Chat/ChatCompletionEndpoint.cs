@@ -3,11 +3,12 @@ using InferenceServer.Api.Streaming;
 using InferenceServer.Engine;
 using InferenceServer.Models;
 using InferenceServer.Operations;
+using InferenceServer.Store;
 
 namespace InferenceServer.Api.OpenAI.Chat;
 
 /// <summary>POST /v1/chat/completions.</summary>
-internal sealed class ChatCompletionEndpoint(ModelCatalogue models, TimeProvider clock)
+internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore store, TimeProvider clock)
 {
     public async Task HandleAsync(HttpContext http)
     {
@@ -21,6 +22,8 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, TimeProvider
             IgnoredParameters.Announce(http.Response, ignored);
         }
 
+        if (request.Store && !store.IsOn)
+            throw ApiException.Unsupported("store", "this server was started without a data directory (--data-dir).");
         ServedModel model = models.Find(request.Model);
         using ChatTurn turn = await ChatTurn.StartAsync(model, request, hints, trace, http.RequestAborted);
         ChatHeader header = new($"chatcmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id,
@@ -30,12 +33,27 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, TimeProvider
             using SseBuffer buffer = new(http.Response.BodyWriter);
             ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, turn.Requests.Count, request.StreamOptions?.IncludeUsage ?? false,
                 request.XCacheReport, request.Timing);
-            await turn.StreamAsync(http, buffer, encoder, clock);
+            await StreamAsync(http, buffer, turn, encoder, header, request);
             return;
         }
 
         ChatCompletion completion = Whole(await turn.CollectAsync(), header, model, request);
+        if (request.Store)
+            await store.Completions.AddAsync(StoredCompletionEndpoints.ToStore(StoreOwner.Of(http), completion, request));
         await JsonAnswer.WriteAsync(http, completion, OpenAIJson.Wire.ChatCompletion);
+    }
+
+    private async Task StreamAsync(HttpContext http, SseBuffer buffer, ChatTurn turn, ChatStreamEncoder encoder, ChatHeader header, ChatCompletionRequest request)
+    {
+        if (!request.Store)
+        {
+            await turn.StreamAsync(http, buffer, encoder, clock);
+            return;
+        }
+
+        StoringEncoder storing = new(encoder, turn.Requests.Count);
+        await turn.StreamAsync(http, buffer, storing, clock, () => store.Completions.AddAsync(
+            StoredCompletionEndpoints.ToStore(StoreOwner.Of(http), Whole(storing.Replies(), header, turn.Model, request), request)));
     }
 
     private static ChatCompletion Whole(ChatTurnReply[] replies, ChatHeader header, ServedModel model, ChatCompletionRequest request)

@@ -45,6 +45,9 @@ public sealed record ChatCompletionRequest : GenerationParameters
     [Description("Extra: variables for the chat template, such as enable_thinking.")]
     public IReadOnlyDictionary<string, JsonElement>? ChatTemplateKwargs { get; init; }
 
+    [Description("Keep the completion, to be listed and fetched later.")]
+    public bool Store { get; init; }
+
     [Description("Up to 16 pairs of text, returned with the completion.")]
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 }

@@ -6,7 +6,6 @@ namespace InferenceServer.Api.OpenAI.Chat;
 internal static class ChatRequestParser
 {
     private const int MaxKwargs = 32;
-    private const int MaxMetadata = 16;
 
     public static ChatCompletionRequest Parse(JsonElement root, List<string> ignored)
     {
@@ -22,7 +21,8 @@ internal static class ChatRequestParser
             Prediction = ReadPrediction(body, ignored),
             ReasoningEffort = body.OneOf("reasoning_effort", "none", "minimal", "low", "medium", "high", "xhigh", "max"),
             ChatTemplateKwargs = ReadKwargs(body),
-            Metadata = ReadMetadata(body),
+            Store = body.Boolean("store") ?? false,
+            Metadata = MetadataReader.Read(body),
         }, ignored);
         request = request with { StreamOptions = ParameterReader.StreamOptions(body, request.Stream, ignored) };
         if (request.TopLogprobs is not null && !request.Logprobs)
@@ -46,8 +46,6 @@ internal static class ChatRequestParser
         foreach (string name in (ReadOnlySpan<string>)["audio", "web_search_options", "moderation"])
             if (body.Take(name) is not null)
                 throw ApiException.Unsupported(name, "this server has no such feature.");
-        if (body.Boolean("store") == true)
-            throw ApiException.Unsupported("store", "completions are not stored yet.");
         if (body.OneOf("verbosity", "low", "medium", "high") is "low" or "high")
             throw ApiException.Unsupported("verbosity", "the model has no such setting; say it in the system message.");
         if (body.OneOf("prompt_cache_retention", "in_memory", "in-memory", "24h") is "24h")
@@ -83,25 +81,5 @@ internal static class ChatRequestParser
         }
 
         return kwargs;
-    }
-
-    private static Dictionary<string, string>? ReadMetadata(JsonFields body)
-    {
-        if (body.Take("metadata") is not { } value)
-            return null;
-        if (value.ValueKind != JsonValueKind.Object)
-            throw JsonValue.WrongType(value, "metadata", "an object of texts");
-        Dictionary<string, string> metadata = [];
-        foreach (JsonProperty pair in value.EnumerateObject())
-        {
-            string text = JsonValue.String(pair.Value, $"metadata.{pair.Name}");
-            if (pair.Name.Length > 64 || text.Length > 512)
-                throw ApiException.InvalidValue("'metadata' keys may have 64 and values 512 characters.", "metadata", "invalid_length");
-            metadata[pair.Name] = text;
-            if (metadata.Count > MaxMetadata)
-                throw ApiException.InvalidValue($"'metadata' may have at most {MaxMetadata} pairs.", "metadata", "invalid_length");
-        }
-
-        return metadata;
     }
 }

@@ -1,0 +1,51 @@
+using System.ComponentModel;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace InferenceServer.Api.OpenAI.Chat;
+
+/// <summary>The answer of GET /v1/chat/completions. Ids are empty where the list is.</summary>
+public sealed record ChatCompletionList(string Object, IReadOnlyList<ChatCompletion> Data, string FirstId, string LastId, bool HasMore);
+
+/// <summary>The answer of GET /v1/chat/completions/{id}/messages.</summary>
+public sealed record StoredMessageList(string Object, IReadOnlyList<StoredMessage> Data, string FirstId, string LastId, bool HasMore);
+
+/// <summary>A message that a stored completion answered.</summary>
+public sealed record StoredMessage(string Id, string Role, string? Content)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Name { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<ChatToolCall>? ToolCalls { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? ToolCallId { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? ReasoningContent { get; init; }
+}
+
+/// <summary>The body of POST /v1/chat/completions/{id}.</summary>
+public sealed record MetadataUpdate([property: Description("Up to 16 pairs of text, which replace those that were there.")] IReadOnlyDictionary<string, string>? Metadata);
+
+/// <summary>The answer of DELETE /v1/chat/completions/{id}, and of other deletions.</summary>
+public sealed record Deletion(string Id, string Object, bool Deleted);
+
+/// <summary>What the endpoints of stored completions send, and what the store holds.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(ChatCompletionList))]
+[JsonSerializable(typeof(StoredMessageList))]
+[JsonSerializable(typeof(IReadOnlyList<StoredMessage>))]
+[JsonSerializable(typeof(MetadataUpdate))]
+[JsonSerializable(typeof(Deletion))]
+internal sealed partial class StoredCompletionJson : JsonSerializerContext
+{
+    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
+    public static StoredCompletionJson Wire { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+}

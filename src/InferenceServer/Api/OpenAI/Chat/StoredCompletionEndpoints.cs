@@ -1,0 +1,95 @@
+using System.Text.Json;
+using InferenceServer.Store;
+
+namespace InferenceServer.Api.OpenAI.Chat;
+
+/// <summary>Chat completions that were made with <c>store: true</c>: list, get, messages, new metadata, delete.</summary>
+internal sealed class StoredCompletionEndpoints(ServerStore store)
+{
+    public async Task ListAsync(HttpContext http)
+    {
+        PageQuery page = PageReader.Read(http.Request, descendingByDefault: false);
+        Page<StoredCompletion> found = await store.Completions.ListAsync(StoreOwner.Of(http), page, http.Request.Query["model"], MetadataFilter(http.Request));
+        List<ChatCompletion> data = [.. found.Items.Select(Read)];
+        await JsonAnswer.WriteAsync(http, new ChatCompletionList("list", data, data.Count > 0 ? data[0].Id : "", data.Count > 0 ? data[^1].Id : "", found.HasMore),
+            StoredCompletionJson.Wire.ChatCompletionList);
+    }
+
+    public async Task FindAsync(HttpContext http) =>
+        await JsonAnswer.WriteAsync(http, Read(await FindStoredAsync(http)), OpenAIJson.Wire.ChatCompletion);
+
+    public async Task ListMessagesAsync(HttpContext http)
+    {
+        PageQuery page = PageReader.Read(http.Request, descendingByDefault: false);
+        StoredCompletion completion = await FindStoredAsync(http);
+        List<StoredMessage> messages = [.. JsonSerializer.Deserialize(completion.Messages, StoredCompletionJson.Wire.IReadOnlyListStoredMessage)!];
+        if (page.Descending)
+            messages.Reverse();
+        if (page.After is { } after)
+        {
+            int index = messages.FindIndex(message => message.Id == after);
+            if (index < 0)
+                throw ApiException.InvalidValue($"'after' names nothing in this list: '{after}'.", "after", "invalid_value");
+            messages.RemoveRange(0, index + 1);
+        }
+
+        Page<StoredMessage> found = Page<StoredMessage>.Of(messages, page);
+        await JsonAnswer.WriteAsync(http, new StoredMessageList("list", found.Items, found.Items.Count > 0 ? found.Items[0].Id : "",
+            found.Items.Count > 0 ? found.Items[^1].Id : "", found.HasMore), StoredCompletionJson.Wire.StoredMessageList);
+    }
+
+    public async Task UpdateAsync(HttpContext http)
+    {
+        IReadOnlyDictionary<string, string> metadata;
+        using (JsonDocument body = await JsonBody.ReadAsync(http))
+        {
+            List<string> ignored = [];
+            JsonFields fields = new(body.RootElement, "");
+            metadata = MetadataReader.Read(fields) ?? [];
+            fields.Close(ignored);
+            IgnoredParameters.Announce(http.Response, ignored);
+        }
+
+        StoredCompletion updated = await store.Completions.SetMetadataAsync(StoreOwner.Of(http), IdOf(http), metadata) ?? throw NotFound(http);
+        await JsonAnswer.WriteAsync(http, Read(updated), OpenAIJson.Wire.ChatCompletion);
+    }
+
+    public async Task DeleteAsync(HttpContext http)
+    {
+        if (!await store.Completions.DeleteAsync(StoreOwner.Of(http), IdOf(http)))
+            throw NotFound(http);
+        await JsonAnswer.WriteAsync(http, new Deletion(IdOf(http), "chat.completion.deleted", true), StoredCompletionJson.Wire.Deletion);
+    }
+
+    /// <summary>A completion as the store takes it.</summary>
+    public static StoredCompletion ToStore(string owner, ChatCompletion completion, ChatCompletionRequest request)
+    {
+        IReadOnlyList<StoredMessage> messages = [.. request.Messages.Select((message, index) => new StoredMessage($"{completion.Id}-{index}", message.Role, message.Content)
+        {
+            Name = message.Name,
+            ToolCalls = message.ToolCalls,
+            ToolCallId = message.ToolCallId,
+            ReasoningContent = message.ReasoningContent,
+        })];
+        return new StoredCompletion(completion.Id, owner, DateTimeOffset.FromUnixTimeSeconds(completion.Created), completion.Model,
+            request.Metadata ?? new Dictionary<string, string>(),
+            JsonSerializer.SerializeToUtf8Bytes(completion with { Metadata = null, XCache = null, Timing = null }, OpenAIJson.Wire.ChatCompletion),
+            JsonSerializer.SerializeToUtf8Bytes(messages, StoredCompletionJson.Wire.IReadOnlyListStoredMessage));
+    }
+
+    private static ChatCompletion Read(StoredCompletion stored) =>
+        JsonSerializer.Deserialize(stored.Body, OpenAIJson.Wire.ChatCompletion)! with { Metadata = stored.Metadata };
+
+    private async Task<StoredCompletion> FindStoredAsync(HttpContext http) =>
+        await store.Completions.FindAsync(StoreOwner.Of(http), IdOf(http)) ?? throw NotFound(http);
+
+    /// <summary>The pairs <c>metadata[key]=value</c> of the query.</summary>
+    private static Dictionary<string, string> MetadataFilter(HttpRequest request) => request.Query
+        .Where(pair => pair.Key.StartsWith("metadata[", StringComparison.Ordinal) && pair.Key.EndsWith(']'))
+        .ToDictionary(pair => pair.Key["metadata[".Length..^1], pair => pair.Value.ToString());
+
+    private static string IdOf(HttpContext http) => (string)http.Request.RouteValues["id"]!;
+
+    private static ApiException NotFound(HttpContext http) => new(StatusCodes.Status404NotFound,
+        $"There is no stored completion '{IdOf(http)}'; completions are kept when they are made with store: true.", ErrorTypes.InvalidRequest, "completion_id", "not_found");
+}
