@@ -1,6 +1,8 @@
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Completions;
+using InferenceServer.Api.OpenAI.Conversations;
+using InferenceServer.Api.OpenAI.Responses;
 using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Operations;
@@ -38,6 +40,8 @@ internal static class ApiRoutes
             .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
 
         StoredCompletionRoutes.Map(app);
+        ResponseRoutes.Map(app);
+        ConversationRoutes.Map(app);
         TokenRoutes.Map(app);
         ReplayRoutes.Map(app);
 

@@ -75,6 +75,24 @@ internal sealed class ChatTurn : IDisposable
         return whole;
     }
 
+    /// <summary>Reads the replies to their ends through an encoder that no connection hangs on.</summary>
+    /// <exception cref="ApiException">A choice failed.</exception>
+    public async Task ReadAsync(IChatStreamEncoder encoder)
+    {
+        SplittingEncoder splitting = new(encoder, _replies);
+        bool[] begun = new bool[_replies.Length];
+        GenerationResult[] results = await GenerationCollector.ReadAllAsync(Generations, _trace, (choice, read) =>
+        {
+            if (!begun[choice])
+                splitting.Begin(choice);
+            begun[choice] = true;
+            splitting.Text(choice, read.Text, read.Kind == GenerationEventKind.Token ? 1 : 0, read.Logprobs);
+            if (read.Kind == GenerationEventKind.Finished)
+                splitting.Finish(choice, read.Result!);
+        });
+        splitting.End(results);
+    }
+
     /// <summary>Streams the replies through a dialect's encoder until they end or the client is gone.</summary>
     /// <param name="beforeEnd">Awaited once every choice has ended, before the client is told so.</param>
     /// <exception cref="ApiException">The request failed before its first event.</exception>

@@ -3,6 +3,7 @@
 using InferenceServer.Api;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.OpenAI.Responses;
 using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Models;
@@ -61,6 +62,7 @@ internal static class ServerHost
         services.AddSingleton(models).AddSingleton(options).AddSingleton(options.Identity).AddSingleton(options.Clock).AddSingleton(options.Store);
         services.AddSingleton<ServerMetrics>().AddSingleton<Readiness>().AddSingleton<HealthEndpoints>();
         ApiRoutes.AddServices(services);
+        ResponseRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
         services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + TimeSpan.FromSeconds(10));
         services.ConfigureHttpJsonOptions(json =>
@@ -70,6 +72,7 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(0, OpenAIJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(1, TokenJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(2, StoredCompletionJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(3, ResponsesJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(options.Access.Keys);

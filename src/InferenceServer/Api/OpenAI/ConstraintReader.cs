@@ -56,13 +56,20 @@ internal static class ConstraintReader
     private static JsonSchemaFormat ReadJsonSchema(JsonFields fields, List<ConstraintSource> given, List<string> ignored)
     {
         JsonElement schema = fields.Require("schema");
-        string? name = fields.String("name");
-        if (name is not null && (name.Length is 0 or > MaxNameLength || !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')))
-            throw ApiException.InvalidValue($"'{fields.PathOf("name")}' must have 1 to {MaxNameLength} letters, digits, '_' or '-'.", fields.PathOf("name"), "invalid_value");
+        string? name = ReadName(fields);
         given.Add(JsonSchema(schema, fields.PathOf("schema")));
         JsonSchemaFormat read = new(schema.Clone(), name, fields.String("description"), fields.Boolean("strict"));
         fields.Close(ignored);
         return read;
+    }
+
+    /// <summary>A schema's name; null when absent.</summary>
+    public static string? ReadName(JsonFields fields)
+    {
+        string? name = fields.String("name");
+        if (name is not null && (name.Length is 0 or > MaxNameLength || !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')))
+            throw ApiException.InvalidValue($"'{fields.PathOf("name")}' must have 1 to {MaxNameLength} letters, digits, '_' or '-'.", fields.PathOf("name"), "invalid_value");
+        return name;
     }
 
     /// <summary>vLLM's: the four <c>guided_</c> fields of old, and <c>structured_outputs</c>.</summary>
@@ -119,9 +126,9 @@ internal static class ConstraintReader
                 : JsonSchema(value, fields.PathOf(name)));
     }
 
-    private static ConstraintSource JsonObject(string param) => new(param, "json object", _ => CompiledConstraint.FromJsonObject());
+    public static ConstraintSource JsonObject(string param) => new(param, "json object", _ => CompiledConstraint.FromJsonObject());
 
-    private static ConstraintSource JsonSchema(JsonElement schema, string param) => schema.ValueKind is JsonValueKind.Object
+    public static ConstraintSource JsonSchema(JsonElement schema, string param) => schema.ValueKind is JsonValueKind.Object
         ? JsonSchema(schema.GetRawText(), param)
         : throw JsonValue.WrongType(schema, param, "an object, a JSON Schema");
 

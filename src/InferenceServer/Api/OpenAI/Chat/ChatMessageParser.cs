@@ -90,7 +90,7 @@ internal static class ChatMessageParser
     }
 
     /// <summary>A malformed call in the history would break every later turn inside the template, where no one can say which it was.</summary>
-    private static string ReadArguments(JsonFields function)
+    public static string ReadArguments(JsonFields function)
     {
         string arguments = function.RequireString("arguments");
         string path = function.PathOf("arguments");

@@ -46,7 +46,7 @@ internal static class ToolParser
     }
 
     /// <summary>A function's name, of what every call format can write.</summary>
-    private static string ReadName(JsonFields function)
+    public static string ReadName(JsonFields function)
     {
         string name = function.RequireString("name");
         return name.Length is > 0 and <= MaxNameLength && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-' or '.')

@@ -1,0 +1,168 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>A response, from its first event to its last, and as it is stored.</summary>
+public sealed record ModelResponse
+{
+    public required string Id { get; init; }
+
+    public string Object { get; init; } = "response";
+
+    public required long CreatedAt { get; init; }
+
+    [AllowedValues(Queued, InProgress, Completed, Incomplete, Failed, Cancelled)]
+    public required string Status { get; init; }
+
+    public long? CompletedAt { get; init; }
+
+    public bool Background { get; init; }
+
+    [Description("Why it failed.")]
+    public ResponseFailure? Error { get; init; }
+
+    public IncompleteDetails? IncompleteDetails { get; init; }
+
+    public string? Instructions { get; init; }
+
+    public int? MaxOutputTokens { get; init; }
+
+    public int? MaxToolCalls { get; init; }
+
+    public required string Model { get; init; }
+
+    public IReadOnlyList<ResponseItem> Output { get; init; } = [];
+
+    public bool ParallelToolCalls { get; init; } = true;
+
+    public string? PreviousResponseId { get; init; }
+
+    public ConversationReference? Conversation { get; init; }
+
+    public string? PromptCacheKey { get; init; }
+
+    public ResponseReasoning Reasoning { get; init; } = new(null, null);
+
+    public string? SafetyIdentifier { get; init; }
+
+    public string ServiceTier { get; init; } = "default";
+
+    [Description("Extra: whether it is kept.")]
+    public bool Store { get; init; }
+
+    public float Temperature { get; init; } = 1;
+
+    public ResponseText Text { get; init; } = new(new ResponseTextFormat("text"));
+
+    [Description("As it was given.")]
+    public required JsonElement ToolChoice { get; init; }
+
+    public IReadOnlyList<ResponseTool> Tools { get; init; } = [];
+
+    public int TopLogprobs { get; init; }
+
+    public float TopP { get; init; } = 1;
+
+    public string Truncation { get; init; } = "disabled";
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Absent while it runs.")]
+    public ResponseUsage? Usage { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? User { get; init; }
+
+    public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: what truncation: auto left out.")]
+    public TruncationReport? XTruncation { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: with x_cache_report.")]
+    public CacheUse? XCache { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: with timing.")]
+    public RequestTiming? Timing { get; init; }
+
+    public const string Queued = "queued";
+    public const string InProgress = "in_progress";
+    public const string Completed = "completed";
+    public const string Incomplete = "incomplete";
+    public const string Failed = "failed";
+    public const string Cancelled = "cancelled";
+}
+
+public sealed record ResponseFailure(string Code, string Message);
+
+public sealed record IncompleteDetails([property: AllowedValues("max_output_tokens", "content_filter")] string Reason);
+
+public sealed record ConversationReference(string Id);
+
+public sealed record ResponseReasoning(string? Effort, string? Summary);
+
+public sealed record ResponseText(ResponseTextFormat Format)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Verbosity { get; init; }
+}
+
+public sealed record ResponseTextFormat([property: AllowedValues("text", "json_object", "json_schema")] string Type)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Name { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Description { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Draft 2020-12. A keyword that cannot be enforced is refused with its path.")]
+    public JsonElement? Schema { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("The schema is enforced either way.")]
+    public bool? Strict { get; init; }
+}
+
+public sealed record ResponseTool(
+    [property: AllowedValues("function")] string Type,
+    [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
+    string? Description = null,
+    [property: Description("JSON schema of the arguments, an object; absent for none.")] JsonElement? Parameters = null,
+    [property: Description("Arguments obey the schema to the letter.")] bool? Strict = null);
+
+/// <param name="DroppedTurns">A turn is a user's message and all that follows it up to the next.</param>
+/// <param name="DroppedMessages">Messages of these turns.</param>
+public sealed record TruncationReport(int DroppedTurns, int DroppedMessages);
+
+public sealed record ResponseUsage(
+    int InputTokens, ResponseInputTokens InputTokensDetails, int OutputTokens, ResponseOutputTokens OutputTokensDetails, int TotalTokens)
+{
+    /// <summary>What the prefix cache did not hold was computed, and is in it now.</summary>
+    public static ResponseUsage Of(Usage usage) => new(
+        usage.PromptTokens, new ResponseInputTokens(usage.PromptTokensDetails.CachedTokens, usage.PromptTokens - usage.PromptTokensDetails.CachedTokens),
+        usage.CompletionTokens, new ResponseOutputTokens(usage.CompletionTokensDetails.ReasoningTokens), usage.TotalTokens);
+}
+
+public sealed record ResponseInputTokens(
+    [property: Description("Prompt tokens that a cache held and nobody had to compute.")] int CachedTokens,
+    [property: Description("Prompt tokens that were computed, and can be reused now.")] int CacheWriteTokens);
+
+public sealed record ResponseOutputTokens([property: Description("Tokens of reasoning and of the markers around it.")] int ReasoningTokens);
+
+/// <summary>A page of items, of a response's input or of a conversation. Ids are empty where the list is.</summary>
+public sealed record ResponseItemList(string Object, IReadOnlyList<ResponseItem> Data, string FirstId, string LastId, bool HasMore)
+{
+    public static ResponseItemList Of(IReadOnlyList<ResponseItem> items, bool hasMore) =>
+        new("list", items, items.Count > 0 ? items[0].Id : "", items.Count > 0 ? items[^1].Id : "", hasMore);
+}
+
+/// <summary>The answer of POST /v1/responses/input_tokens.</summary>
+public sealed record ResponseInputTokenCount(string Object, int InputTokens);
+
+/// <summary>The answer of POST /v1/responses/compact: what to send as input instead of what was compacted.</summary>
+public sealed record CompactedResponse(string Id, string Object, IReadOnlyList<ResponseItem> Output, long CreatedAt, ResponseUsage Usage);

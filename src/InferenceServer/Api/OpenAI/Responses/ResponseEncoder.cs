@@ -1,0 +1,159 @@
+using System.Text;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.Streaming;
+using InferenceServer.Chat.Replies;
+using InferenceServer.Engine;
+using InferenceServer.Models;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>
+/// A reply's deltas as output items and the events about them. One item is open at a time; whatever of another kind comes closes it. A reply that says nothing
+/// is an empty message.
+/// </summary>
+/// <param name="events">What happens is written to it.</param>
+/// <param name="begin">Called before the first item.</param>
+internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEventWriter events, bool withLogprobs, bool encryptsReasoning, Action begin) : IChatStreamEncoder
+{
+    private readonly List<ResponseItem> _output = [];
+    private readonly StringBuilder _text = new();
+    private readonly List<ChatTokenLogprob> _logprobs = [];
+
+    // Of tokens whose text is not known yet: it may be a message's, or part of a marker.
+    private readonly List<ChatTokenLogprob> _pending = [];
+    private ResponseItem? _open;
+
+    /// <summary>The items that are whole, or as whole as the reply is.</summary>
+    public IReadOnlyList<ResponseItem> Output => _output;
+
+    /// <summary>How the reply ended; null while it goes on.</summary>
+    public ChatReplyEnd? ReplyEnd { get; private set; }
+
+    public void Begin(int choice) => begin();
+
+    public void Delta(int choice, in ReplyDelta delta, TokenLogprobs? logprobs)
+    {
+        if (withLogprobs && logprobs is not null)
+            _pending.Add(LogprobFormatter.Chat(vocabulary, logprobs));
+        switch (delta.Kind)
+        {
+            case ReplyDeltaKind.Content:
+                Say(delta.Text);
+                break;
+            case ReplyDeltaKind.Reasoning:
+                Think(delta.Text);
+                break;
+            case ReplyDeltaKind.CallBegin:
+                Open(new ResponseItem { Id = ResponseItem.NewId(ResponseItem.FunctionCall), Type = ResponseItem.FunctionCall, CallId = delta.Id, Name = delta.Text, Arguments = "" });
+                break;
+            case ReplyDeltaKind.CallArguments:
+                _text.Append(delta.Text);
+                _pending.Clear();
+                events.Arguments("response.function_call_arguments.delta", _open!.Id, _output.Count, "delta", delta.Text, null);
+                break;
+            default:
+                Close(ResponseItem.Completed);
+                break;
+        }
+    }
+
+    public void Finish(int choice, ChatReplyEnd end)
+    {
+        if (_output.Count == 0 && _open is null)
+            OpenMessage();
+        Close(end.FinishReason is "length" or "content_filter" ? ResponseItem.Incomplete : ResponseItem.Completed);
+        ReplyEnd = end;
+    }
+
+    public void End(ReadOnlySpan<ChatReplyEnd> ends)
+    {
+    }
+
+    /// <summary>The reply will not go on: what there is of it stays.</summary>
+    public void Error(ApiException error) => Close(ResponseItem.Incomplete);
+
+    private void Say(string text)
+    {
+        if (text.Length == 0)
+            return;
+        if (_open?.Type != ResponseItem.Message)
+            OpenMessage();
+        _text.Append(text);
+        IReadOnlyList<ChatTokenLogprob> logprobs = TakeLogprobs(text);
+        _logprobs.AddRange(logprobs);
+        events.Text("response.output_text.delta", _open!.Id, _output.Count, "delta", text, logprobs);
+    }
+
+    /// <summary>Those of the tokens that the text came from: of what is pending the last ones, as many as make up its bytes. Before them are markers.</summary>
+    private List<ChatTokenLogprob> TakeLogprobs(string text)
+    {
+        int first = _pending.Count;
+        for (int bytes = Encoding.UTF8.GetByteCount(text); bytes > 0 && first > 0; bytes -= _pending[first].Bytes.Count)
+            first--;
+        List<ChatTokenLogprob> taken = _pending[first..];
+        _pending.Clear();
+        return taken;
+    }
+
+    private void Think(string text)
+    {
+        _pending.Clear();
+        if (text.Length == 0)
+            return;
+        if (_open?.Type != ResponseItem.Reasoning)
+        {
+            Open(new ResponseItem { Id = ResponseItem.NewId(ResponseItem.Reasoning), Type = ResponseItem.Reasoning, Summary = [], Content = [] });
+            events.Part("response.content_part.added", _open!.Id, _output.Count, ResponseContent.Thought(""));
+        }
+
+        _text.Append(text);
+        events.Text("response.reasoning_text.delta", _open!.Id, _output.Count, "delta", text, null);
+    }
+
+    private void OpenMessage()
+    {
+        Open(new ResponseItem { Id = ResponseItem.NewId(ResponseItem.Message), Type = ResponseItem.Message, Role = "assistant", Content = [] });
+        events.Part("response.content_part.added", _open!.Id, _output.Count, ResponseContent.Output(""));
+    }
+
+    private void Open(ResponseItem item)
+    {
+        Close(ResponseItem.Completed);
+        if (item.Type != ResponseItem.Message)
+            _pending.Clear();
+        _open = item with { Status = ResponseItem.InProgress };
+        events.Item("response.output_item.added", _output.Count, _open);
+    }
+
+    private void Close(string status)
+    {
+        if (_open is not { } item)
+            return;
+        string text = _text.ToString();
+        switch (item.Type)
+        {
+            case ResponseItem.FunctionCall:
+                item = item with { Arguments = text };
+                events.Arguments("response.function_call_arguments.done", item.Id, _output.Count, "arguments", text, item.Name);
+                break;
+            case ResponseItem.Reasoning:
+                item = item with { Content = [ResponseContent.Thought(text)], EncryptedContent = encryptsReasoning ? OpaqueText.Write(text) : null };
+                events.Text("response.reasoning_text.done", item.Id, _output.Count, "text", text, null);
+                events.Part("response.content_part.done", item.Id, _output.Count, item.Content[0]);
+                break;
+            default:
+                ChatTokenLogprob[] logprobs = [.. _logprobs];
+                item = item with { Content = [ResponseContent.Output(text, logprobs)] };
+                events.Text("response.output_text.done", item.Id, _output.Count, "text", text, logprobs);
+                events.Part("response.content_part.done", item.Id, _output.Count, item.Content[0]);
+                break;
+        }
+
+        item = item with { Status = status };
+        events.Item("response.output_item.done", _output.Count, item);
+        _output.Add(item);
+        _open = null;
+        _text.Clear();
+        _logprobs.Clear();
+    }
+}

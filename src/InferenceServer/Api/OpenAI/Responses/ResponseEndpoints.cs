@@ -1,0 +1,236 @@
+using System.Globalization;
+using System.Text.Json;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+using InferenceServer.Store;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>POST /v1/responses, and what can be done with a response afterwards.</summary>
+internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, ServerMetrics metrics, TimeProvider clock, ILogger<ResponseEndpoints> log)
+{
+    public async Task CreateAsync(HttpContext http)
+    {
+        RequestHints hints = RequestHints.Of(http.Request);
+        ResponseRequest request = await ReadAsync(http);
+        bool stores = request.Store ?? store.IsOn;
+        if (stores && !store.IsOn)
+            throw ApiException.Unsupported("store", "this server was started without a data directory (--data-dir).");
+        if (request.Background && !stores)
+            throw ApiException.InvalidValue("'background' needs the response to be stored: there is no other way to fetch it.", "background", "invalid_value");
+        ServedModel model = models.Find(request.Model);
+        string owner = StoreOwner.Of(http);
+        ResponseHistory history = await ResponseHistory.LoadAsync(store, owner, request);
+        if (history.New.Count == 0 && history.Before.Count == 0)
+            throw ApiException.InvalidValue("'input' is required.", "input", "missing_required_parameter");
+
+        string id = $"resp_{Guid.NewGuid():N}";
+        string root = history.Root ?? id;
+        ChatCompletionRequest chat = request.Chat with
+        {
+            Messages = ResponseMessages.Of(request.Instructions, history.All),
+            PromptCacheKey = request.PromptCacheKey ?? request.ConversationId ?? (stores ? root : null),
+        };
+        await ResponseErrors.RenameAsync(async () =>
+        {
+            (chat, TruncationReport? truncated) = request.Truncation == "auto" ? ResponseTruncation.Fit(chat, model) : (chat, null);
+            ModelResponse first = Begin(id, request, model, stores) with { XTruncation = truncated };
+            ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New), store, clock, log);
+            await RunAsync(http, run, request, model, chat, hints);
+        });
+    }
+
+    public async Task RetrieveAsync(HttpContext http)
+    {
+        IQueryCollection query = http.Request.Query;
+        bool streams = query["stream"].ToString() is "true" or "1";
+        string after = query["starting_after"].ToString();
+        int from = 0;
+        if (after.Length > 0 && (!streams || !int.TryParse(after, NumberStyles.None, CultureInfo.InvariantCulture, out from)))
+            throw ApiException.InvalidValue("'starting_after' must be an event's sequence_number, and 'stream' true.", "starting_after", "invalid_value");
+        from += after.Length > 0 ? 1 : 0;
+        if (query["include_obfuscation"].ToString() is "true" or "1")
+            throw ApiException.Unsupported("include_obfuscation", "streams are not padded here.");
+
+        string owner = StoreOwner.Of(http), id = IdOf(http);
+        if (runs.Find(owner, id) is { } run)
+        {
+            if (streams)
+                await ResponseStreaming.WriteAsync(http, run.Events!, from, clock);
+            else
+                await AnswerAsync(http, run.Current);
+            return;
+        }
+
+        StoredResponse stored = await FindAsync(owner, id);
+        if (!streams)
+            await AnswerAsync(http, StoredResponses.Read(stored));
+        else if (stored.Events is { } events)
+            await ResponseStreaming.WriteAsync(http, ResponseEventLog.Of(events), from, clock);
+        else
+            throw ApiException.InvalidValue("Only a response that was made with background: true can be streamed again.", "stream", "invalid_value");
+    }
+
+    public async Task DeleteAsync(HttpContext http)
+    {
+        string owner = StoreOwner.Of(http), id = IdOf(http);
+        if (runs.Find(owner, id) is { } run)
+        {
+            run.Drop();
+            await run.Ended;
+        }
+
+        if (!await store.Responses.DeleteAsync(owner, id))
+            throw NotFound(id);
+        await JsonAnswer.WriteAsync(http, new Deletion(id, "response", true), StoredCompletionJson.Wire.Deletion);
+    }
+
+    public async Task CancelAsync(HttpContext http)
+    {
+        string owner = StoreOwner.Of(http), id = IdOf(http);
+        if (runs.Find(owner, id) is { } run)
+        {
+            run.Cancel();
+            await AnswerAsync(http, await run.Ended);
+            return;
+        }
+
+        ModelResponse response = StoredResponses.Read(await FindAsync(owner, id));
+        if (!response.Background)
+            throw ApiException.InvalidValue("Only a response that was made with background: true can be cancelled.", "response_id", "invalid_value");
+        await AnswerAsync(http, response);
+    }
+
+    public async Task ListInputAsync(HttpContext http)
+    {
+        PageQuery page = PageReader.Read(http.Request, descendingByDefault: true);
+        List<ResponseItem> items = [.. StoredResponses.ReadInput(await FindAsync(StoreOwner.Of(http), IdOf(http)))];
+        if (page.Descending)
+            items.Reverse();
+        if (page.After is { } after)
+        {
+            int index = items.FindIndex(item => item.Id == after);
+            if (index < 0)
+                throw ApiException.InvalidValue($"'after' names nothing in this list: '{after}'.", "after", "invalid_value");
+            items.RemoveRange(0, index + 1);
+        }
+
+        Page<ResponseItem> found = Page<ResponseItem>.Of(items, page);
+        await JsonAnswer.WriteAsync(http, ResponseItemList.Of(found.Items, found.HasMore), ResponsesJson.Wire.ResponseItemList);
+    }
+
+    private async Task RunAsync(HttpContext http, ResponseRun run, ResponseRequest request, ServedModel model, ChatCompletionRequest chat, RequestHints hints)
+    {
+        ModelResponse first = run.Current;
+        // A background run outlives this request and its trace.
+        RequestTrace trace = request.Background ? new RequestTrace(first.Id, null, clock, metrics) : RequestTrace.Of(http);
+        using CancellationTokenRegistration gone = request.Background ? default : http.RequestAborted.UnsafeRegister(static run => ((ResponseRun)run!).Drop(), run);
+        ChatTurn turn = await ChatTurn.StartAsync(model, chat, hints, trace, run.Stopping);
+        run.Accepted(GenerationTranslator.TierName(turn.Requests[0].Priority));
+        if (request.Background)
+        {
+            try
+            {
+                await run.StoreAsync();
+            }
+            catch
+            {
+                turn.Dispose();
+                throw;
+            }
+
+            ModelResponse queued = run.Current;
+            runs.Start(run, turn);
+            if (request.Stream)
+                await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);
+            else
+                await AnswerAsync(http, queued);
+            return;
+        }
+
+        using (run)
+        {
+            Task<ModelResponse> running = run.RunAsync(turn);
+            if (request.Stream)
+                await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);
+            ModelResponse ended = await running;
+            if (!request.Stream)
+                await AnswerAsync(http, ended);
+        }
+    }
+
+    private async Task<ResponseRequest> ReadAsync(HttpContext http)
+    {
+        using JsonDocument body = await JsonBody.ReadAsync(http);
+        List<string> ignored = [];
+        ResponseRequest request = ResponseRequestParser.Parse(body.RootElement, null, ignored);
+        IgnoredParameters.Announce(http.Response, ignored);
+        return request;
+    }
+
+    /// <summary>The response before anything of it is there.</summary>
+    private ModelResponse Begin(string id, ResponseRequest request, ServedModel model, bool stores) => new()
+    {
+        Id = id,
+        CreatedAt = clock.GetUtcNow().ToUnixTimeSeconds(),
+        Status = request.Background ? ModelResponse.Queued : ModelResponse.InProgress,
+        Background = request.Background,
+        Instructions = request.Instructions,
+        MaxOutputTokens = request.MaxOutputTokens,
+        MaxToolCalls = request.MaxToolCalls,
+        Model = model.Id,
+        ParallelToolCalls = request.ParallelToolCalls,
+        PreviousResponseId = request.PreviousResponseId,
+        Conversation = request.ConversationId is { } conversation ? new ConversationReference(conversation) : null,
+        PromptCacheKey = request.PromptCacheKey,
+        Reasoning = request.Reasoning ?? new ResponseReasoning(null, null),
+        SafetyIdentifier = request.SafetyIdentifier,
+        Store = stores,
+        Temperature = request.Temperature,
+        Text = request.Text ?? new ResponseText(new ResponseTextFormat("text")),
+        ToolChoice = request.ToolChoice ?? AutoChoice,
+        Tools = request.Tools,
+        TopLogprobs = request.TopLogprobs ?? 0,
+        TopP = request.TopP,
+        Truncation = request.Truncation,
+        User = request.User,
+        Metadata = request.Metadata ?? new Dictionary<string, string>(),
+    };
+
+    private static JsonElement AutoChoice { get; } = JsonDocument.Parse("\"auto\"").RootElement;
+
+    private async Task<StoredResponse> FindAsync(string owner, string id) =>
+        store.IsOn && await store.Responses.FindAsync(owner, id) is { } stored ? stored : throw NotFound(id);
+
+    private static Task AnswerAsync(HttpContext http, ModelResponse response) => JsonAnswer.WriteAsync(http, response, ResponsesJson.Wire.ModelResponse);
+
+    private static string IdOf(HttpContext http) => (string)http.Request.RouteValues["id"]!;
+
+    private static ApiException NotFound(string id) => new(StatusCodes.Status404NotFound, $"There is no stored response '{id}'.", ErrorTypes.InvalidRequest, "response_id", "not_found");
+}
+
+/// <summary>What chat's side calls a field, by the name that it has here.</summary>
+internal static class ResponseErrors
+{
+    public static async Task RenameAsync(Func<Task> act)
+    {
+        try
+        {
+            await act();
+        }
+        catch (ApiException error) when (NameOf(error.Param) is { } name)
+        {
+            throw new ApiException(error.Status, error.Message.Replace($"'{error.Param}'", $"'{name}'", StringComparison.Ordinal), error.Type, name, error.Code)
+            { RetryAfter = error.RetryAfter, QueuePosition = error.QueuePosition };
+        }
+    }
+
+    private static string? NameOf(string? param) => param switch
+    {
+        "messages" => "input",
+        "reasoning_effort" => "reasoning.effort",
+        "max_completion_tokens" => "max_output_tokens",
+        _ => null,
+    };
+}

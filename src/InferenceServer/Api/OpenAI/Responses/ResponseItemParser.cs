@@ -1,0 +1,167 @@
+using System.Text.Json;
+using InferenceServer.Api.OpenAI.Chat;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>Input items of responses and conversations. Each gets an id of its own, whatever id the client gave it.</summary>
+internal static class ResponseItemParser
+{
+    public const int MaxItems = 10_000;
+    private const int MaxParts = 1_000;
+
+    // OpenAI's other types: understood, and nothing this server can do.
+    private static readonly string[] OtherTypes =
+    [
+        "image_generation_call", "web_search_call", "file_search_call", "computer_call", "computer_call_output", "code_interpreter_call", "local_shell_call",
+        "local_shell_call_output", "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output", "mcp_list_tools", "mcp_approval_request",
+        "mcp_approval_response", "mcp_call", "custom_tool_call", "custom_tool_call_output", "tool_search_call", "tool_search_output", "additional_tools",
+        "compaction_trigger", "program", "program_output",
+    ];
+
+    /// <summary>A text, which is a user's message, or an array of items.</summary>
+    public static List<InputItem> ReadInput(JsonElement input, string path, List<string> ignored)
+    {
+        if (input.ValueKind == JsonValueKind.String)
+            return [new InputItem(NewMessage("user", [ResponseContent.Input(JsonValue.String(input, path))]), null, path)];
+        if (input.ValueKind != JsonValueKind.Array)
+            throw JsonValue.WrongType(input, path, "a string or an array of items");
+        return ReadItems(input, path, MaxItems, ignored);
+    }
+
+    public static List<InputItem> ReadItems(JsonElement items, string path, int max, List<string> ignored) =>
+        JsonFields.Items(items, path, 0, max).ConvertAll(item => ReadItem(item.Value, item.Path, ignored));
+
+    private static InputItem ReadItem(JsonElement value, string path, List<string> ignored)
+    {
+        JsonFields fields = new(value, path);
+        string type = fields.String("type") ?? (fields.Take("role") is not null ? ResponseItem.Message : fields.Take("id") is not null ? "item_reference"
+            : throw ApiException.InvalidValue($"'{fields.PathOf("type")}' is required.", fields.PathOf("type"), "missing_required_parameter"));
+        string? id = fields.String("id");
+        if (type == "item_reference")
+        {
+            fields.Close(ignored);
+            return new InputItem(null, id ?? fields.RequireString("id"), path);
+        }
+
+        string? status = fields.OneOf("status", ResponseItem.InProgress, ResponseItem.Completed, ResponseItem.Incomplete);
+        ResponseItem item = type switch
+        {
+            ResponseItem.Message => ReadMessage(fields, ignored),
+            ResponseItem.FunctionCall => ReadCall(fields),
+            ResponseItem.FunctionCallOutput => ReadCallOutput(fields, ignored),
+            ResponseItem.Reasoning => ReadReasoning(fields, ignored),
+            ResponseItem.Compaction => ReadCompaction(fields),
+            _ when OtherTypes.Contains(type) => throw ApiException.Unsupported(fields.PathOf("type"), $"the model reads text and function calls only, not '{type}'."),
+            _ => throw JsonValue.NotOneOf(fields.PathOf("type"), type,
+                [ResponseItem.Message, ResponseItem.FunctionCall, ResponseItem.FunctionCallOutput, ResponseItem.Reasoning, ResponseItem.Compaction, "item_reference"]),
+        };
+        fields.Close(ignored);
+        // A compaction has no status.
+        return new InputItem(type == ResponseItem.Compaction ? item : item with { Status = status ?? ResponseItem.Completed }, null, path);
+    }
+
+    private static ResponseItem ReadMessage(JsonFields fields, List<string> ignored)
+    {
+        _ = fields.Require("role");
+        string role = fields.OneOf("role", "user", "assistant", "system", "developer")!;
+        JsonElement content = fields.Require("content");
+        string path = fields.PathOf("content");
+        bool isOutput = role == "assistant";
+        List<ResponseContent> parts = content.ValueKind switch
+        {
+            JsonValueKind.String => [Text(JsonValue.String(content, path), isOutput)],
+            JsonValueKind.Array => JsonFields.Items(content, path, 0, MaxParts).ConvertAll(part => ReadPart(part.Value, part.Path, isOutput, ignored)),
+            _ => throw JsonValue.WrongType(content, path, "a string or an array of content parts"),
+        };
+        return NewMessage(role, parts) with { Phase = isOutput ? fields.OneOf("phase", "commentary", "final_answer") : null };
+    }
+
+    private static ResponseContent Text(string text, bool isOutput) => isOutput ? ResponseContent.Output(text) : ResponseContent.Input(text);
+
+    private static ResponseContent ReadPart(JsonElement value, string path, bool isOutput, List<string> ignored)
+    {
+        JsonFields part = new(value, path);
+        string type = part.RequireString("type");
+        ResponseContent content = type switch
+        {
+            "input_text" or "output_text" or "text" => Text(part.RequireString("text"), isOutput),
+            "refusal" when isOutput => new ResponseContent("refusal") { Refusal = part.RequireString("refusal") },
+            "input_image" or "input_file" or "input_audio" or "computer_screenshot" =>
+                throw ApiException.Unsupported(part.PathOf("type"), $"the model reads text only, not '{type}'."),
+            _ => throw JsonValue.NotOneOf(part.PathOf("type"), type, isOutput ? ["output_text", "refusal"] : ["input_text"]),
+        };
+        // Every prefix is cached, wherever a client marks the end of one; and of a reply that comes back, its log probabilities are of no use.
+        _ = part.Take("prompt_cache_breakpoint");
+        _ = part.Take("logprobs");
+        if (content.Annotations is not null && part.Array("annotations", 0, MaxParts) is { } annotations)
+            content = content with { Annotations = annotations.ConvertAll(annotation => annotation.Value.Clone()) };
+        part.Close(ignored);
+        return content;
+    }
+
+    private static ResponseItem ReadCall(JsonFields fields) => new()
+    {
+        Id = ResponseItem.NewId(ResponseItem.FunctionCall),
+        Type = ResponseItem.FunctionCall,
+        CallId = fields.RequireString("call_id"),
+        Name = fields.RequireString("name"),
+        Arguments = ChatMessageParser.ReadArguments(fields),
+    };
+
+    private static ResponseItem ReadCallOutput(JsonFields fields, List<string> ignored)
+    {
+        JsonElement output = fields.Require("output");
+        string path = fields.PathOf("output");
+        if (output.ValueKind == JsonValueKind.Array)
+        {
+            foreach ((JsonElement value, string partPath) in JsonFields.Items(output, path, 0, MaxParts))
+                _ = ReadPart(value, partPath, isOutput: false, ignored);
+        }
+        else
+            _ = JsonValue.String(output, path);
+        return new ResponseItem
+        {
+            Id = ResponseItem.NewId(ResponseItem.FunctionCallOutput),
+            Type = ResponseItem.FunctionCallOutput,
+            CallId = fields.RequireString("call_id"),
+            Output = output.Clone(),
+        };
+    }
+
+    private static ResponseItem ReadReasoning(JsonFields fields, List<string> ignored)
+    {
+        List<ResponseContent>? content = fields.Array("content", 0, MaxParts)?.ConvertAll(item => ReadThought(item.Value, item.Path, "reasoning_text", ignored));
+        List<ResponseContent>? summary = fields.Array("summary", 0, MaxParts)?.ConvertAll(item => ReadThought(item.Value, item.Path, "summary_text", ignored));
+        string? encrypted = fields.String("encrypted_content");
+        if (content is not { Count: > 0 } && encrypted is not null)
+            content = [ResponseContent.Thought(OpaqueText.Read(encrypted, fields.PathOf("encrypted_content")))];
+        return new ResponseItem
+        {
+            Id = ResponseItem.NewId(ResponseItem.Reasoning),
+            Type = ResponseItem.Reasoning,
+            Summary = summary ?? [],
+            Content = content,
+            EncryptedContent = encrypted,
+        };
+    }
+
+    private static ResponseContent ReadThought(JsonElement value, string path, string type, List<string> ignored)
+    {
+        JsonFields part = new(value, path);
+        if (part.RequireString("type") is var given && given != type)
+            throw JsonValue.NotOneOf(part.PathOf("type"), given, [type]);
+        ResponseContent thought = new(type) { Text = part.RequireString("text") };
+        part.Close(ignored);
+        return thought;
+    }
+
+    private static ResponseItem ReadCompaction(JsonFields fields)
+    {
+        string content = fields.RequireString("encrypted_content");
+        _ = OpaqueText.Read(content, fields.PathOf("encrypted_content"));
+        return new ResponseItem { Id = ResponseItem.NewId(ResponseItem.Compaction), Type = ResponseItem.Compaction, EncryptedContent = content };
+    }
+
+    private static ResponseItem NewMessage(string role, IReadOnlyList<ResponseContent> content) =>
+        new() { Id = ResponseItem.NewId(ResponseItem.Message), Type = ResponseItem.Message, Status = ResponseItem.Completed, Role = role, Content = content };
+}

@@ -1,0 +1,109 @@
+using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using InferenceServer.Api.OpenAI.Chat;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>The body of POST /v1/responses, checked and with defaults filled in.</summary>
+public sealed record ResponseRequest
+{
+    [Description("Id of the loaded model, as /v1/models lists it.")]
+    public required string Model { get; init; }
+
+    [Description("A text, or an array of items: messages, function_call, function_call_output, reasoning, compaction, item_reference.")]
+    public JsonElement? Input { get; init; }
+
+    [Description("A system message before everything else; that of an earlier response is not taken over.")]
+    public string? Instructions { get; init; }
+
+    [Description("Go on from this stored response. Not together with conversation.")]
+    public string? PreviousResponseId { get; init; }
+
+    [Description("Id of a conversation, or {\"id\": ...}: its items come before the input, and input and output are added to it.")]
+    public JsonElement? Conversation { get; init; }
+
+    [Description("Keep the response. Default: true where the server has a data directory.")]
+    public bool? Store { get; init; }
+
+    [Description("Answer at once and go on without the client; needs store.")]
+    public bool Background { get; init; }
+
+    [Description("Send server-sent events as tokens come.")]
+    public bool Stream { get; init; }
+
+    [Description("What else to answer with: message.output_text.logprobs, reasoning.encrypted_content.")]
+    public IReadOnlyList<string> Include { get; init; } = [];
+
+    [Description("Most tokens to generate, reasoning included.")]
+    [Range(1, int.MaxValue)]
+    public int? MaxOutputTokens { get; init; }
+
+    [Description("Of built-in tools, of which there are none: any number is kept to.")]
+    [Range(1, int.MaxValue)]
+    public int? MaxToolCalls { get; init; }
+
+    [Description("Up to 16 pairs of text, returned with the response.")]
+    public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+
+    [Description("What the reply must be: text, a JSON object, or JSON that validates against a schema.")]
+    public ResponseText? Text { get; init; }
+
+    [Description("effort is passed to the chat template, if it knows such a setting.")]
+    public ResponseReasoning? Reasoning { get; init; }
+
+    [Description("Functions that the model may call.")]
+    public IReadOnlyList<ResponseTool> Tools { get; init; } = [];
+
+    [Description("none, auto, required, {\"type\": \"function\", \"name\": ...} or {\"type\": \"allowed_tools\", \"mode\": ..., \"tools\": [...]}.")]
+    public JsonElement? ToolChoice { get; init; }
+
+    [Description("Whether one reply may make several calls.")]
+    public bool ParallelToolCalls { get; init; } = true;
+
+    [Description("0 takes the most likely token; 1 leaves the model's distribution as it is. The other sampling fields of chat completions are taken too.")]
+    [Range(0, 2)]
+    public float Temperature { get; init; } = 1;
+
+    [Range(0, 1)]
+    public float TopP { get; init; } = 1;
+
+    [Description("How many of the most likely tokens to report at each position; needs include message.output_text.logprobs.")]
+    [Range(0, 20)]
+    public int? TopLogprobs { get; init; }
+
+    [Description("auto leaves out the oldest turns, whole, where the context does not hold all; disabled answers 400.")]
+    [AllowedValues("auto", "disabled")]
+    public string Truncation { get; init; } = "disabled";
+
+    [Description("How urgent the request is: priority before default before flex; waiting raises it.")]
+    [AllowedValues("auto", "default", "flex", "priority", "scale", "fast")]
+    public string? ServiceTier { get; init; }
+
+    [Description("Names a session whose cached prefix is kept longer. Default: the conversation, or the first response of the chain.")]
+    public string? PromptCacheKey { get; init; }
+
+    [Description("Accepted and returned.")]
+    public string? SafetyIdentifier { get; init; }
+
+    public string? User { get; init; }
+
+    /// <summary>Everything that the engine is told, but for the messages.</summary>
+    [JsonIgnore]
+    internal ChatCompletionRequest Chat { get; init; } = null!;
+
+    /// <summary>The new items; references among them have still to be looked up.</summary>
+    [JsonIgnore]
+    internal IReadOnlyList<InputItem> Items { get; init; } = [];
+
+    [JsonIgnore]
+    internal string? ConversationId { get; init; }
+
+    [JsonIgnore]
+    internal bool IncludesEncryptedReasoning => Include.Contains(ResponseRequestParser.EncryptedReasoning);
+}
+
+/// <summary>An item as it was sent: itself, or the id of one that is stored.</summary>
+/// <param name="Path">Where it stood, as errors name it.</param>
+internal readonly record struct InputItem(ResponseItem? Item, string? Reference, string Path);

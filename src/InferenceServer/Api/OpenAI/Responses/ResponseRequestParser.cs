@@ -1,0 +1,183 @@
+using System.Text.Json;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Models;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>JSON body to <see cref="ResponseRequest"/>. Fields are honoured or refused by name; unknown ones are listed in <c>ignored</c>.</summary>
+internal static class ResponseRequestParser
+{
+    public const string EncryptedReasoning = "reasoning.encrypted_content";
+    private const string OutputLogprobs = "message.output_text.logprobs";
+    private const int MaxIncludes = 16;
+
+    /// <param name="model">What to take where the body names none; null demands a name.</param>
+    public static ResponseRequest Parse(JsonElement root, string? model, List<string> ignored)
+    {
+        JsonFields body = new(root, "");
+        RefuseUnsupported(body);
+        ResponseRequest request = new()
+        {
+            Model = model is null ? body.RequireString("model") : body.String("model") ?? model,
+            Input = body.Take("input"),
+            Instructions = body.String("instructions"),
+            PreviousResponseId = body.String("previous_response_id"),
+            ConversationId = ReadConversation(body, ignored),
+            Store = body.Boolean("store"),
+            Background = body.Boolean("background") ?? false,
+            Include = ReadIncludes(body),
+            MaxOutputTokens = body.Integer("max_output_tokens", 1, int.MaxValue),
+            MaxToolCalls = body.Integer("max_tool_calls", 1, int.MaxValue),
+            Metadata = MetadataReader.Read(body),
+            Text = ReadText(body, ignored, out ConstraintSource? constraint),
+            Reasoning = ReadReasoning(body, ignored),
+            Truncation = body.OneOf("truncation", "auto", "disabled") ?? "disabled",
+            SafetyIdentifier = body.String("safety_identifier"),
+            TopLogprobs = body.Integer("top_logprobs", 0, 20),
+        };
+        if (request.PreviousResponseId is not null && request.ConversationId is not null)
+            throw ApiException.InvalidValue("'previous_response_id' and 'conversation' cannot both be given: each says what came before.", "conversation", "mutually_exclusive_parameters");
+        bool logprobs = request.Include.Contains(OutputLogprobs);
+        if (request.TopLogprobs > 0 && !logprobs)
+            throw ApiException.InvalidValue($"'top_logprobs' needs 'include' to have '{OutputLogprobs}'.", "top_logprobs", "invalid_value");
+        ChatCompletionRequest chat = ParameterReader.Read(body, new ChatCompletionRequest
+        {
+            Model = request.Model,
+            Messages = [],
+            MaxCompletionTokens = request.MaxOutputTokens,
+            Logprobs = logprobs,
+            TopLogprobs = logprobs ? request.TopLogprobs ?? 0 : null,
+            ReasoningEffort = request.Reasoning?.Effort,
+        }, ignored);
+        chat = WithConstraint(chat, constraint);
+        request = request with
+        {
+            Stream = chat.Stream,
+            Temperature = chat.Temperature,
+            TopP = chat.TopP,
+            ServiceTier = chat.ServiceTier,
+            PromptCacheKey = chat.PromptCacheKey,
+            User = chat.User,
+            Items = request.Input is { } input ? ResponseItemParser.ReadInput(input, "input", ignored) : [],
+            Input = null,
+            Chat = chat,
+        };
+        ReadStreamOptions(body, request.Stream, ignored);
+        request = ResponseToolParser.Read(body, request, ignored);
+        body.Close(ignored);
+        return request;
+    }
+
+    private static ChatCompletionRequest WithConstraint(ChatCompletionRequest chat, ConstraintSource? constraint)
+    {
+        if (constraint is null)
+            return chat;
+        if (chat.Constraint is { } other)
+            throw ApiException.InvalidValue($"'{constraint.Param}' and '{other.Param}' cannot both be given: a reply obeys one constraint.", other.Param, "invalid_value");
+        return chat.IgnoreEos
+            ? throw ApiException.InvalidValue($"'ignore_eos' and '{constraint.Param}' cannot both be given: a reply that is whole must end.", "ignore_eos", "invalid_value")
+            : chat with { Constraint = constraint };
+    }
+
+    /// <summary>Fields whose feature is not here, and chat's names of fields that are called otherwise. Values that mean "off" pass.</summary>
+    private static void RefuseUnsupported(JsonFields body)
+    {
+        if (body.Take("prompt") is not null)
+            throw ApiException.Unsupported("prompt", "prompt templates are not kept here; send their text.");
+        if (body.Take("moderation") is not null)
+            throw ApiException.Unsupported("moderation", "this server has no such feature.");
+        if (body.Array("context_management", 0, 8) is { Count: > 0 })
+            throw ApiException.Unsupported("context_management", "use 'truncation' or /v1/responses/compact.");
+        if (body.Take("personality") is not null)
+            throw ApiException.Unsupported("personality", "the model has no such setting; say it in 'instructions'.");
+        if (body.OneOf("prompt_cache_retention", "in_memory", "in-memory", "24h") is "24h")
+            throw ApiException.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
+        if (body.Take("prompt_cache_options") is not null)
+            throw ApiException.Unsupported("prompt_cache_options", "every prefix is cached as long as memory allows.");
+        foreach ((string name, string instead) in ((string, string)[])[("response_format", "text.format"), ("messages", "input"), ("max_tokens", "max_output_tokens"),
+            ("max_completion_tokens", "max_output_tokens"), ("reasoning_effort", "reasoning.effort"), ("logprobs", "include"), ("verbosity", "text.verbosity")])
+            if (body.Take(name) is not null)
+                throw ApiException.Unsupported(name, $"it belongs to chat completions; use '{instead}'.");
+        if (body.Integer("n", 1, 128) is > 1)
+            throw ApiException.Unsupported("n", "a response has one reply.");
+    }
+
+    private static string? ReadConversation(JsonFields body, List<string> ignored)
+    {
+        if (body.Take("conversation") is not { } value)
+            return null;
+        if (value.ValueKind == JsonValueKind.String)
+            return JsonValue.String(value, "conversation");
+        JsonFields fields = new(value, "conversation");
+        string id = fields.RequireString("id");
+        fields.Close(ignored);
+        return id;
+    }
+
+    private static List<string> ReadIncludes(JsonFields body) => (body.Array("include", 0, MaxIncludes) ?? []).ConvertAll(item => JsonValue.String(item.Value, item.Path) switch
+    {
+        OutputLogprobs => OutputLogprobs,
+        EncryptedReasoning => EncryptedReasoning,
+        "file_search_call.results" or "web_search_call.results" or "web_search_call.action.sources" or "message.input_image.image_url"
+            or "computer_call_output.output.image_url" or "code_interpreter_call.outputs" => throw ApiException.Unsupported(item.Path, "this server has no such tools and reads no images."),
+        string other => throw JsonValue.NotOneOf(item.Path, other, [OutputLogprobs, EncryptedReasoning]),
+    });
+
+    private static ResponseText? ReadText(JsonFields body, List<string> ignored, out ConstraintSource? constraint)
+    {
+        constraint = null;
+        if (body.Object("text") is not { } text)
+            return null;
+        if (text.OneOf("verbosity", "low", "medium", "high") is "low" or "high")
+            throw ApiException.Unsupported(text.PathOf("verbosity"), "the model has no such setting; say it in 'instructions'.");
+        ResponseTextFormat read = new("text");
+        if (text.Object("format") is { } format)
+        {
+            _ = format.Require("type");
+            read = new(format.OneOf("type", "text", "json_object", "json_schema")!);
+            if (read.Type == "json_object")
+                constraint = ConstraintReader.JsonObject(format.PathOf("type"));
+            else if (read.Type == "json_schema")
+                read = ReadSchema(format, read, out constraint);
+            format.Close(ignored);
+        }
+
+        text.Close(ignored);
+        return new ResponseText(read);
+    }
+
+    private static ResponseTextFormat ReadSchema(JsonFields format, ResponseTextFormat read, out ConstraintSource constraint)
+    {
+        JsonElement schema = format.Require("schema").Clone();
+        constraint = ConstraintReader.JsonSchema(schema, format.PathOf("schema"));
+        string name = ConstraintReader.ReadName(format) ?? format.RequireString("name");
+        return read with { Name = name, Description = format.String("description"), Schema = schema, Strict = format.Boolean("strict") ?? false };
+    }
+
+    private static ResponseReasoning? ReadReasoning(JsonFields body, List<string> ignored)
+    {
+        if (body.Object("reasoning") is not { } reasoning)
+            return null;
+        string? effort = reasoning.OneOf("effort", "none", "minimal", "low", "medium", "high", "xhigh", "max");
+        foreach (string name in (ReadOnlySpan<string>)["summary", "generate_summary"])
+            if (reasoning.OneOf(name, "auto", "concise", "detailed") is not null)
+                throw ApiException.Unsupported(reasoning.PathOf(name), "reasoning is not summarised: it comes whole, as reasoning_text.");
+        if (reasoning.OneOf("context", "auto", "current_turn", "all_turns") is "current_turn" or "all_turns")
+            throw ApiException.Unsupported(reasoning.PathOf("context"), "the model's chat template decides which reasoning it wants back.");
+        if (reasoning.OneOf("mode", "standard", "pro") is "pro")
+            throw ApiException.Unsupported(reasoning.PathOf("mode"), "the model has no such setting.");
+        reasoning.Close(ignored);
+        return new ResponseReasoning(effort, null);
+    }
+
+    private static void ReadStreamOptions(JsonFields body, bool stream, List<string> ignored)
+    {
+        if (body.Object("stream_options") is not { } options)
+            return;
+        if (!stream)
+            throw ApiException.InvalidValue("'stream_options' is only allowed when 'stream' is true.", "stream_options", "invalid_value");
+        if (options.Boolean("include_obfuscation") == true)
+            throw ApiException.Unsupported("stream_options.include_obfuscation", "streams are not padded here.");
+        options.Close(ignored);
+    }
+}

@@ -1,0 +1,35 @@
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Operations;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+internal static class ResponseRoutes
+{
+    public static void AddServices(IServiceCollection services) =>
+        services.AddSingleton<ResponseEndpoints>().AddSingleton<ResponseSideEndpoints>().AddSingleton<ResponseRuns>()
+            .AddHostedService(provider => provider.GetRequiredService<ResponseRuns>());
+
+    public static void Map(WebApplication app)
+    {
+        ResponseEndpoints responses = app.Services.GetRequiredService<ResponseEndpoints>();
+        ResponseSideEndpoints side = app.Services.GetRequiredService<ResponseSideEndpoints>();
+        app.MapPost("/v1/responses", (Delegate)responses.CreateAsync).WithName("createResponse").WithTags("Responses")
+            .WithSummary("Answer an input, going on from a stored response or conversation if one is named.").Accepts<ResponseRequest>("application/json")
+            .Produces<ModelResponse>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ResponseStreamEvent))).ProducesErrors();
+        app.MapGet("/v1/responses/{id}", (Delegate)responses.RetrieveAsync).WithName("getResponse").WithTags("Responses")
+            .WithSummary("A stored response; query: stream and starting_after (a sequence_number) for the events of one made in the background.")
+            .Produces<ModelResponse>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ResponseStreamEvent))).ProducesErrors();
+        app.MapDelete("/v1/responses/{id}", (Delegate)responses.DeleteAsync).WithName("deleteResponse").WithTags("Responses")
+            .WithSummary("Delete a stored response.").Produces<Deletion>().ProducesErrors();
+        app.MapPost("/v1/responses/{id}/cancel", (Delegate)responses.CancelAsync).WithName("cancelResponse").WithTags("Responses")
+            .WithSummary("Stop a response that runs in the background.").Produces<ModelResponse>().ProducesErrors();
+        app.MapGet("/v1/responses/{id}/input_items", (Delegate)responses.ListInputAsync).WithName("listInputItems").WithTags("Responses")
+            .WithSummary("A response's own input, newest first; query: after, limit, order.").Produces<ResponseItemList>().ProducesErrors();
+        app.MapPost("/v1/responses/input_tokens", (Delegate)side.CountAsync).WithName("countResponseTokens").WithTags("Responses")
+            .WithSummary("Count the tokens of the prompt that a response's input becomes.").Accepts<ResponseRequest>("application/json")
+            .Produces<ResponseInputTokenCount>().ProducesErrors();
+        app.MapPost("/v1/responses/compact", (Delegate)side.CompactAsync).WithName("compactResponse").WithTags("Responses")
+            .WithSummary("Have the model summarise a conversation: what to send as input in its place.").Accepts<ResponseRequest>("application/json")
+            .Produces<CompactedResponse>().ProducesErrors();
+    }
+}

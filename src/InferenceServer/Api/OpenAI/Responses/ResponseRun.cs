@@ -1,0 +1,200 @@
+// One response on its way: reads the reply, writes events, stores the end, and only then tells it. It belongs to its own task, so that it can go on without
+// the request that began it. Always: the last event comes after the response is on the disk; the log ends whatever happens.
+
+using InferenceServer.Engine;
+using InferenceServer.Store;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>What a run is given.</summary>
+/// <param name="First">The response as it begins.</param>
+/// <param name="Root">The first response of its chain.</param>
+/// <param name="NewItems">The request's own input items.</param>
+internal sealed record ResponseStart(ResponseRequest Request, ModelResponse First, string Owner, string Root, IReadOnlyList<ResponseItem> NewItems)
+{
+    public bool Store => First.Store;
+}
+
+internal sealed partial class ResponseRun(ResponseStart start, ServerStore store, TimeProvider clock, ILogger log) : IDisposable
+{
+    private readonly CancellationTokenSource _stop = new();
+    private readonly TaskCompletionSource<ModelResponse> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile ModelResponse _current = start.First;
+    private volatile bool _cancelled;
+    private volatile bool _dropped;
+
+    public string Id => start.First.Id;
+
+    public string Owner => start.Owner;
+
+    /// <summary>Null where nobody may read them.</summary>
+    public ResponseEventLog? Events { get; } = start.Request.Stream || start.First.Background ? new() : null;
+
+    /// <summary>As it is now.</summary>
+    public ModelResponse Current => _current;
+
+    /// <summary>Cancelled when the run is to stop.</summary>
+    public CancellationToken Stopping => _stop.Token;
+
+    /// <summary>The response once it has ended.</summary>
+    public Task<ModelResponse> Ended => _ended.Task;
+
+    /// <summary>The engine took it, in this tier. Before it runs.</summary>
+    public void Accepted(string tier) => _current = _current with { ServiceTier = tier };
+
+    /// <summary>Keeps it as it is: running. Completes when that is on the disk.</summary>
+    public Task StoreAsync() => store.Responses.SaveAsync(
+        StoredResponses.Write(Owner, _current, start.NewItems, start.Root, null), [.. start.NewItems.Select(item => item.Id)], null);
+
+    /// <summary>A client asked for it.</summary>
+    public void Cancel()
+    {
+        _cancelled = true;
+        Stop();
+    }
+
+    /// <summary>Its client is gone, or has deleted it: it stops, and nothing of it is kept.</summary>
+    public void Drop()
+    {
+        _dropped = true;
+        Stop();
+    }
+
+    /// <summary>Runs to the end.</summary>
+    /// <returns>The response, ended.</returns>
+    /// <exception cref="ApiException">Without a stream or a background: the reply failed. With any: it could not be stored.</exception>
+    public async Task<ModelResponse> RunAsync(ChatTurn turn)
+    {
+        using ResponseEventWriter events = new(Events);
+        try
+        {
+            Announce(events);
+            ResponseEncoder encoder = new(turn.Model.Vocabulary, events, start.Request.Chat.Logprobs, start.Request.IncludesEncryptedReasoning, () => BecomesBusy(events));
+            ModelResponse ended;
+            try
+            {
+                await turn.ReadAsync(encoder);
+                ended = Whole(encoder);
+            }
+            catch (ApiException error) when (Events is not null)
+            {
+                encoder.Error(error);
+                ended = Unfinished(error, encoder.Output);
+            }
+
+            await EndAsync(events, ended);
+            return ended;
+        }
+        catch (Exception error) when (Events is not null)
+        {
+            // Nobody waits for a background run: what is wrong with it is told here or nowhere.
+            ApiException told = error as ApiException ?? new ApiException(StatusCodes.Status500InternalServerError,
+                "The server failed to handle this request; its log says why.", ErrorTypes.Server, code: "internal_error");
+            if (error is not ApiException)
+                LogFault(log, Id, error);
+            _current = Unfinished(told, _current.Output);
+            events.Error(told);
+            return _current;
+        }
+        finally
+        {
+            turn.Dispose();
+            Events?.End();
+            _ended.TrySetResult(_current);
+        }
+    }
+
+    public void Dispose() => _stop.Dispose();
+
+    private void Stop()
+    {
+        try
+        {
+            _stop.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // It has ended meanwhile.
+        }
+    }
+
+    private void Announce(ResponseEventWriter events)
+    {
+        events.Response("response.created", _current);
+        if (_current.Status == ModelResponse.Queued)
+            events.Response("response.queued", _current);
+        else
+            events.Response("response.in_progress", _current);
+    }
+
+    private void BecomesBusy(ResponseEventWriter events)
+    {
+        if (_current.Status != ModelResponse.Queued)
+            return;
+        _current = _current with { Status = ModelResponse.InProgress };
+        events.Response("response.in_progress", _current);
+    }
+
+    private async Task EndAsync(ResponseEventWriter events, ModelResponse ended)
+    {
+        if (_dropped)
+            return;
+        // The terminal event is part of what is kept, and goes to readers only when it is: it is written apart and appended after.
+        ResponseEventLog last = new();
+        using (ResponseEventWriter apart = events.Apart(last))
+            WriteEnd(apart, ended);
+        byte[]? kept = ended.Background ? [.. Events!.ToArray(), .. last.ToArray()] : null;
+        if (start.Store)
+            await store.Responses.SaveAsync(StoredResponses.Write(Owner, ended, start.NewItems, start.Root, kept),
+                [.. start.NewItems.Concat(ended.Output).Select(item => item.Id)], Append(ended));
+        else if (Append(ended) is { } append)
+            await store.Conversations.AppendAsync(Owner, append);
+        _current = ended;
+        Events?.Append(last.ToArray());
+    }
+
+    /// <summary>A turn that failed or was cancelled is no part of the conversation.</summary>
+    private ConversationAppend? Append(ModelResponse ended) => start.Request.ConversationId is { } conversation && ended.Status is ModelResponse.Completed or ModelResponse.Incomplete
+        ? new ConversationAppend(conversation, [.. start.NewItems.Concat(ended.Output).Select(StoredResponses.WriteItem)])
+        : null;
+
+    private static void WriteEnd(ResponseEventWriter events, ModelResponse ended)
+    {
+        if (ended.Status == ModelResponse.Cancelled)
+            events.Error(new ApiException(StatusCodes.Status400BadRequest, "The response was cancelled.", ErrorTypes.InvalidRequest, code: "cancelled"));
+        else
+            events.Response($"response.{ended.Status}", ended);
+    }
+
+    private ModelResponse Whole(ResponseEncoder encoder)
+    {
+        ChatReplyEnd end = encoder.ReplyEnd!;
+        string? why = end.FinishReason switch
+        {
+            "length" => "max_output_tokens",
+            "content_filter" => "content_filter",
+            _ => null,
+        };
+        GenerationResult[] results = [end.Result];
+        return _current with
+        {
+            Status = why is null ? ModelResponse.Completed : ModelResponse.Incomplete,
+            CompletedAt = why is null ? clock.GetUtcNow().ToUnixTimeSeconds() : null,
+            IncompleteDetails = why is null ? null : new IncompleteDetails(why),
+            Output = [.. encoder.Output],
+            Usage = ResponseUsage.Of(Usage.Of(results, 1, end.ReasoningTokens)),
+            XCache = CacheUse.Of(start.Request.Chat.XCacheReport, results),
+            Timing = RequestTiming.Of(start.Request.Chat.Timing, results, 1),
+        };
+    }
+
+    private ModelResponse Unfinished(ApiException error, IReadOnlyList<ResponseItem> output) => _current with
+    {
+        Status = _cancelled ? ModelResponse.Cancelled : ModelResponse.Failed,
+        Error = _cancelled ? null : new ResponseFailure("server_error", error.Message),
+        Output = [.. output],
+    };
+
+    [LoggerMessage(EventId = 140, Level = LogLevel.Error, Message = "Response {ResponseId} failed")]
+    private static partial void LogFault(ILogger logger, string responseId, Exception error);
+}

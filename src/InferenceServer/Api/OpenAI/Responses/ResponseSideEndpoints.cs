@@ -1,0 +1,78 @@
+using System.Text.Json;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+using InferenceServer.Store;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>POST /v1/responses/input_tokens and /v1/responses/compact: what makes no response of its own.</summary>
+internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore store, TimeProvider clock)
+{
+    // What the model is asked for a compaction; a fraction of the context, so that the rest of a conversation fits beside it.
+    private const string SummaryRequest =
+        "Summarise the conversation so far for yourself, so that you could go on with it from your summary alone. Keep names, numbers, decisions, open questions and "
+        + "results of tool calls. Answer with the summary only.";
+
+    private const int SummaryShare = 4;
+
+    public async Task CountAsync(HttpContext http)
+    {
+        (ResponseRequest request, ServedModel model, ResponseHistory history) = await ReadAsync(http);
+        ChatCompletionRequest chat = request.Chat with { Messages = ResponseMessages.Of(request.Instructions, history.All) };
+        await ResponseErrors.RenameAsync(async () =>
+        {
+            if (request.Truncation == "auto")
+                (chat, _) = ResponseTruncation.Fit(chat, model);
+            int tokens = chat.Messages.Count == 0 ? 0 : ChatTranslator.Tokenize(chat, model).Length;
+            await JsonAnswer.WriteAsync(http, new ResponseInputTokenCount("response.input_tokens", tokens), ResponsesJson.Wire.ResponseInputTokenCount);
+        });
+    }
+
+    /// <summary>The users' messages as they are, then everything in the model's own summary.</summary>
+    public async Task CompactAsync(HttpContext http)
+    {
+        RequestHints hints = RequestHints.Of(http.Request);
+        (ResponseRequest request, ServedModel model, ResponseHistory history) = await ReadAsync(http);
+        if (!history.All.Any())
+            throw ApiException.InvalidValue("'input' is required.", "input", "missing_required_parameter");
+        List<ChatMessage> messages = ResponseMessages.Of(request.Instructions, history.All);
+        messages.Add(new ChatMessage { Role = "user", Content = SummaryRequest });
+        await ResponseErrors.RenameAsync(async () =>
+        {
+            (ChatCompletionRequest chat, _) = ResponseTruncation.Fit(request.Chat with
+            {
+                Messages = messages,
+                MaxCompletionTokens = request.MaxOutputTokens ?? model.Engine.ContextLength / SummaryShare,
+                PromptCacheKey = request.PromptCacheKey ?? history.Root,
+            }, model);
+            using ChatTurn turn = await ChatTurn.StartAsync(model, chat, hints, RequestTrace.Of(http), http.RequestAborted);
+            ChatTurnReply[] replies = await turn.CollectAsync();
+            ResponseItem summary = new()
+            {
+                Id = ResponseItem.NewId(ResponseItem.Compaction),
+                Type = ResponseItem.Compaction,
+                EncryptedContent = OpaqueText.Write(replies[0].Content ?? ""),
+            };
+            IReadOnlyList<ResponseItem> output = [.. history.All.Where(item => item is { Type: ResponseItem.Message, Role: "user" }), summary];
+            Usage usage = Usage.Of([replies[0].End.Result], 1, replies[0].End.ReasoningTokens);
+            CompactedResponse compacted = new($"resp_{Guid.NewGuid():N}", "response.compaction", output, clock.GetUtcNow().ToUnixTimeSeconds(), ResponseUsage.Of(usage));
+            await JsonAnswer.WriteAsync(http, compacted, ResponsesJson.Wire.CompactedResponse);
+        });
+    }
+
+    private async Task<(ResponseRequest Request, ServedModel Model, ResponseHistory History)> ReadAsync(HttpContext http)
+    {
+        ResponseRequest request;
+        using (JsonDocument body = await JsonBody.ReadAsync(http))
+        {
+            List<string> ignored = [];
+            request = ResponseRequestParser.Parse(body.RootElement, models.Models.Count == 1 ? models.Models[0].Id : null, ignored);
+            IgnoredParameters.Announce(http.Response, ignored);
+        }
+
+        if (request.Stream)
+            throw ApiException.Unsupported("stream", "the answer is in one piece.");
+        return (request, models.Find(request.Model), await ResponseHistory.LoadAsync(store, StoreOwner.Of(http), request));
+    }
+}

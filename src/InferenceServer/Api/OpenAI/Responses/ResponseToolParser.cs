@@ -1,0 +1,109 @@
+using System.Text.Json;
+using InferenceServer.Api.OpenAI.Chat;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary><c>tools</c> and <c>tool_choice</c> of a response, which have no <c>function</c> around a function.</summary>
+internal static class ResponseToolParser
+{
+    private const int MaxTools = 1024;
+
+    public static ResponseRequest Read(JsonFields body, ResponseRequest request, List<string> ignored)
+    {
+        List<ResponseTool> tools = [];
+        List<ChatTool> functions = [];
+        foreach ((JsonElement value, string path) in body.Array("tools", 0, MaxTools) ?? [])
+        {
+            JsonFields fields = new(value, path);
+            ResponseTool tool = ReadTool(fields, ignored);
+            if (tools.Exists(other => other.Name == tool.Name))
+                throw ApiException.InvalidValue($"'{fields.PathOf("name")}' names '{tool.Name}' for the second time.", fields.PathOf("name"), "invalid_value");
+            tools.Add(tool);
+            functions.Add(new ChatTool("function", new ChatFunction(tool.Name, tool.Description, tool.Parameters, tool.Strict)) { ParametersPath = fields.PathOf("parameters") });
+        }
+
+        JsonElement? choice = body.Take("tool_choice")?.Clone();
+        bool parallel = body.Boolean("parallel_tool_calls") ?? true;
+        ToolSelection selection = choice is { } given ? ReadChoice(given, [.. tools.Select(tool => tool.Name)], ignored) : ToolSelection.Auto;
+        return request with
+        {
+            Tools = tools,
+            ToolChoice = choice,
+            ParallelToolCalls = parallel,
+            Chat = request.Chat with { Tools = functions, ToolSelection = selection, ParallelToolCalls = parallel },
+        };
+    }
+
+    private static ResponseTool ReadTool(JsonFields fields, List<string> ignored)
+    {
+        string type = fields.RequireString("type");
+        if (type != "function")
+            throw ApiException.Unsupported(fields.PathOf("type"), $"only functions can be called here, and '{(type.Length > 40 ? type[..40] : type)}' is none.");
+        string name = ToolParser.ReadName(fields);
+        JsonElement? parameters = fields.Take("parameters");
+        if (parameters is { ValueKind: not JsonValueKind.Object } wrong)
+            throw JsonValue.WrongType(wrong, fields.PathOf("parameters"), "an object, a JSON Schema");
+        if (fields.Boolean("defer_loading") == true)
+            throw ApiException.Unsupported(fields.PathOf("defer_loading"), "tools are not searched here.");
+        if (fields.Take("output_schema") is not null)
+            throw ApiException.Unsupported(fields.PathOf("output_schema"), "what a function gives back is not checked.");
+        foreach ((JsonElement value, string path) in fields.Array("allowed_callers", 0, 8) ?? [])
+            if (JsonValue.String(value, path) is not "direct")
+                throw ApiException.Unsupported(path, "only the model calls functions.");
+        ResponseTool tool = new(type, name, fields.String("description"), parameters?.Clone(), fields.Boolean("strict"));
+        fields.Close(ignored);
+        return tool;
+    }
+
+    private static ToolSelection ReadChoice(JsonElement choice, HashSet<string> names, List<string> ignored)
+    {
+        const string Path = "tool_choice";
+        ToolSelection selection;
+        if (choice.ValueKind == JsonValueKind.String)
+            selection = new(ModeOf(JsonValue.String(choice, Path), Path));
+        else if (choice.ValueKind == JsonValueKind.Object)
+        {
+            JsonFields fields = new(choice, Path);
+            string type = fields.RequireString("type");
+            selection = type switch
+            {
+                "function" => new(ToolMode.Named, [ReadReference(fields, names)]),
+                "allowed_tools" => ReadAllowed(fields, names, ignored),
+                _ => throw ApiException.Unsupported(fields.PathOf("type"), "only functions can be called: 'function' or 'allowed_tools'."),
+            };
+            fields.Close(ignored);
+        }
+        else
+            throw JsonValue.WrongType(choice, Path, "a string or an object");
+        if (names.Count == 0 && selection.Mode is ToolMode.Required or ToolMode.Named)
+            throw ApiException.InvalidValue("'tool_choice' asks for a call, and 'tools' has none.", Path, "invalid_value");
+        return selection;
+    }
+
+    private static ToolSelection ReadAllowed(JsonFields fields, HashSet<string> names, List<string> ignored)
+    {
+        _ = fields.Require("mode");
+        string mode = fields.OneOf("mode", "auto", "required")!;
+        return new(ModeOf(mode, fields.PathOf("mode")), JsonFields.Items(fields.Require("tools"), fields.PathOf("tools"), 1, MaxTools).ConvertAll(item =>
+        {
+            JsonFields tool = new(item.Value, item.Path);
+            if (tool.RequireString("type") is not "function" and var type)
+                throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
+            string name = ReadReference(tool, names);
+            tool.Close(ignored);
+            return name;
+        }));
+    }
+
+    private static string ReadReference(JsonFields fields, HashSet<string> names) => fields.RequireString("name") is var name && names.Contains(name)
+        ? name
+        : throw ApiException.InvalidValue($"'{fields.PathOf("name")}' is none of the functions in 'tools'.", fields.PathOf("name"), "invalid_value");
+
+    private static ToolMode ModeOf(string mode, string path) => mode switch
+    {
+        "none" => ToolMode.None,
+        "auto" => ToolMode.Auto,
+        "required" => ToolMode.Required,
+        _ => throw JsonValue.NotOneOf(path, mode, ["none", "auto", "required"]),
+    };
+}

@@ -1,0 +1,28 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using InferenceServer.Api.OpenAI.Conversations;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>What the endpoints of responses and conversations send, and what the store holds of them.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(ResponseRequest))]
+[JsonSerializable(typeof(ModelResponse))]
+[JsonSerializable(typeof(ResponseStreamEvent))]
+[JsonSerializable(typeof(ResponseItemList))]
+[JsonSerializable(typeof(IReadOnlyList<ResponseItem>))]
+[JsonSerializable(typeof(ResponseInputTokenCount))]
+[JsonSerializable(typeof(CompactedResponse))]
+[JsonSerializable(typeof(Conversation))]
+[JsonSerializable(typeof(ConversationRequest))]
+[JsonSerializable(typeof(ConversationItemsRequest))]
+internal sealed partial class ResponsesJson : JsonSerializerContext
+{
+    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
+    public static ResponsesJson Wire { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+}

@@ -1,0 +1,299 @@
+using System.Text.Json;
+using InferenceServer.Engine;
+using InferenceServer.Tests.Spec;
+
+namespace InferenceServer.Tests.Api.Responses;
+
+/// <summary>What outlives a request: chains, conversations, background runs, and what can be done with them.</summary>
+public sealed class ResponseStateTests
+{
+    private static string User(string text) => $"<|im_start|>user\n{text}<|im_end|>\n";
+
+    private static string Assistant(string text) => $"<|im_start|>assistant\n{text}<|im_end|>\n";
+
+    private const string Turn = "<|im_start|>assistant\n";
+
+    private static string Id(JsonElement answer) => answer.GetProperty("id").GetString()!;
+
+    /// <summary>Answers at the test's word.</summary>
+    private sealed class Held
+    {
+        private readonly TaskCompletionSource _release = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Held() => Engine = new ScriptedEngine
+        {
+            Script = async reply =>
+            {
+                reply.Token("one ");
+                for (int i = 0; i < 2000 && !_release.Task.IsCompleted && !reply.Cancelled; i++)
+                    await Task.WhenAny(_release.Task, Task.Delay(5));
+                if (reply.Cancelled)
+                {
+                    reply.Finish(FinishReason.Cancelled);
+                    return;
+                }
+
+                reply.Token("two");
+                reply.Finish();
+            },
+        };
+
+        public ScriptedEngine Engine { get; }
+
+        public void Release() => _release.SetResult();
+    }
+
+    private static async Task<JsonElement> UntilAsync(ResponseHost host, string id, params string[] statuses)
+    {
+        for (int i = 0; i < 1000; i++)
+        {
+            JsonElement response = await host.GetAsync($"{ResponseHost.Path}/{id}", "Response");
+            if (statuses.Contains(response.GetProperty("status").GetString()))
+                return response;
+            await Task.Delay(5);
+        }
+
+        throw new TimeoutException($"the response did not become {string.Join(" or ", statuses)}");
+    }
+
+    [Fact]
+    public async Task A_chain_carries_input_and_output_on_but_not_instructions()
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("A");
+        JsonElement first = await host.CreateAsync("\"input\":\"1\",\"instructions\":\"S\"");
+        JsonElement second = await host.CreateAsync($"\"input\":\"2\",\"previous_response_id\":\"{Id(first)}\"");
+        _ = await host.CreateAsync($"\"input\":\"3\",\"previous_response_id\":\"{Id(second)}\"");
+        Assert.Equal(User("1") + Assistant("A") + User("2") + Assistant("A") + User("3") + Turn, host.LastPrompt);
+        Assert.Equal(Id(first), second.GetProperty("previous_response_id").GetString());
+        // One session, so that its cached prefix is kept for it.
+        Assert.Equal(Id(first), Assert.Single(host.Engine.Submitted.Select(generation => generation.Request.SessionId).Distinct()));
+        JsonElement own = await host.GetAsync($"{ResponseHost.Path}/{Id(second)}/input_items", "ResponseItemList");
+        Assert.Equal(["user: 2"], ResponseHost.Items(own.GetProperty("data")));
+    }
+
+    [Fact]
+    public async Task A_link_that_was_deleted_breaks_the_chain_with_a_word_about_it()
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("A");
+        JsonElement first = await host.CreateAsync("\"input\":\"1\"");
+        JsonElement second = await host.CreateAsync($"\"input\":\"2\",\"previous_response_id\":\"{Id(first)}\"");
+        JsonElement deleted = await host.CallAsync(HttpMethod.Delete, $"{ResponseHost.Path}/{Id(first)}", null);
+        Assert.True(deleted.GetProperty("deleted").GetBoolean());
+        Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{Id(first)}"));
+        Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Delete, $"{ResponseHost.Path}/{Id(first)}"));
+        Assert.Equal((400, "previous_response_id", "previous_response_not_found"), await host.FailAsync($"\"input\":\"3\",\"previous_response_id\":\"{Id(second)}\""));
+        JsonElement unstored = await host.CreateAsync("\"input\":\"1\",\"store\":false");
+        Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{Id(unstored)}"));
+    }
+
+    [Fact]
+    public async Task Items_can_be_referred_to_by_id_from_responses_and_conversations()
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("A");
+        JsonElement first = await host.CreateAsync("\"input\":\"1\"");
+        JsonElement conversation = await host.CallAsync(HttpMethod.Post, "/v1/conversations", "ConversationResource", "{\"items\":[{\"role\":\"user\",\"content\":\"C\"}]}");
+        JsonElement items = await host.GetAsync($"/v1/conversations/{Id(conversation)}/items", "ConversationItemList");
+        JsonElement input = await host.GetAsync($"{ResponseHost.Path}/{Id(first)}/input_items", "ResponseItemList");
+        _ = await host.CreateAsync($"\"input\":[{{\"type\":\"item_reference\",\"id\":\"{Id(items.GetProperty("data")[0])}\"}},{{\"type\":\"item_reference\",\"id\":\"{Id(first.GetProperty("output")[0])}\"}},{{\"id\":\"{Id(input.GetProperty("data")[0])}\"}}]");
+        Assert.Equal(User("C") + Assistant("A") + User("1") + Turn, host.LastPrompt);
+    }
+
+    [Fact]
+    public async Task A_conversation_takes_each_turn_in_and_gives_it_back()
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("A");
+        JsonElement conversation = await host.CallAsync(HttpMethod.Post, "/v1/conversations", "ConversationResource",
+            "{\"metadata\":{\"a\":\"b\"},\"items\":[{\"type\":\"message\",\"role\":\"system\",\"content\":\"S\"}]}");
+        string path = $"/v1/conversations/{Id(conversation)}";
+        JsonElement response = await host.CreateAsync($"\"input\":\"1\",\"conversation\":\"{Id(conversation)}\"");
+        Assert.Equal(Id(conversation), Id(response.GetProperty("conversation")));
+        _ = await host.StreamAsync($"\"input\":\"2\",\"store\":false,\"conversation\":{{\"id\":\"{Id(conversation)}\"}}");
+        Assert.Equal("<|im_start|>system\nS<|im_end|>\n" + User("1") + Assistant("A") + User("2") + Turn, host.LastPrompt);
+        Assert.Equal(Id(conversation), host.Engine.Submitted.Last().Request.SessionId);
+        JsonElement items = await host.GetAsync(path + "/items?order=asc", "ConversationItemList");
+        Assert.Equal(["system: S", "user: 1", "assistant: A", "user: 2", "assistant: A"], ResponseHost.Items(items.GetProperty("data")));
+
+        JsonElement page = await host.GetAsync(path + "/items?limit=2", "ConversationItemList");
+        Assert.Equal((true, "assistant: A|user: 2"), (page.GetProperty("has_more").GetBoolean(), string.Join('|', ResponseHost.Items(page.GetProperty("data")))));
+        page = await host.GetAsync($"{path}/items?limit=2&after={page.GetProperty("last_id")}", "ConversationItemList");
+        Assert.Equal(["assistant: A", "user: 1"], ResponseHost.Items(page.GetProperty("data")));
+        JsonElement added = await host.CallAsync(HttpMethod.Post, path + "/items", "ConversationItemList",
+            "{\"items\":[{\"role\":\"user\",\"content\":\"3\"},{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"n\",\"arguments\":\"{}\"},{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":\"o\"}]}");
+        Assert.Equal(["user: 3", "call n {}", "output o"], ResponseHost.Items(added.GetProperty("data")));
+        string first = added.GetProperty("first_id").GetString()!;
+        Assert.Equal(first, Id(await host.GetAsync($"{path}/items/{first}", "ConversationItem")));
+        Assert.Equal(Id(conversation), Id(await host.CallAsync(HttpMethod.Delete, $"{path}/items/{first}", "ConversationResource")));
+        Assert.Equal((404, "item_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{path}/items/{first}"));
+        Assert.Equal((404, "item_id", "not_found"), await host.FailAsync(HttpMethod.Delete, $"{path}/items/{first}"));
+
+        JsonElement updated = await host.CallAsync(HttpMethod.Post, path, "ConversationResource", "{\"metadata\":{\"c\":\"d\"}}");
+        Assert.Equal("{\"c\":\"d\"}", updated.GetProperty("metadata").GetRawText());
+        Assert.Equal("{\"c\":\"d\"}", (await host.GetAsync(path, "ConversationResource")).GetProperty("metadata").GetRawText());
+        _ = await host.CallAsync(HttpMethod.Delete, path, "DeletedConversationResource");
+        foreach ((HttpMethod method, string at) in ((HttpMethod, string)[])[(HttpMethod.Get, path), (HttpMethod.Delete, path), (HttpMethod.Get, path + "/items")])
+            Assert.Equal((404, "conversation_id", "not_found"), await host.FailAsync(method, at));
+        Assert.Equal((404, "conversation", "not_found"), await host.FailAsync($"\"input\":\"3\",\"conversation\":\"{Id(conversation)}\""));
+        // The response outlives the conversation that it was part of.
+        _ = await host.GetAsync($"{ResponseHost.Path}/{Id(response)}", "Response");
+    }
+
+    [Theory]
+    [InlineData("{\"items\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_image\",\"image_url\":\"u\"}]}]}", "items[0].content[0].type")]
+    [InlineData("{\"items\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]}", "items[0].type")]
+    [InlineData("{\"items\":7}", "items")]
+    [InlineData("{\"metadata\":{\"a\":1}}", "metadata.a")]
+    public async Task What_a_conversation_cannot_hold_is_named(string body, string param)
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("A");
+        (int status, string? named, _) = await host.FailAsync(HttpMethod.Post, "/v1/conversations", body);
+        Assert.Equal((400, param), (status, named));
+    }
+
+    [Fact]
+    public async Task A_turn_that_failed_is_no_part_of_its_conversation()
+    {
+        ScriptedEngine engine = new()
+        {
+            Script = reply =>
+            {
+                reply.Token("partial");
+                reply.Finish(FinishReason.Failed, error: "decode returned -3");
+                return Task.CompletedTask;
+            },
+        };
+        await using ResponseHost host = await ResponseHost.StartAsync(engine);
+        JsonElement conversation = await host.CallAsync(HttpMethod.Post, "/v1/conversations", "ConversationResource", "{}");
+        _ = await host.StreamAsync($"\"input\":\"1\",\"conversation\":\"{Id(conversation)}\"");
+        JsonElement items = await host.GetAsync($"/v1/conversations/{Id(conversation)}/items", "ConversationItemList");
+        Assert.Equal((0, ""), (items.GetProperty("data").GetArrayLength(), items.GetProperty("first_id").GetString()));
+    }
+
+    [Fact]
+    public async Task A_background_response_answers_at_once_and_is_fetched_when_it_has_ended()
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        JsonElement queued = await host.CreateAsync("\"input\":\"Hi\",\"background\":true");
+        Assert.Equal(("queued", true), (queued.GetProperty("status").GetString(), queued.GetProperty("background").GetBoolean()));
+        _ = await UntilAsync(host, Id(queued), "in_progress");
+        Assert.Equal((400, "previous_response_id", "invalid_value"), await host.FailAsync($"\"input\":\"?\",\"previous_response_id\":\"{Id(queued)}\""));
+        held.Release();
+        JsonElement ended = await UntilAsync(host, Id(queued), "completed");
+        Assert.Equal(["assistant: one two"], ResponseHost.Items(ended.GetProperty("output")));
+        Assert.True(JsonElement.DeepEquals(ended, await host.CallAsync(HttpMethod.Post, $"{ResponseHost.Path}/{Id(queued)}/cancel", "Response")));
+    }
+
+    [Fact]
+    public async Task A_background_stream_is_taken_up_again_where_it_broke_off_while_it_runs_and_after()
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        JsonElement queued = await host.CreateAsync("\"input\":\"Hi\",\"background\":true");
+        _ = await UntilAsync(host, Id(queued), "in_progress");
+        Task<string> running = host.Host.Client.GetStringAsync(new Uri($"{ResponseHost.Path}/{Id(queued)}?stream=true&starting_after=1", UriKind.Relative));
+        held.Release();
+        List<JsonElement> live = ResponseHost.Events(await running, first: 2);
+        List<JsonElement> all = ResponseHost.Events(await host.Host.Client.GetStringAsync(new Uri($"{ResponseHost.Path}/{Id(queued)}?stream=true", UriKind.Relative)));
+        Assert.Equal(["response.created", "response.queued", "response.in_progress"], ResponseHost.Types(all).Take(3));
+        Assert.Equal("response.completed", ResponseHost.Types(all)[^1]);
+        Assert.Equal(all.Skip(2).Select(data => data.GetRawText()), live.Select(data => data.GetRawText()));
+        _ = await UntilAsync(host, Id(queued), "completed");
+        List<JsonElement> tail = ResponseHost.Events(await host.Host.Client.GetStringAsync(
+            new Uri($"{ResponseHost.Path}/{Id(queued)}?stream=true&starting_after={all.Count - 2}", UriKind.Relative)), first: all.Count - 1);
+        Assert.Equal(all[^1].GetRawText(), Assert.Single(tail).GetRawText());
+        Assert.Equal((400, "starting_after", "invalid_value"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{Id(queued)}?starting_after=1"));
+        JsonElement other = await host.CreateAsync("\"input\":\"Hi\"");
+        Assert.Equal((400, "stream", "invalid_value"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{Id(other)}?stream=true"));
+        Assert.Equal((400, "response_id", "invalid_value"), await host.FailAsync(HttpMethod.Post, $"{ResponseHost.Path}/{Id(other)}/cancel"));
+    }
+
+    [Fact]
+    public async Task A_background_response_is_cancelled_and_keeps_what_it_had()
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        JsonElement queued = await host.CreateAsync("\"input\":\"Hi\",\"background\":true");
+        _ = await UntilAsync(host, Id(queued), "in_progress");
+        JsonElement cancelled = await host.CallAsync(HttpMethod.Post, $"{ResponseHost.Path}/{Id(queued)}/cancel", "Response");
+        Assert.Equal("cancelled", cancelled.GetProperty("status").GetString());
+        Assert.Equal(["assistant: one "], ResponseHost.Items(cancelled.GetProperty("output")));
+        Assert.True(host.Engine.Submitted.Single().CancelRequested);
+        Assert.Equal("cancelled", (await host.GetAsync($"{ResponseHost.Path}/{Id(queued)}", "Response")).GetProperty("status").GetString());
+        List<JsonElement> events = ResponseHost.Events(await host.Host.Client.GetStringAsync(new Uri($"{ResponseHost.Path}/{Id(queued)}?stream=true", UriKind.Relative)));
+        Assert.Equal("cancelled", events[^1].GetProperty("code").GetString());
+        Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Post, $"{ResponseHost.Path}/resp_none/cancel"));
+    }
+
+    [Fact]
+    public async Task A_running_response_that_is_deleted_stops_and_stays_deleted()
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        JsonElement queued = await host.CreateAsync("\"input\":\"Hi\",\"background\":true");
+        _ = await UntilAsync(host, Id(queued), "in_progress");
+        _ = await host.CallAsync(HttpMethod.Delete, $"{ResponseHost.Path}/{Id(queued)}", null);
+        for (int i = 0; i < 1000 && !host.Engine.Submitted.Single().CancelRequested; i++)
+            await Task.Delay(5);
+        Assert.True(host.Engine.Submitted.Single().CancelRequested);
+        for (int i = 0; i < 1000 && host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is not null; i++)
+            await Task.Delay(5);
+        Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{Id(queued)}"));
+    }
+
+    [Fact]
+    public async Task A_client_that_leaves_its_stream_stops_the_response()
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        using (HttpResponseMessage answer = await host.Host.PostAsync(ResponseHost.Path, "{\"model\":\"scripted\",\"input\":\"Hi\",\"stream\":true}"))
+            Assert.True(answer.IsSuccessStatusCode);
+        for (int i = 0; i < 1000 && !host.Engine.Submitted.Single().CancelRequested; i++)
+            await Task.Delay(5);
+        Assert.True(host.Engine.Submitted.Single().CancelRequested);
+    }
+
+    [Fact]
+    public async Task Truncation_auto_drops_the_oldest_turns_whole_and_says_how_many()
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("A");
+        string filler = new('x', 1200);
+        string input = string.Join(',', Enumerable.Range(1, 4).Select(i =>
+            $"{{\"role\":\"user\",\"content\":\"{i}{filler}\"}},{{\"type\":\"function_call\",\"call_id\":\"c{i}\",\"name\":\"n\",\"arguments\":\"{{}}\"}},{{\"type\":\"function_call_output\",\"call_id\":\"c{i}\",\"output\":\"o{i}\"}}"));
+        string fields = $"\"instructions\":\"S\",\"input\":[{input},{{\"role\":\"user\",\"content\":\"last\"}}],\"max_output_tokens\":100";
+        Assert.Equal((400, "input", "context_length_exceeded"), await host.FailAsync(fields));
+        JsonElement response = await host.CreateAsync(fields + ",\"truncation\":\"auto\"");
+        Assert.Equal((1, 3), (response.GetProperty("x_truncation").GetProperty("dropped_turns").GetInt32(), response.GetProperty("x_truncation").GetProperty("dropped_messages").GetInt32()));
+        Assert.StartsWith("<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n2x", host.LastPrompt, StringComparison.Ordinal);
+        Assert.DoesNotContain("o1", host.LastPrompt, StringComparison.Ordinal);
+        Assert.Contains("o2", host.LastPrompt, StringComparison.Ordinal);
+        JsonElement roomy = await host.CreateAsync("\"input\":\"Hi\",\"truncation\":\"auto\"");
+        Assert.False(roomy.TryGetProperty("x_truncation", out _));
+    }
+
+    [Fact]
+    public async Task Input_tokens_are_those_of_the_prompt_and_need_no_response()
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("A");
+        JsonElement first = await host.CreateAsync("\"input\":\"Hi\"");
+        JsonElement counted = await host.CallAsync(HttpMethod.Post, $"{ResponseHost.Path}/input_tokens", "TokenCountsResource", "{\"input\":\"Hi\"}");
+        Assert.Equal(first.GetProperty("usage").GetProperty("input_tokens").GetInt32(), counted.GetProperty("input_tokens").GetInt32());
+        counted = await host.CallAsync(HttpMethod.Post, $"{ResponseHost.Path}/input_tokens", "TokenCountsResource", $"{{\"model\":\"scripted\",\"input\":\"More\",\"previous_response_id\":\"{Id(first)}\"}}");
+        JsonElement second = await host.CreateAsync($"\"input\":\"More\",\"previous_response_id\":\"{Id(first)}\"");
+        Assert.Equal(second.GetProperty("usage").GetProperty("input_tokens").GetInt32(), counted.GetProperty("input_tokens").GetInt32());
+        Assert.Equal(2, host.Engine.Submitted.Count);
+    }
+
+    [Fact]
+    public async Task A_compaction_is_the_models_summary_and_is_taken_as_input()
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("They said hello.");
+        JsonElement first = await host.CreateAsync("\"input\":\"Hi\"");
+        JsonElement compacted = await host.CallAsync(HttpMethod.Post, $"{ResponseHost.Path}/compact", "CompactResource", $"{{\"model\":\"scripted\",\"previous_response_id\":\"{Id(first)}\"}}");
+        Assert.StartsWith(User("Hi") + Assistant("They said hello.") + "<|im_start|>user\nSummarise", host.LastPrompt, StringComparison.Ordinal);
+        Assert.Equal(["user: Hi", "compaction"], ResponseHost.Items(compacted.GetProperty("output")));
+        string items = string.Join(',', compacted.GetProperty("output").EnumerateArray().Select(item => item.GetRawText()));
+        _ = await host.CreateAsync($"\"input\":[{items},{{\"role\":\"user\",\"content\":\"Go on\"}}]");
+        Assert.Equal(User("Hi") + "<|im_start|>system\nSummary of the conversation so far:\nThey said hello.<|im_end|>\n" + User("Go on") + Turn, host.LastPrompt);
+        Assert.Equal((400, "input", "missing_required_parameter"), await host.FailAsync(HttpMethod.Post, $"{ResponseHost.Path}/compact", "{\"model\":\"scripted\"}"));
+    }
+}
