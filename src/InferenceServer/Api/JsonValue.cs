@@ -26,6 +26,25 @@ internal static class JsonValue
         return text;
     }
 
+    /// <summary>A copy of a value that will be sent and stored as it is: every text in it can be written again.</summary>
+    public static JsonElement Keep(JsonElement value, string path)
+    {
+        CheckTexts(value, path);
+        return value.Clone();
+    }
+
+    private static void CheckTexts(JsonElement value, string path)
+    {
+        if (value.ValueKind == JsonValueKind.String)
+            _ = String(value, path);
+        else if (value.ValueKind == JsonValueKind.Array)
+            foreach (JsonElement item in value.EnumerateArray())
+                CheckTexts(item, path);
+        else if (value.ValueKind == JsonValueKind.Object)
+            foreach (JsonProperty property in value.EnumerateObject())
+                CheckTexts(property.Value, path);
+    }
+
     public static bool Boolean(JsonElement value, string path) => value.ValueKind switch
     {
         JsonValueKind.True => true,

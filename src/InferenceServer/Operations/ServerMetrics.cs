@@ -1,6 +1,7 @@
 using InferenceServer.Api.Replay;
 using InferenceServer.Engine;
 using InferenceServer.Models;
+using InferenceServer.Store;
 using Prometheus;
 
 namespace InferenceServer.Operations;
@@ -15,7 +16,7 @@ internal sealed class ServerMetrics
     private readonly Counter _requests;
     private readonly Histogram _durations;
 
-    public ServerMetrics(ModelCatalogue models)
+    public ServerMetrics(ModelCatalogue models, ServerStore store)
     {
         MetricFactory factory = Metrics.WithCustomRegistry(_registry);
         _requests = factory.CreateCounter("inference_requests_total", "HTTP requests by endpoint and outcome.", "endpoint", "outcome");
@@ -28,6 +29,8 @@ internal sealed class ServerMetrics
         QueueTime = factory.CreateHistogram("inference_queue_seconds", "From submission to the engine until the first step that worked on it.",
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 2, 16) });
         Replay = new ReplayMetrics(factory);
+        if (store.Database is { } database)
+            StoreCollector.Register(factory, _registry, database);
         foreach (ServedModel model in models.Models)
             _ = new EngineCollector(factory, _registry, model);
     }

@@ -1,3 +1,4 @@
+using InferenceServer.Api;
 using Microsoft.Data.Sqlite;
 
 namespace InferenceServer.Store;
@@ -42,8 +43,14 @@ internal sealed class ConversationStore(Database database)
         $"SELECT body {Items}", $"SELECT seq {Items} AND conversation_items.id = $after", row => row.Blob(0), ("$id", id), ("$owner", owner)));
 
     /// <summary>All items, oldest first.</summary>
+    /// <exception cref="ApiException">400: they are more than can be taken into memory for a turn.</exception>
     public Task<List<byte[]>> AllItemsAsync(string owner, string id) => database.ReadAsync(connection =>
-        connection.Query($"SELECT body {Items} ORDER BY seq", row => row.Blob(0), ("$id", id), ("$owner", owner)));
+    {
+        long bytes = connection.QueryNumber("SELECT bytes FROM conversations WHERE id = $id AND owner = $owner", ("$id", id), ("$owner", owner)) ?? 0;
+        return bytes > ResponseStore.MaxHistoryBytes
+            ? throw ApiException.InvalidValue($"The conversation '{id}' holds {bytes} bytes; at most {ResponseStore.MaxHistoryBytes} can be continued.", "conversation", "context_length_exceeded")
+            : connection.Query($"SELECT body {Items} ORDER BY seq", row => row.Blob(0), ("$id", id), ("$owner", owner));
+    });
 
     public Task<byte[]?> FindItemAsync(string owner, string id, string itemId) => database.ReadAsync(connection =>
         connection.QueryFirst($"SELECT body {Items} AND conversation_items.id = $item", row => row.Blob(0), ("$id", id), ("$owner", owner), ("$item", itemId)));

@@ -20,6 +20,14 @@ internal sealed record StoreOptions
     public long MaxBytes { get; init; } = 8L << 30;
 }
 
+/// <summary>What the writing thread has done so far.</summary>
+/// <param name="Writes">Changes that are on the disk.</param>
+/// <param name="FailedWrites">Changes that were not made.</param>
+/// <param name="Commits">Flushes to the disk; changes that wait together share one.</param>
+/// <param name="CommitSeconds">Time that these took, with the changes.</param>
+/// <param name="Deleted">Entries that were too old, or too much.</param>
+internal sealed record StoreSnapshot(long Writes, long FailedWrites, long Commits, double CommitSeconds, long Deleted);
+
 internal sealed partial class Database : IAsyncDisposable
 {
     private const string FileName = "store.db";
@@ -40,6 +48,7 @@ internal sealed partial class Database : IAsyncDisposable
     private readonly Thread _writer;
     private readonly ITimer _timer;
     private int _writesSinceSweep;
+    private volatile StoreSnapshot _snapshot = new(0, 0, 0, 0, 0);
 
     private sealed class Write(Action<SqliteConnection> run)
     {
@@ -60,6 +69,11 @@ internal sealed partial class Database : IAsyncDisposable
     }
 
     public TimeProvider Clock => _clock;
+
+    public StoreSnapshot Snapshot => _snapshot;
+
+    /// <summary>Size of the files, the write-ahead log included.</summary>
+    public long FileBytes => Directory.EnumerateFiles(_options.Directory, FileName + "*").Sum(file => new FileInfo(file).Length);
 
     /// <exception cref="IOException">The directory cannot be used; the message says why.</exception>
     public static Database Open(StoreOptions options, TimeProvider clock, ILogger log)
@@ -186,6 +200,7 @@ internal sealed partial class Database : IAsyncDisposable
 
     private void Commit(List<Write> batch)
     {
+        long started = _clock.GetTimestamp();
         try
         {
             using SqliteTransaction transaction = _connection.BeginTransaction();
@@ -199,6 +214,15 @@ internal sealed partial class Database : IAsyncDisposable
                 write.Error ??= error;
         }
 
+        int failed = batch.Count(write => write.Error is not null);
+        StoreSnapshot last = _snapshot;
+        _snapshot = last with
+        {
+            Writes = last.Writes + batch.Count - failed,
+            FailedWrites = last.FailedWrites + failed,
+            Commits = last.Commits + 1,
+            CommitSeconds = last.CommitSeconds + _clock.GetElapsedTime(started).TotalSeconds,
+        };
         foreach (Write write in batch)
             if (write.Error is { } error)
                 write.Done.SetException(error);
@@ -226,8 +250,10 @@ internal sealed partial class Database : IAsyncDisposable
     {
         _writesSinceSweep = 0;
         int deleted = Retention.Sweep(connection, _clock.GetUtcNow() - _options.Retention, _options.MaxBytes);
-        if (deleted > 0)
-            LogSwept(_log, deleted);
+        if (deleted == 0)
+            return;
+        _snapshot = _snapshot with { Deleted = _snapshot.Deleted + deleted };
+        LogSwept(_log, deleted);
     }
 
     [LoggerMessage(EventId = 130, Level = LogLevel.Error, Message = "The store could not be written")]

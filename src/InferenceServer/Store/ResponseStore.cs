@@ -1,3 +1,4 @@
+using InferenceServer.Api;
 using Microsoft.Data.Sqlite;
 
 namespace InferenceServer.Store;
@@ -22,6 +23,9 @@ internal sealed class ResponseStore(Database database)
 
     // A chain is read whole for every turn that continues it; a context holds far fewer turns than this.
     private const int MaxChain = 10_000;
+
+    /// <summary>Most of what came before that a turn may bring back, in bytes of JSON. The longest contexts are a few million characters.</summary>
+    public const long MaxHistoryBytes = 64L << 20;
 
     /// <summary>
     /// Writes a response, new or known, with what it adds to its conversation, as one change. Completes when it is on the disk. A response that
@@ -50,14 +54,20 @@ internal sealed class ResponseStore(Database database)
     public Task<StoredResponse?> FindAsync(string owner, string id) => database.ReadAsync(connection => Find(connection, owner, id));
 
     /// <summary>The response and those it continues, oldest first; null when it, or one before it, is not there.</summary>
+    /// <exception cref="ApiException">400: they are more than can be taken into memory for a turn.</exception>
     public Task<List<StoredResponse>?> ChainAsync(string owner, string id) => database.ReadAsync(connection =>
     {
         List<StoredResponse> chain = [];
+        long bytes = 0;
         for (string? next = id; next is not null; next = chain[^1].Previous)
         {
             if (chain.Count == MaxChain || Find(connection, owner, next) is not { } link)
                 return null;
-            chain.Add(link);
+            // What was streamed is of no use here.
+            chain.Add(link with { Events = null });
+            bytes += link.Body.Length + link.Input.Length;
+            if (bytes > MaxHistoryBytes)
+                throw ApiException.InvalidValue($"The response '{id}' goes on from more than {MaxHistoryBytes} bytes of others.", "previous_response_id", "context_length_exceeded");
         }
 
         chain.Reverse();

@@ -25,6 +25,9 @@ internal sealed partial class ServerStore : IAsyncDisposable
 
     public bool IsOn => _database is not null;
 
+    /// <summary>Null when it is off.</summary>
+    public Database? Database => _database;
+
     public CompletionStore Completions => _completions ?? throw IsOff();
 
     public ResponseStore Responses => _responses ?? throw IsOff();
@@ -70,8 +73,8 @@ internal sealed partial class ServerStore : IAsyncDisposable
             ? Path.Combine(folder, "InferenceServer")
             : null;
 
-    private static ApiException IsOff() => new(StatusCodes.Status503ServiceUnavailable,
-        "This server keeps nothing: it was started without a data directory (--data-dir).", ErrorTypes.Server, code: "store_off");
+    private static ApiException IsOff() =>
+        ApiException.InvalidValue("This server keeps nothing: it was started without a data directory (--data-dir).", null, "store_off");
 
     [LoggerMessage(EventId = 132, Level = LogLevel.Information, Message = "Stored completions, responses and conversations are kept in {Directory} for {Days} days after their last use")]
     private static partial void LogOn(ILogger logger, string directory, int days);

@@ -69,6 +69,11 @@ public sealed class StoredCompletionTests
         Assert.Equal(404, (await SendAsync(host, HttpMethod.Get, $"{Path}/{a}")).Status);
         Assert.Equal(404, (await SendAsync(host, HttpMethod.Delete, $"{Path}/{a}")).Status);
         Assert.Equal(404, (await SendAsync(host, HttpMethod.Post, $"{Path}/{a}", """{"metadata":{}}""")).Status);
+
+        string metrics = await host.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative));
+        // Two kept, one changed, one deleted, and two that found nothing to change.
+        Assert.Contains("inference_store_writes_total{outcome=\"made\"} 6", metrics, StringComparison.Ordinal);
+        Assert.Matches("inference_store_bytes [1-9]", metrics);
     }
 
     [Theory]
@@ -161,6 +166,7 @@ public sealed class StoredCompletionTests
         await using TestHost host = await TestHost.StartAsync(new ScriptedEngine());
         (int refused, JsonElement body) = await SendAsync(host, HttpMethod.Post, Path, $"{{{Hi}}}");
         Assert.Equal((400, "store"), (refused, body.GetProperty("error").GetProperty("param").GetString()));
-        Assert.Equal(503, (await SendAsync(host, HttpMethod.Get, Path)).Status);
+        (int off, body) = await SendAsync(host, HttpMethod.Get, Path);
+        Assert.Equal((400, "store_off"), (off, body.GetProperty("error").GetProperty("code").GetString()));
     }
 }

@@ -160,6 +160,15 @@ public sealed class DatabaseTests
     }
 
     [Fact]
+    public async Task A_store_that_a_newer_server_wrote_is_refused()
+    {
+        await using TempStore store = new();
+        await store.Database.WriteAsync(connection => { connection.Execute("PRAGMA user_version = 99"); });
+        await store.Store.DisposeAsync();
+        Assert.Contains("newer server", Assert.Throws<IOException>(() => Database.Open(store.Options, TimeProvider.System, NullLogger.Instance)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_deleted_text_is_not_left_in_the_files()
     {
         await using TempStore store = new();

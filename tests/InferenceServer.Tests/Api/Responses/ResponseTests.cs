@@ -114,6 +114,10 @@ public sealed class ResponseTests
         // The next turn can be taken: what cannot be rendered is left out.
         JsonElement next = await host.CreateAsync($"\"input\":\"Go on\",\"previous_response_id\":\"{response.GetProperty("id")}\"");
         Assert.Equal("incomplete", next.GetProperty("status").GetString());
+        // Nor does it matter to a client that keeps its own history.
+        const string Cut = "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"now\",\"arguments\":\"{\\\"a\",\"status\":\"incomplete\"}";
+        _ = await host.CreateAsync($"\"input\":[{{\"role\":\"user\",\"content\":\"Hi\"}},{Cut},{{\"role\":\"user\",\"content\":\"Go on\"}}]");
+        Assert.DoesNotContain("assistant\n<", host.LastPrompt, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -181,6 +185,20 @@ public sealed class ResponseTests
     }
 
     [Fact]
+    public async Task Reasoning_is_its_own_summary_where_one_is_asked_for_and_comes_back_as_reasoning()
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("<think>", "Let me", " see.", "</think>", "Yes");
+        List<JsonElement> events = await host.StreamAsync("\"input\":\"Hi\",\"reasoning\":{\"summary\":\"auto\"}");
+        Assert.Equal(["response.output_item.added", "response.reasoning_summary_part.added", "response.reasoning_summary_text.delta", "response.reasoning_summary_text.delta",
+            "response.reasoning_summary_text.done", "response.reasoning_summary_part.done", "response.output_item.done"], ResponseHost.Types(events.Skip(2).Take(7)));
+        JsonElement response = events[^1].GetProperty("response"), item = response.GetProperty("output")[0];
+        Assert.Equal(("Let me see.", "auto", false), (item.GetProperty("summary")[0].GetProperty("text").GetString(),
+            response.GetProperty("reasoning").GetProperty("summary").GetString(), item.TryGetProperty("content", out _)));
+        JsonElement next = await host.CreateAsync($"\"input\":[{{\"role\":\"user\",\"content\":\"Hi\"}},{item.GetRawText()},{{\"role\":\"assistant\",\"content\":\"Yes\"}},{{\"role\":\"user\",\"content\":\"?\"}}]");
+        Assert.Equal("completed", next.GetProperty("status").GetString());
+    }
+
+    [Fact]
     public async Task Encrypted_reasoning_comes_back_as_the_reasoning_that_it_was()
     {
         await using ResponseHost host = await ResponseHost.StartAsync("<think>Grüße</think>Hi");
@@ -217,6 +235,8 @@ public sealed class ResponseTests
     [InlineData("\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_file\",\"file_id\":\"f\"}]}]", "input[0].content[0].type")]
     [InlineData("\"input\":[{\"type\":\"web_search_call\",\"id\":\"w\"}]", "input[0].type")]
     [InlineData("\"input\":[{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"n\",\"arguments\":\"{\"}]", "input[0].arguments")]
+    [InlineData("\"input\":\"x\",\"tools\":[{\"type\":\"function\",\"name\":\"a\",\"parameters\":{\"x\":\"\\ud800\"}}]", "tools[0].parameters")]
+    [InlineData("\"input\":\"x\",\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":{\"x\":[\"\\udc00\"]}}}", "text.format.schema")]
     [InlineData("\"input\":[{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":\"o\"}]", "input")]
     [InlineData("\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_none\"}]", "input[0].id")]
     [InlineData("\"input\":[]", "input")]
@@ -227,7 +247,7 @@ public sealed class ResponseTests
     [InlineData("\"input\":\"x\",\"n\":2", "n")]
     [InlineData("\"input\":\"x\",\"include\":[\"file_search_call.results\"]", "include[0]")]
     [InlineData("\"input\":\"x\",\"top_logprobs\":3", "top_logprobs")]
-    [InlineData("\"input\":\"x\",\"reasoning\":{\"summary\":\"auto\"}", "reasoning.summary")]
+    [InlineData("\"input\":\"x\",\"reasoning\":{\"summary\":\"concise\"}", "reasoning.summary")]
     [InlineData("\"input\":\"x\",\"text\":{\"verbosity\":\"low\"}", "text.verbosity")]
     [InlineData("\"input\":\"x\",\"text\":{\"format\":{\"type\":\"json_schema\",\"schema\":{}}}", "text.format.name")]
     [InlineData("\"input\":\"x\",\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":{\"type\":\"string\",\"pattern\":\"(?=a)\"}}}", "text.format.schema.pattern")]

@@ -55,6 +55,7 @@ internal sealed class ConversationEndpoints(ServerStore store, TimeProvider cloc
 
     public async Task CreateItemsAsync(HttpContext http)
     {
+        ResponseRequestParser.CheckIncludes(http.Request);
         List<InputItem> items;
         using (JsonDocument body = await JsonBody.ReadAsync(http))
         {
@@ -72,6 +73,7 @@ internal sealed class ConversationEndpoints(ServerStore store, TimeProvider cloc
 
     public async Task ListItemsAsync(HttpContext http)
     {
+        ResponseRequestParser.CheckIncludes(http.Request);
         PageQuery query = PageReader.Read(http.Request, descendingByDefault: true);
         StoredConversation conversation = await FindAsync(http);
         Page<byte[]> page = await store.Conversations.ListAsync(conversation.Owner, conversation.Id, query);
@@ -81,6 +83,7 @@ internal sealed class ConversationEndpoints(ServerStore store, TimeProvider cloc
 
     public async Task RetrieveItemAsync(HttpContext http)
     {
+        ResponseRequestParser.CheckIncludes(http.Request);
         byte[] item = await store.Conversations.FindItemAsync(StoreOwner.Of(http), IdOf(http), ItemIdOf(http)) ?? throw ItemNotFound(http);
         await JsonAnswer.WriteAsync(http, StoredResponses.ReadItem(item), ResponsesJson.Wire.ResponseItem);
     }

@@ -13,8 +13,10 @@ namespace InferenceServer.Api.OpenAI.Responses;
 /// </summary>
 /// <param name="events">What happens is written to it.</param>
 /// <param name="begin">Called before the first item.</param>
-internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEventWriter events, bool withLogprobs, bool encryptsReasoning, Action begin) : IChatStreamEncoder
+internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEventWriter events, ResponseRequest request, Action begin) : IChatStreamEncoder
 {
+    // Where a summary is asked for, the reasoning stands in its place: no summary says more.
+    private readonly bool _summarises = request.Reasoning?.Summary is not null;
     private readonly List<ResponseItem> _output = [];
     private readonly StringBuilder _text = new();
     private readonly List<ChatTokenLogprob> _logprobs = [];
@@ -33,7 +35,7 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
 
     public void Delta(int choice, in ReplyDelta delta, TokenLogprobs? logprobs)
     {
-        if (withLogprobs && logprobs is not null)
+        if (request.Chat.Logprobs && logprobs is not null)
             _pending.Add(LogprobFormatter.Chat(vocabulary, logprobs));
         switch (delta.Kind)
         {
@@ -102,13 +104,15 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
             return;
         if (_open?.Type != ResponseItem.Reasoning)
         {
-            Open(new ResponseItem { Id = ResponseItem.NewId(ResponseItem.Reasoning), Type = ResponseItem.Reasoning, Summary = [], Content = [] });
-            events.Part("response.content_part.added", _open!.Id, _output.Count, ResponseContent.Thought(""));
+            Open(new ResponseItem { Id = ResponseItem.NewId(ResponseItem.Reasoning), Type = ResponseItem.Reasoning, Summary = [], Content = _summarises ? null : [] });
+            events.Part(_summarises ? "response.reasoning_summary_part.added" : "response.content_part.added", _open!.Id, _output.Count, Thought(""));
         }
 
         _text.Append(text);
-        events.Text("response.reasoning_text.delta", _open!.Id, _output.Count, "delta", text, null);
+        events.Text(_summarises ? "response.reasoning_summary_text.delta" : "response.reasoning_text.delta", _open!.Id, _output.Count, "delta", text, null);
     }
+
+    private ResponseContent Thought(string text) => _summarises ? ResponseContent.SummaryOf(text) : ResponseContent.Thought(text);
 
     private void OpenMessage()
     {
@@ -137,9 +141,10 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
                 events.Arguments("response.function_call_arguments.done", item.Id, _output.Count, "arguments", text, item.Name);
                 break;
             case ResponseItem.Reasoning:
-                item = item with { Content = [ResponseContent.Thought(text)], EncryptedContent = encryptsReasoning ? OpaqueText.Write(text) : null };
-                events.Text("response.reasoning_text.done", item.Id, _output.Count, "text", text, null);
-                events.Part("response.content_part.done", item.Id, _output.Count, item.Content[0]);
+                item = _summarises ? item with { Summary = [Thought(text)] } : item with { Content = [Thought(text)] };
+                item = item with { EncryptedContent = request.IncludesEncryptedReasoning ? OpaqueText.Write(text) : null };
+                events.Text(_summarises ? "response.reasoning_summary_text.done" : "response.reasoning_text.done", item.Id, _output.Count, "text", text, null);
+                events.Part(_summarises ? "response.reasoning_summary_part.done" : "response.content_part.done", item.Id, _output.Count, Thought(text));
                 break;
             default:
                 ChatTokenLogprob[] logprobs = [.. _logprobs];

@@ -43,11 +43,12 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
 
     public async Task RetrieveAsync(HttpContext http)
     {
+        ResponseRequestParser.CheckIncludes(http.Request);
         IQueryCollection query = http.Request.Query;
         bool streams = query["stream"].ToString() is "true" or "1";
         string after = query["starting_after"].ToString();
         int from = 0;
-        if (after.Length > 0 && (!streams || !int.TryParse(after, NumberStyles.None, CultureInfo.InvariantCulture, out from)))
+        if (after.Length > 0 && (!streams || !int.TryParse(after, NumberStyles.None, CultureInfo.InvariantCulture, out from) || from == int.MaxValue))
             throw ApiException.InvalidValue("'starting_after' must be an event's sequence_number, and 'stream' true.", "starting_after", "invalid_value");
         from += after.Length > 0 ? 1 : 0;
         if (query["include_obfuscation"].ToString() is "true" or "1")
@@ -104,6 +105,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
 
     public async Task ListInputAsync(HttpContext http)
     {
+        ResponseRequestParser.CheckIncludes(http.Request);
         PageQuery page = PageReader.Read(http.Request, descendingByDefault: true);
         List<ResponseItem> items = [.. StoredResponses.ReadInput(await FindAsync(StoreOwner.Of(http), IdOf(http)))];
         if (page.Descending)
@@ -155,6 +157,8 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             if (request.Stream)
                 await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);
             ModelResponse ended = await running;
+            if (run.Failure is { } failure)
+                trace.Failed(failure);
             if (!request.Stream)
                 await AnswerAsync(http, ended);
         }

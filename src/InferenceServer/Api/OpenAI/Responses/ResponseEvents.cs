@@ -8,7 +8,7 @@ namespace InferenceServer.Api.OpenAI.Responses;
 
 /// <summary>One server-sent event of a streamed response, all kinds in one: each has <c>type</c>, <c>sequence_number</c> and what its kind needs.</summary>
 public sealed record ResponseStreamEvent(
-    string Type, int SequenceNumber, ModelResponse? Response, ResponseItem? Item, ResponseContent? Part, string? ItemId, int? OutputIndex, int? ContentIndex,
+    string Type, int SequenceNumber, ModelResponse? Response, ResponseItem? Item, ResponseContent? Part, string? ItemId, int? OutputIndex, int? ContentIndex, int? SummaryIndex,
     [property: Description("More of a text or of arguments.")] string? Delta,
     [property: Description("The whole text.")] string? Text,
     [property: Description("The whole arguments.")] string? Arguments,
@@ -146,7 +146,7 @@ internal sealed class ResponseEventWriter(ResponseEventLog? log) : IDisposable
     {
         if (BeginIn(type, itemId, outputIndex) is not { } json)
             return;
-        json.WriteNumber("content_index", 0);
+        json.WriteNumber(IndexOf(type), 0);
         json.WritePropertyName("part");
         JsonSerializer.Serialize(json, part, ResponsesJson.Wire.ResponseContent);
         End(json);
@@ -158,7 +158,7 @@ internal sealed class ResponseEventWriter(ResponseEventLog? log) : IDisposable
     {
         if (BeginIn(type, itemId, outputIndex) is not { } json)
             return;
-        json.WriteNumber("content_index", 0);
+        json.WriteNumber(IndexOf(type), 0);
         json.WriteString(field, text);
         if (logprobs is not null)
         {
@@ -192,6 +192,9 @@ internal sealed class ResponseEventWriter(ResponseEventLog? log) : IDisposable
     }
 
     public void Dispose() => _json?.Dispose();
+
+    /// <summary>Items have one part here, whether it is content or a summary.</summary>
+    private static string IndexOf(string type) => type.StartsWith("response.reasoning_summary", StringComparison.Ordinal) ? "summary_index" : "content_index";
 
     private Utf8JsonWriter? BeginIn(string type, string itemId, int outputIndex)
     {

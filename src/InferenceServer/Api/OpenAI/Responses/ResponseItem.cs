@@ -30,7 +30,7 @@ public sealed record ResponseItem
     public IReadOnlyList<ResponseContent>? Content { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    [Description("Of reasoning: always empty, as the reasoning itself is in content.")]
+    [Description("Of reasoning: itself, where reasoning.summary was given; else empty, and it is in content.")]
     public IReadOnlyList<ResponseContent>? Summary { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
@@ -86,7 +86,7 @@ public sealed record ResponseItem
 }
 
 /// <summary>A part of a message, or of reasoning.</summary>
-public sealed record ResponseContent([property: AllowedValues("input_text", "output_text", "refusal", "reasoning_text")] string Type)
+public sealed record ResponseContent([property: AllowedValues("input_text", "output_text", "refusal", "reasoning_text", "summary_text")] string Type)
 {
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Text { get; init; }
@@ -106,6 +106,8 @@ public sealed record ResponseContent([property: AllowedValues("input_text", "out
 
     public static ResponseContent Output(string text, IReadOnlyList<ChatTokenLogprob>? logprobs = null) =>
         new("output_text") { Text = text, Annotations = [], Logprobs = logprobs ?? [] };
+
+    public static ResponseContent SummaryOf(string text) => new("summary_text") { Text = text };
 
     public static ResponseContent Thought(string text) => new("reasoning_text") { Text = text };
 }

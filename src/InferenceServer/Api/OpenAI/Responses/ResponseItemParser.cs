@@ -47,7 +47,7 @@ internal static class ResponseItemParser
         ResponseItem item = type switch
         {
             ResponseItem.Message => ReadMessage(fields, ignored),
-            ResponseItem.FunctionCall => ReadCall(fields),
+            ResponseItem.FunctionCall => ReadCall(fields, status),
             ResponseItem.FunctionCallOutput => ReadCallOutput(fields, ignored),
             ResponseItem.Reasoning => ReadReasoning(fields, ignored),
             ResponseItem.Compaction => ReadCompaction(fields),
@@ -94,18 +94,19 @@ internal static class ResponseItemParser
         _ = part.Take("prompt_cache_breakpoint");
         _ = part.Take("logprobs");
         if (content.Annotations is not null && part.Array("annotations", 0, MaxParts) is { } annotations)
-            content = content with { Annotations = annotations.ConvertAll(annotation => annotation.Value.Clone()) };
+            content = content with { Annotations = annotations.ConvertAll(annotation => JsonValue.Keep(annotation.Value, annotation.Path)) };
         part.Close(ignored);
         return content;
     }
 
-    private static ResponseItem ReadCall(JsonFields fields) => new()
+    /// <summary>A call that was cut off may come back as it was: it is no JSON, and is left out of the prompt.</summary>
+    private static ResponseItem ReadCall(JsonFields fields, string? status) => new()
     {
         Id = ResponseItem.NewId(ResponseItem.FunctionCall),
         Type = ResponseItem.FunctionCall,
         CallId = fields.RequireString("call_id"),
         Name = fields.RequireString("name"),
-        Arguments = ChatMessageParser.ReadArguments(fields),
+        Arguments = status == ResponseItem.Incomplete ? fields.RequireString("arguments") : ChatMessageParser.ReadArguments(fields),
     };
 
     private static ResponseItem ReadCallOutput(JsonFields fields, List<string> ignored)
@@ -124,7 +125,7 @@ internal static class ResponseItemParser
             Id = ResponseItem.NewId(ResponseItem.FunctionCallOutput),
             Type = ResponseItem.FunctionCallOutput,
             CallId = fields.RequireString("call_id"),
-            Output = output.Clone(),
+            Output = JsonValue.Keep(output, path),
         };
     }
 

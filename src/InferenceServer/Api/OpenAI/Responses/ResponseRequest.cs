@@ -50,7 +50,7 @@ public sealed record ResponseRequest
     [Description("What the reply must be: text, a JSON object, or JSON that validates against a schema.")]
     public ResponseText? Text { get; init; }
 
-    [Description("effort is passed to the chat template, if it knows such a setting.")]
+    [Description("effort is passed to the chat template, if it knows such a setting; summary auto or detailed puts the reasoning, whole, into summary instead of content.")]
     public ResponseReasoning? Reasoning { get; init; }
 
     [Description("Functions that the model may call.")]

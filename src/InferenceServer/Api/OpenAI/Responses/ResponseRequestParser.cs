@@ -63,6 +63,7 @@ internal static class ResponseRequestParser
             Chat = chat,
         };
         ReadStreamOptions(body, request.Stream, ignored);
+        ReadCacheOptions(body, ignored);
         request = ResponseToolParser.Read(body, request, ignored);
         body.Close(ignored);
         return request;
@@ -92,14 +93,23 @@ internal static class ResponseRequestParser
             throw ApiException.Unsupported("personality", "the model has no such setting; say it in 'instructions'.");
         if (body.OneOf("prompt_cache_retention", "in_memory", "in-memory", "24h") is "24h")
             throw ApiException.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
-        if (body.Take("prompt_cache_options") is not null)
-            throw ApiException.Unsupported("prompt_cache_options", "every prefix is cached as long as memory allows.");
         foreach ((string name, string instead) in ((string, string)[])[("response_format", "text.format"), ("messages", "input"), ("max_tokens", "max_output_tokens"),
             ("max_completion_tokens", "max_output_tokens"), ("reasoning_effort", "reasoning.effort"), ("logprobs", "include"), ("verbosity", "text.verbosity")])
             if (body.Take(name) is not null)
                 throw ApiException.Unsupported(name, $"it belongs to chat completions; use '{instead}'.");
         if (body.Integer("n", 1, 128) is > 1)
             throw ApiException.Unsupported("n", "a response has one reply.");
+    }
+
+    /// <summary>Prefixes are cached with and without marks; for how long nobody can promise.</summary>
+    private static void ReadCacheOptions(JsonFields body, List<string> ignored)
+    {
+        if (body.Object("prompt_cache_options") is not { } options)
+            return;
+        _ = options.OneOf("mode", "implicit", "explicit");
+        if (options.OneOf("ttl", "30m") is not null)
+            throw ApiException.Unsupported(options.PathOf("ttl"), "prefixes are kept as long as memory allows; no time is promised.");
+        options.Close(ignored);
     }
 
     private static string? ReadConversation(JsonFields body, List<string> ignored)
@@ -114,14 +124,24 @@ internal static class ResponseRequestParser
         return id;
     }
 
-    private static List<string> ReadIncludes(JsonFields body) => (body.Array("include", 0, MaxIncludes) ?? []).ConvertAll(item => JsonValue.String(item.Value, item.Path) switch
+    private static List<string> ReadIncludes(JsonFields body) =>
+        (body.Array("include", 0, MaxIncludes) ?? []).ConvertAll(item => ReadInclude(JsonValue.String(item.Value, item.Path), item.Path));
+
+    /// <summary>Checks the <c>include</c> of a query for what is stored: what was included when it was made is there, whether it is asked for or not.</summary>
+    public static void CheckIncludes(HttpRequest request)
     {
-        OutputLogprobs => OutputLogprobs,
-        EncryptedReasoning => EncryptedReasoning,
+        foreach (string name in (ReadOnlySpan<string>)["include", "include[]"])
+            foreach (string? value in request.Query[name])
+                _ = ReadInclude(value ?? "", "include");
+    }
+
+    private static string ReadInclude(string value, string path) => value switch
+    {
+        OutputLogprobs or EncryptedReasoning => value,
         "file_search_call.results" or "web_search_call.results" or "web_search_call.action.sources" or "message.input_image.image_url"
-            or "computer_call_output.output.image_url" or "code_interpreter_call.outputs" => throw ApiException.Unsupported(item.Path, "this server has no such tools and reads no images."),
-        string other => throw JsonValue.NotOneOf(item.Path, other, [OutputLogprobs, EncryptedReasoning]),
-    });
+            or "computer_call_output.output.image_url" or "code_interpreter_call.outputs" => throw ApiException.Unsupported(path, "this server has no such tools and reads no images."),
+        _ => throw JsonValue.NotOneOf(path, value, [OutputLogprobs, EncryptedReasoning]),
+    };
 
     private static ResponseText? ReadText(JsonFields body, List<string> ignored, out ConstraintSource? constraint)
     {
@@ -148,7 +168,7 @@ internal static class ResponseRequestParser
 
     private static ResponseTextFormat ReadSchema(JsonFields format, ResponseTextFormat read, out ConstraintSource constraint)
     {
-        JsonElement schema = format.Require("schema").Clone();
+        JsonElement schema = JsonValue.Keep(format.Require("schema"), format.PathOf("schema"));
         constraint = ConstraintReader.JsonSchema(schema, format.PathOf("schema"));
         string name = ConstraintReader.ReadName(format) ?? format.RequireString("name");
         return read with { Name = name, Description = format.String("description"), Schema = schema, Strict = format.Boolean("strict") ?? false };
@@ -159,15 +179,16 @@ internal static class ResponseRequestParser
         if (body.Object("reasoning") is not { } reasoning)
             return null;
         string? effort = reasoning.OneOf("effort", "none", "minimal", "low", "medium", "high", "xhigh", "max");
-        foreach (string name in (ReadOnlySpan<string>)["summary", "generate_summary"])
-            if (reasoning.OneOf(name, "auto", "concise", "detailed") is not null)
-                throw ApiException.Unsupported(reasoning.PathOf(name), "reasoning is not summarised: it comes whole, as reasoning_text.");
+        string? summary = null;
+        foreach (string name in (ReadOnlySpan<string>)["generate_summary", "summary"])
+            if (reasoning.OneOf(name, "auto", "concise", "detailed") is { } given)
+                summary = given != "concise" ? given : throw ApiException.Unsupported(reasoning.PathOf(name), "reasoning is not shortened; 'detailed' gives it whole.");
         if (reasoning.OneOf("context", "auto", "current_turn", "all_turns") is "current_turn" or "all_turns")
             throw ApiException.Unsupported(reasoning.PathOf("context"), "the model's chat template decides which reasoning it wants back.");
         if (reasoning.OneOf("mode", "standard", "pro") is "pro")
             throw ApiException.Unsupported(reasoning.PathOf("mode"), "the model has no such setting.");
         reasoning.Close(ignored);
-        return new ResponseReasoning(effort, null);
+        return new ResponseReasoning(effort, summary);
     }
 
     private static void ReadStreamOptions(JsonFields body, bool stream, List<string> ignored)

@@ -42,6 +42,9 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
     /// <summary>The engine took it, in this tier. Before it runs.</summary>
     public void Accepted(string tier) => _current = _current with { ServiceTier = tier };
 
+    /// <summary>What a stream or a background run ended in instead of a response; null where there is none, and where a client cancelled it.</summary>
+    public ApiException? Failure { get; private set; }
+
     /// <summary>Keeps it as it is: running. Completes when that is on the disk.</summary>
     public Task StoreAsync() => store.Responses.SaveAsync(
         StoredResponses.Write(Owner, _current, start.NewItems, start.Root, null), [.. start.NewItems.Select(item => item.Id)], null);
@@ -69,7 +72,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
         try
         {
             Announce(events);
-            ResponseEncoder encoder = new(turn.Model.Vocabulary, events, start.Request.Chat.Logprobs, start.Request.IncludesEncryptedReasoning, () => BecomesBusy(events));
+            ResponseEncoder encoder = new(turn.Model.Vocabulary, events, start.Request, () => BecomesBusy(events));
             ModelResponse ended;
             try
             {
@@ -79,6 +82,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
             catch (ApiException error) when (Events is not null)
             {
                 encoder.Error(error);
+                Failure = _cancelled ? null : error;
                 ended = Unfinished(error, encoder.Output);
             }
 
@@ -92,6 +96,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
                 "The server failed to handle this request; its log says why.", ErrorTypes.Server, code: "internal_error");
             if (error is not ApiException)
                 LogFault(log, Id, error);
+            Failure = told;
             _current = Unfinished(told, _current.Output);
             events.Error(told);
             return _current;

@@ -48,11 +48,13 @@ internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore s
             }, model);
             using ChatTurn turn = await ChatTurn.StartAsync(model, chat, hints, RequestTrace.Of(http), http.RequestAborted);
             ChatTurnReply[] replies = await turn.CollectAsync();
+            if (string.IsNullOrWhiteSpace(replies[0].Content))
+                throw new ApiException(StatusCodes.Status500InternalServerError, "The model gave no summary; 'max_output_tokens' may leave it no room.", ErrorTypes.Server, code: "no_summary");
             ResponseItem summary = new()
             {
                 Id = ResponseItem.NewId(ResponseItem.Compaction),
                 Type = ResponseItem.Compaction,
-                EncryptedContent = OpaqueText.Write(replies[0].Content ?? ""),
+                EncryptedContent = OpaqueText.Write(replies[0].Content!),
             };
             IReadOnlyList<ResponseItem> output = [.. history.All.Where(item => item is { Type: ResponseItem.Message, Role: "user" }), summary];
             Usage usage = Usage.Of([replies[0].End.Result], 1, replies[0].End.ReasoningTokens);

@@ -22,7 +22,7 @@ internal static class ResponseToolParser
             functions.Add(new ChatTool("function", new ChatFunction(tool.Name, tool.Description, tool.Parameters, tool.Strict)) { ParametersPath = fields.PathOf("parameters") });
         }
 
-        JsonElement? choice = body.Take("tool_choice")?.Clone();
+        JsonElement? choice = body.Take("tool_choice") is { } chosen ? JsonValue.Keep(chosen, "tool_choice") : null;
         bool parallel = body.Boolean("parallel_tool_calls") ?? true;
         ToolSelection selection = choice is { } given ? ReadChoice(given, [.. tools.Select(tool => tool.Name)], ignored) : ToolSelection.Auto;
         return request with
@@ -50,7 +50,7 @@ internal static class ResponseToolParser
         foreach ((JsonElement value, string path) in fields.Array("allowed_callers", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "direct")
                 throw ApiException.Unsupported(path, "only the model calls functions.");
-        ResponseTool tool = new(type, name, fields.String("description"), parameters?.Clone(), fields.Boolean("strict"));
+        ResponseTool tool = new(type, name, fields.String("description"), parameters is { } schema ? JsonValue.Keep(schema, fields.PathOf("parameters")) : null, fields.Boolean("strict"));
         fields.Close(ignored);
         return tool;
     }
