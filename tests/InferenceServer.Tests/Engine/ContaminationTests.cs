@@ -11,14 +11,14 @@ namespace InferenceServer.Tests.Engine;
 [Collection(nameof(RunsAlone))]
 public sealed class ContaminationTests(ITestOutputHelper output)
 {
-    private const int Sessions = 50;
+    private const int Sessions = 200;
     private const int Turns = 4;
 
     /// <summary>
-    /// Two tokens this close may change places when rows are computed together. Without any sharing or tiers the same work swaps 9 to 14 times,
-    /// the widest by 0.028 (five runs); with them 6 to 14 times, the widest by 0.039 (twelve runs).
+    /// Two tokens this close may change places when rows are computed together. Of 50 sessions without any sharing or tiers the same work swaps 9 to
+    /// 14 times, the widest by 0.028 (five runs); with them 6 to 14 times, the widest by 0.039 (twelve runs). Of 200: 62 and 65 times, 0.036 and 0.052.
     /// </summary>
-    private const float NearTie = 0.06f;
+    private const float NearTie = 0.09f;
 
     private sealed record Turn(int Session, int[] Prompt, int MaxTokens, int[] Reply, float[] Margins)
     {
@@ -49,7 +49,7 @@ public sealed class ContaminationTests(ITestOutputHelper output)
             for (int half = 0; half < 2; half++)
             {
                 // The second half meets what the first left on disk.
-                await using TinyEngine tiny = new(cells: 2048, options: options);
+                await using TinyEngine tiny = new(cells: 1408, options: options);
                 foreach (Turn[] round in rounds.Skip(half * Turns / 2).Take(Turns / 2))
                 {
                     random.Shuffle(round);
