@@ -1,3 +1,4 @@
+using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Completions;
@@ -44,6 +45,7 @@ internal static class ApiRoutes
         ConversationRoutes.Map(app);
         TokenRoutes.Map(app);
         ReplayRoutes.Map(app);
+        MessagesRoutes.Map(app);
 
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
             .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").Produces<SessionList>().ProducesErrors();

@@ -1,4 +1,4 @@
-// The outermost application middleware: every failure, ours or the framework's, leaves in OpenAI's error shape, and no stack trace leaves at all.
+// The outermost application middleware: every failure, ours or the framework's, leaves in the error shape of its dialect, and no stack trace leaves at all.
 
 using InferenceServer.Engine;
 using InferenceServer.Operations;

@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Globalization;
 using System.Text.Json;
+using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.OpenAI;
 
 namespace InferenceServer.Api;
@@ -35,7 +36,7 @@ internal static class ErrorWriter
         }
         if (error.Status == StatusCodes.Status401Unauthorized)
             response.Headers.WWWAuthenticate = "Bearer";
-        byte[] body = http.Request.Path.StartsWithSegments("/v1/messages") ? DialectErrors.Anthropic(http, error)
+        byte[] body = AnthropicErrors.Speaks(http.Request) ? AnthropicErrors.Body(http, error)
             : http.Request.Path.StartsWithSegments("/api") ? DialectErrors.Ollama(error)
             : JsonSerializer.SerializeToUtf8Bytes(ErrorResponse.From(error), OpenAIJson.Wire.ErrorResponse);
         response.ContentType = "application/json";

@@ -1,6 +1,7 @@
 // Puts the web host together: Kestrel's limits, the middlewares in their order, the routes. Used as it is by the program and by the tests.
 
 using InferenceServer.Api;
+using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Responses;
@@ -73,6 +74,7 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(1, TokenJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(2, StoredCompletionJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(3, ResponsesJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(4, AnthropicJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(options.Access.Keys);

@@ -16,7 +16,7 @@ internal static class ParameterReader
     public static T Read<T>(JsonFields body, T target, List<string> ignored)
         where T : GenerationParameters => ConstraintReader.Read(body, target with
         {
-            Stop = Stop(body),
+            Stop = Stops(body, "stop"),
             N = body.Integer("n", 1, 128) ?? 1,
             Seed = body.Long("seed", long.MinValue, long.MaxValue),
             Temperature = body.Number("temperature", 0, 2) ?? 1,
@@ -53,11 +53,12 @@ internal static class ParameterReader
         return read;
     }
 
-    private static List<string> Stop(JsonFields body)
+    /// <summary>Texts that end a reply: one, or an array of them.</summary>
+    public static List<string> Stops(JsonFields body, string name)
     {
-        if (body.Take("stop") is not { } value)
+        if (body.Take(name) is not { } value)
             return [];
-        string path = body.PathOf("stop");
+        string path = body.PathOf(name);
         if (value.ValueKind == JsonValueKind.String)
             return [StopString(value, path)];
         return JsonFields.Items(value, path, 0, MaxStopStrings).ConvertAll(item => StopString(item.Value, item.Path));

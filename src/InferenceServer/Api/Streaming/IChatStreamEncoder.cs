@@ -3,9 +3,15 @@ using InferenceServer.Engine;
 
 namespace InferenceServer.Api.Streaming;
 
-/// <summary>One chat dialect's server-sent events. Writes into the stream's buffer and never waits.</summary>
+/// <summary>One chat dialect's stream. Writes into the stream's buffer and never waits.</summary>
 internal interface IChatStreamEncoder
 {
+    /// <inheritdoc cref="IStreamEncoder.ContentType"/>
+    string ContentType => ServerSentEvents.ContentType;
+
+    /// <inheritdoc cref="IStreamEncoder.KeepAlive"/>
+    ReadOnlySpan<byte> KeepAlive => ServerSentEvents.Comment;
+
     /// <summary>Before a choice's first delta.</summary>
     void Begin(int choice);
 
@@ -27,6 +33,10 @@ internal interface IChatStreamEncoder
 internal sealed class SplittingEncoder(IChatStreamEncoder encoder, ReplyReader[] replies) : IStreamEncoder
 {
     private readonly ChatReplyEnd[] _ends = new ChatReplyEnd[replies.Length];
+
+    public string ContentType => encoder.ContentType;
+
+    public ReadOnlySpan<byte> KeepAlive => encoder.KeepAlive;
 
     public void Begin(int choice) => encoder.Begin(choice);
 

@@ -2,9 +2,14 @@ using InferenceServer.Engine;
 
 namespace InferenceServer.Api.Streaming;
 
-/// <summary>One protocol's server-sent events. Writes into the stream's buffer and never waits; <see cref="StreamPump"/> flushes.</summary>
+/// <summary>One protocol's stream. Writes into the stream's buffer and never waits; <see cref="StreamPump"/> flushes.</summary>
 internal interface IStreamEncoder
 {
+    string ContentType => ServerSentEvents.ContentType;
+
+    /// <summary>What is sent when nothing was for a while, so that proxies and clients go on waiting.</summary>
+    ReadOnlySpan<byte> KeepAlive => ServerSentEvents.Comment;
+
     /// <summary>Before a choice's first event.</summary>
     void Begin(int choice);
 
@@ -22,4 +27,11 @@ internal interface IStreamEncoder
 
     /// <summary>The stream ends here, and not as it should.</summary>
     void Error(ApiException error);
+}
+
+internal static class ServerSentEvents
+{
+    public const string ContentType = "text/event-stream; charset=utf-8";
+
+    public static ReadOnlySpan<byte> Comment => ": ping\n\n"u8;
 }

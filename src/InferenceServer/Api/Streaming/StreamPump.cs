@@ -28,7 +28,7 @@ internal sealed class StreamPump(HttpContext http, GenerationSet generations, Ss
             catch (OperationCanceledException) when (watch.Silence.IsCancellationRequested)
             {
                 Start();
-                buffer.Raw(": ping\n\n"u8);
+                buffer.Raw(encoder.KeepAlive);
                 if (!await FlushAsync(watch))
                     return;
                 watch.Rearm();
@@ -103,7 +103,7 @@ internal sealed class StreamPump(HttpContext http, GenerationSet generations, Ss
         if (_started)
             return;
         _started = true;
-        http.Response.ContentType = "text/event-stream; charset=utf-8";
+        http.Response.ContentType = encoder.ContentType;
         http.Response.Headers.CacheControl = "no-cache";
         http.Response.Headers["X-Accel-Buffering"] = "no";
     }

@@ -1,0 +1,181 @@
+using System.Text.Json;
+using InferenceServer.Api.OpenAI;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Models;
+
+namespace InferenceServer.Api.Anthropic;
+
+/// <summary>A request in this dialect, translated.</summary>
+/// <param name="Chat">What runs.</param>
+/// <param name="OmitsThinking">Thinking blocks are left empty.</param>
+internal sealed record MessagesCall(ChatCompletionRequest Chat, bool OmitsThinking);
+
+/// <summary>JSON body to a chat request. Fields are honoured or refused by name; unknown ones, beta fields of the SDKs among them, are listed in <c>ignored</c>.</summary>
+internal static class MessagesParser
+{
+    private const int MaxTools = 1024;
+
+    private static readonly JsonElement True = JsonDocument.Parse("true").RootElement.Clone();
+    private static readonly JsonElement False = JsonDocument.Parse("false").RootElement.Clone();
+
+    /// <param name="counts">Only the prompt matters: there need be no <c>max_tokens</c>.</param>
+    public static MessagesCall Parse(JsonElement root, bool counts, List<string> ignored)
+    {
+        JsonFields body = new(root, "");
+        int? maxTokens = counts ? body.Integer("max_tokens", 0, int.MaxValue) : (int)JsonValue.Integer(body.Require("max_tokens"), "max_tokens", 0, int.MaxValue);
+        (ChatCompletionRequest chat, bool omitsThinking) = ReadThinking(body, maxTokens, ignored, new ChatCompletionRequest
+        {
+            Model = body.RequireString("model"),
+            Messages = MessagesReader.Read(body, ignored),
+            MaxCompletionTokens = maxTokens,
+            Stop = ParameterReader.Stops(body, "stop_sequences"),
+            Stream = body.Boolean("stream") ?? false,
+            Temperature = body.Number("temperature", 0, 1) ?? 1,
+            TopP = body.Number("top_p", 0, 1) ?? 1,
+            TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
+            ServiceTier = body.OneOf("service_tier", "auto", "standard_only") == "standard_only" ? "default" : null,
+            User = ReadUser(body, ignored),
+        });
+        chat = ReadTools(body, ReadOutput(body, chat, ignored), ignored);
+        MessagesReader.TakeCacheControl(body);
+        RefuseUnsupported(body);
+        body.Close(ignored);
+        return new MessagesCall(chat, omitsThinking);
+    }
+
+    private static void RefuseUnsupported(JsonFields body)
+    {
+        if (body.Take("inference_geo") is { } region && JsonValue.String(region, "inference_geo") is not "local")
+            throw ApiException.Unsupported("inference_geo", "everything is computed on this machine.");
+        foreach (string name in (ReadOnlySpan<string>)["container", "mcp_servers"])
+            if (body.Take(name) is { } value && !(value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 0))
+                throw ApiException.Unsupported(name, "nothing is run on this server's side but the model.");
+        if (body.OneOf("speed", "standard", "fast") == "fast")
+            throw ApiException.Unsupported("speed", "there is one speed.");
+    }
+
+    private static string? ReadUser(JsonFields body, List<string> ignored)
+    {
+        if (body.Object("metadata") is not { } metadata)
+            return null;
+        string? user = metadata.String("user_id");
+        if (user is { Length: > 512 })
+            throw ApiException.InvalidValue($"'metadata.user_id' may have at most 512 characters; it has {user.Length}.", "metadata.user_id", "invalid_length");
+        metadata.Close(ignored);
+        return user;
+    }
+
+    /// <summary>Without thinking asked for there is none, as far as the template can tell its model so.</summary>
+    private static (ChatCompletionRequest Chat, bool Omits) ReadThinking(JsonFields body, int? maxTokens, List<string> ignored, ChatCompletionRequest chat)
+    {
+        JsonFields? thinking = body.Object("thinking");
+        string type = "disabled";
+        bool omits = false;
+        if (thinking is not null)
+        {
+            _ = thinking.Require("type");
+            type = thinking.OneOf("type", "enabled", "adaptive", "disabled", "between_tools")!;
+            if (type == "between_tools")
+                throw ApiException.Unsupported("thinking.type", "chat templates know thinking or none, not thinking between calls only.");
+            omits = thinking.OneOf("display", "summarized", "omitted") == "omitted";
+        }
+
+        if (type == "enabled")
+        {
+            int budget = (int)JsonValue.Integer(thinking!.Require("budget_tokens"), "thinking.budget_tokens", 1, int.MaxValue);
+            if (budget >= maxTokens)
+                throw ApiException.InvalidValue($"'thinking.budget_tokens' must be less than 'max_tokens', which is {maxTokens}; it is {budget}.", "thinking.budget_tokens", "out_of_range");
+            // Bounded by max_tokens only, as long as nothing ends the reasoning of a reply.
+            ignored.Add("thinking.budget_tokens");
+        }
+
+        thinking?.Close(ignored);
+        return (chat with { ChatTemplateKwargs = new Dictionary<string, JsonElement> { ["enable_thinking"] = type == "disabled" ? False : True } }, omits);
+    }
+
+    private static ChatCompletionRequest ReadOutput(JsonFields body, ChatCompletionRequest chat, List<string> ignored)
+    {
+        // output_format is where the format stood while it was a beta.
+        ConstraintSource? format = ReadFormat(body, "output_format", ignored);
+        if (body.Object("output_config") is { } config)
+        {
+            // High is what the dialect calls its default.
+            chat = chat with { ReasoningEffort = config.OneOf("effort", "low", "medium", "high", "xhigh", "max") is not ("high" or null) and var effort ? effort : null };
+            ConstraintSource? second = ReadFormat(config, "format", ignored);
+            if (format is not null && second is not null)
+                throw ApiException.InvalidValue("'output_format' and 'output_config.format' cannot both be given.", "output_format", "invalid_value");
+            format ??= second;
+            config.Close(ignored);
+        }
+
+        return chat with { Constraint = format };
+    }
+
+    private static ConstraintSource? ReadFormat(JsonFields fields, string name, List<string> ignored)
+    {
+        if (fields.Object(name) is not { } format)
+            return null;
+        _ = format.Require("type");
+        format.OneOf("type", "json_schema");
+        ConstraintSource source = ConstraintReader.JsonSchema(format.Require("schema"), format.PathOf("schema"));
+        format.Close(ignored);
+        return source;
+    }
+
+    private static ChatCompletionRequest ReadTools(JsonFields body, ChatCompletionRequest chat, List<string> ignored)
+    {
+        List<ChatTool> tools = (body.Array("tools", 0, MaxTools) ?? []).ConvertAll(item => ReadTool(item.Value, item.Path, ignored));
+        HashSet<string> names = [];
+        for (int i = 0; i < tools.Count; i++)
+            if (!names.Add(tools[i].Function.Name))
+                throw ApiException.InvalidValue($"'tools[{i}].name' names '{tools[i].Function.Name}' for the second time.", $"tools[{i}].name", "invalid_value");
+        chat = chat with { Tools = tools };
+        if (body.Object("tool_choice") is not { } choice)
+            return chat;
+        _ = choice.Require("type");
+        string type = choice.OneOf("type", "auto", "any", "tool", "none")!;
+        if (type is "any" or "tool" && tools.Count == 0)
+            throw ApiException.InvalidValue("'tool_choice' asks for a call, and 'tools' has none.", "tool_choice", "invalid_value");
+        string? named = type == "tool" ? choice.RequireString("name") : null;
+        if (named is not null && !names.Contains(named))
+            throw ApiException.InvalidValue("'tool_choice.name' is none of the functions in 'tools'.", "tool_choice.name", "invalid_value");
+        bool alone = choice.Boolean("disable_parallel_tool_use") ?? false;
+        choice.Close(ignored);
+        return chat with
+        {
+            ParallelToolCalls = !alone,
+            ToolSelection = type switch
+            {
+                "any" => new ToolSelection(ToolMode.Required),
+                "tool" => new ToolSelection(ToolMode.Named, [named!]),
+                "none" => ToolSelection.None,
+                _ => ToolSelection.Auto,
+            },
+        };
+    }
+
+    private static ChatTool ReadTool(JsonElement value, string path, List<string> ignored)
+    {
+        JsonFields tool = new(value, path);
+        if (tool.String("type") is not (null or "custom") and var type)
+            throw ApiException.Unsupported(tool.PathOf("type"), $"only functions that the client runs can be called, not '{type}'.");
+        string name = ToolParser.ReadName(tool);
+        JsonElement schema = tool.Require("input_schema");
+        if (schema.ValueKind != JsonValueKind.Object)
+            throw JsonValue.WrongType(schema, tool.PathOf("input_schema"), "an object, a JSON Schema");
+        if (tool.Boolean("defer_loading") == true)
+            throw ApiException.Unsupported(tool.PathOf("defer_loading"), "every function is shown to the model.");
+        if (tool.Array("input_examples", 0, 100) is { Count: > 0 })
+            throw ApiException.Unsupported(tool.PathOf("input_examples"), "chat templates have no place for them; say it in the description.");
+        foreach ((JsonElement caller, string callerPath) in tool.Array("allowed_callers", 0, 8) ?? [])
+            if (JsonValue.String(caller, callerPath) is not "direct")
+                throw ApiException.Unsupported(callerPath, "only the model itself calls.");
+        // Arguments are streamed as they come, whoever asks.
+        tool.Boolean("eager_input_streaming");
+        MessagesReader.TakeCacheControl(tool);
+        ChatFunction function = new(name, tool.String("description"), schema.Clone(), tool.Boolean("strict"));
+        string schemaPath = tool.PathOf("input_schema");
+        tool.Close(ignored);
+        return new ChatTool("function", function) { ParametersPath = schemaPath };
+    }
+}

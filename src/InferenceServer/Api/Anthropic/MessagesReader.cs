@@ -1,0 +1,188 @@
+using System.Text.Json;
+using InferenceServer.Api.OpenAI.Chat;
+
+namespace InferenceServer.Api.Anthropic;
+
+/// <summary><c>system</c> and <c>messages</c>: turns of blocks to messages of one text each.</summary>
+internal static class MessagesReader
+{
+    private const int MaxMessages = 10_000;
+    private const int MaxBlocks = 1_000;
+
+    public static List<ChatMessage> Read(JsonFields body, List<string> ignored)
+    {
+        List<ChatMessage> messages = [];
+        if (body.Take("system") is { } system && ReadText(system, "system", ignored) is { Length: > 0 } instructions)
+            messages.Add(new ChatMessage { Role = "system", Content = instructions });
+        List<(JsonElement Value, string Path)> turns = JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages);
+        foreach ((JsonElement value, string path) in turns)
+        {
+            JsonFields turn = new(value, path);
+            _ = turn.Require("role");
+            string role = turn.OneOf("role", "user", "assistant", "system")!;
+            JsonElement content = turn.Require("content");
+            if (role == "assistant")
+                Add(messages, ReadAssistant(content, turn.PathOf("content"), ignored));
+            else if (role == "system")
+                messages.Add(new ChatMessage { Role = role, Content = ReadText(content, turn.PathOf("content"), ignored) });
+            else
+                ReadUser(content, turn.PathOf("content"), messages, ignored);
+            turn.Close(ignored);
+        }
+
+        if (messages[^1].Role == "assistant")
+            throw ApiException.Unsupported(turns[^1].Path, "the last message must be a user's; a reply cannot be begun for the model.");
+        return messages;
+    }
+
+    /// <summary>Prefixes are cached whether asked for or not; what the hint says must still be sound.</summary>
+    public static void TakeCacheControl(JsonFields fields)
+    {
+        if (fields.Object("cache_control") is not { } control)
+            return;
+        _ = control.Require("type");
+        control.OneOf("type", "ephemeral");
+        control.OneOf("ttl", "5m", "1h");
+    }
+
+    /// <summary>Turns of one role in a row are one turn, as the dialect has it and templates want it.</summary>
+    private static void Add(List<ChatMessage> messages, ChatMessage message)
+    {
+        if (messages.Count > 0 && messages[^1] is { ToolCalls: null, ToolCallId: null, ReasoningContent: null } last && last.Role == message.Role && message.ReasoningContent is null)
+            messages[^1] = message with { Content = last.Content is { Length: > 0 } before && message.Content is { Length: > 0 } after ? $"{before}\n{after}" : last.Content + message.Content };
+        else
+            messages.Add(message);
+    }
+
+    private static void ReadUser(JsonElement content, string path, List<ChatMessage> messages, List<string> ignored)
+    {
+        if (content.ValueKind == JsonValueKind.String)
+        {
+            Add(messages, new ChatMessage { Role = "user", Content = JsonValue.String(content, path) });
+            return;
+        }
+
+        foreach ((JsonFields block, string type) in Blocks(content, path, 1))
+        {
+            if (type == "text")
+                Add(messages, new ChatMessage { Role = "user", Content = TextOf(block) });
+            else if (type == "tool_result")
+                messages.Add(ReadResult(block, ignored));
+            else
+                throw Refuse(block, type, path);
+            block.Close(ignored);
+        }
+    }
+
+    private static ChatMessage ReadResult(JsonFields block, List<string> ignored)
+    {
+        string id = block.RequireString("tool_use_id");
+        string text = block.Take("content") is { } content ? ReadText(content, block.PathOf("content"), ignored) : "";
+        // Templates have no place for it but the text.
+        if (block.Boolean("is_error") == true)
+            text = $"Error: {text}";
+        TakeCacheControl(block);
+        return new ChatMessage { Role = "tool", Content = text, ToolCallId = id };
+    }
+
+    private static ChatMessage ReadAssistant(JsonElement content, string path, List<string> ignored)
+    {
+        if (content.ValueKind == JsonValueKind.String)
+            return new ChatMessage { Role = "assistant", Content = JsonValue.String(content, path) };
+        List<string> texts = [], thinking = [];
+        List<ChatToolCall> calls = [];
+        foreach ((JsonFields block, string type) in Blocks(content, path, 1))
+        {
+            switch (type)
+            {
+                case "text":
+                    texts.Add(TextOf(block));
+                    break;
+                case "thinking":
+                    thinking.Add(ReadThinking(block));
+                    break;
+                case "tool_use":
+                    calls.Add(ReadCall(block, ignored));
+                    break;
+                default:
+                    throw Refuse(block, type, path);
+            }
+
+            block.Close(ignored);
+        }
+
+        return new ChatMessage
+        {
+            Role = "assistant",
+            Content = texts.Count == 0 && calls.Count > 0 ? null : string.Join('\n', texts),
+            ToolCalls = calls.Count > 0 ? calls : null,
+            ReasoningContent = thinking.Count > 0 ? string.Join('\n', thinking) : null,
+        };
+    }
+
+    private static string ReadThinking(JsonFields block)
+    {
+        string thinking = block.RequireString("thinking");
+        if (block.String("signature") is { } signature && !ThinkingSignature.Fits(signature, thinking))
+            throw ApiException.InvalidValue($"'{block.PathOf("signature")}' is of another text: thinking must come back as it was sent.", block.PathOf("signature"), "invalid_value");
+        return thinking;
+    }
+
+    private static ChatToolCall ReadCall(JsonFields block, List<string> ignored)
+    {
+        JsonElement input = block.Require("input");
+        if (input.ValueKind != JsonValueKind.Object)
+            throw JsonValue.WrongType(input, block.PathOf("input"), "an object");
+        if (block.Object("caller") is { } caller)
+        {
+            if (caller.RequireString("type") is not "direct")
+                throw ApiException.Unsupported(caller.PathOf("type"), "only the model itself calls.");
+            caller.Close(ignored);
+        }
+
+        TakeCacheControl(block);
+        return new ChatToolCall(block.RequireString("id"), "function", new ChatFunctionCall(block.RequireString("name"), input.GetRawText()));
+    }
+
+    /// <summary>A text, or text blocks a line each.</summary>
+    private static string ReadText(JsonElement content, string path, List<string> ignored)
+    {
+        if (content.ValueKind == JsonValueKind.String)
+            return JsonValue.String(content, path);
+        List<string> texts = [];
+        foreach ((JsonFields block, string type) in Blocks(content, path, 0))
+        {
+            texts.Add(type == "text" ? TextOf(block) : throw Refuse(block, type, path));
+            block.Close(ignored);
+        }
+
+        return string.Join('\n', texts);
+    }
+
+    private static string TextOf(JsonFields block)
+    {
+        if (block.Array("citations", 0, MaxBlocks) is { Count: > 0 })
+            throw ApiException.Unsupported(block.PathOf("citations"), "texts are read without their sources.");
+        TakeCacheControl(block);
+        return block.RequireString("text");
+    }
+
+    private static IEnumerable<(JsonFields Block, string Type)> Blocks(JsonElement content, string path, int min)
+    {
+        if (content.ValueKind != JsonValueKind.Array)
+            throw JsonValue.WrongType(content, path, "a string or an array of content blocks");
+        foreach ((JsonElement value, string blockPath) in JsonFields.Items(content, path, min, MaxBlocks))
+        {
+            JsonFields block = new(value, blockPath);
+            yield return (block, block.RequireString("type"));
+        }
+    }
+
+    private static ApiException Refuse(JsonFields block, string type, string path)
+    {
+        string blockPath = block.PathOf("type")[..^".type".Length];
+        return type is "image" or "document" or "search_result" or "redacted_thinking"
+            ? ApiException.Unsupported(blockPath, $"the model reads text only, not '{type}'.")
+            : ApiException.InvalidValue($"'{blockPath}' is of type '{(type.Length <= 40 ? type : type[..40] + "...")}', which '{path}' cannot hold.", blockPath, "invalid_value");
+    }
+}
