@@ -22,6 +22,18 @@ internal static class OpenAISpec
     /// <summary>Skips the test where the document is absent; the test must be a SkippableFact.</summary>
     public static void Require() => Skip.If(Validator.Value is null, SharedFolder.AbsentReason);
 
+    /// <summary>Names of a schema's properties, its parts' included.</summary>
+    public static IEnumerable<string> Properties(string schema)
+    {
+        JsonNode document = JsonNode.Parse(File.ReadAllBytes(Path.Combine(SharedFolder.Find("openai-spec")!, "openapi.subset.json")))!;
+        return Of(document["components"]!["schemas"]![schema]!).Distinct();
+
+        IEnumerable<string> Of(JsonNode node) => node["$ref"] is { } reference
+            ? Of(document["components"]!["schemas"]![reference.GetValue<string>().Split('/')[^1]]!)
+            : ((JsonNode?[])[node["allOf"], node["anyOf"]]).SelectMany(parts => parts?.AsArray() ?? []).SelectMany(part => Of(part!))
+                .Concat(node["properties"]?.AsObject().Select(property => property.Key) ?? []);
+    }
+
     /// <summary>Checks one value against a named schema.</summary>
     public static void Check(string schema, JsonElement value) => Report(schema, value, Errors(schema, value));
 

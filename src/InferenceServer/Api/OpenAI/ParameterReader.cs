@@ -92,7 +92,8 @@ internal static class ParameterReader
         return biases;
     }
 
-    private static string? Key(JsonFields body, string name) =>
+    /// <summary>A name of the client's own making.</summary>
+    public static string? Key(JsonFields body, string name) =>
         body.String(name) is not { } key || key.Length <= MaxKeyLength
             ? body.String(name)
             : throw ApiException.InvalidValue($"'{name}' may have at most {MaxKeyLength} characters; it has {key.Length}.", name, "invalid_length");

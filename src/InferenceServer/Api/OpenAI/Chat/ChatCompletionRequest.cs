@@ -48,6 +48,9 @@ public sealed record ChatCompletionRequest : GenerationParameters
     [Description("Keep the completion, to be listed and fetched later.")]
     public bool Store { get; init; }
 
+    [Description("Who asks, where user is not given.")]
+    public string? SafetyIdentifier { get; init; }
+
     [Description("Up to 16 pairs of text, returned with the completion.")]
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 }

@@ -60,7 +60,7 @@ internal static class ChatMessageParser
         string type = part.RequireString("type");
         string text = type switch
         {
-            "text" => part.RequireString("text"),
+            "text" => ReadTextPart(part, ignored),
             "refusal" => part.RequireString("refusal"),
             "image_url" or "input_audio" or "file" =>
                 throw ApiException.Unsupported(part.PathOf("type"), $"the model reads text only, not '{type}'."),
@@ -68,6 +68,18 @@ internal static class ChatMessageParser
         };
         part.Close(ignored);
         return text;
+    }
+
+    private static string ReadTextPart(JsonFields part, List<string> ignored)
+    {
+        // Every prefix can be reused, marked or not.
+        if (part.Object("prompt_cache_breakpoint") is { } mark)
+        {
+            mark.OneOf("mode", "explicit");
+            mark.Close(ignored);
+        }
+
+        return part.RequireString("text");
     }
 
     private static List<ChatToolCall>? ReadToolCalls(JsonFields message, List<string> ignored)

@@ -27,8 +27,11 @@ internal static class ChatRequestParser
         request = request with { StreamOptions = ParameterReader.StreamOptions(body, request.Stream, ignored) };
         if (request.TopLogprobs is not null && !request.Logprobs)
             throw ApiException.InvalidValue("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs", "invalid_value");
+        if (ParameterReader.Key(body, "safety_identifier") is { } identifier)
+            request = request with { User = request.User ?? identifier, SafetyIdentifier = identifier };
         request = ToolParser.Read(body, request, ignored);
         RefuseUnsupported(body);
+        ReadCacheOptions(body, ignored);
         body.Close(ignored);
         return request;
     }
@@ -50,7 +53,17 @@ internal static class ChatRequestParser
             throw ApiException.Unsupported("verbosity", "the model has no such setting; say it in the system message.");
         if (body.OneOf("prompt_cache_retention", "in_memory", "in-memory", "24h") is "24h")
             throw ApiException.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
-        body.String("safety_identifier");
+    }
+
+    /// <summary>Prefixes are cached with and without marks; for how long nobody can promise.</summary>
+    private static void ReadCacheOptions(JsonFields body, List<string> ignored)
+    {
+        if (body.Object("prompt_cache_options") is not { } options)
+            return;
+        options.OneOf("mode", "implicit", "explicit");
+        if (options.OneOf("ttl", "30m") is not null)
+            ignored.Add(options.PathOf("ttl"));
+        options.Close(ignored);
     }
 
     private static bool ValueEqualsAuto(this JsonElement value) => value.ValueKind == JsonValueKind.String && value.ValueEquals("auto");
