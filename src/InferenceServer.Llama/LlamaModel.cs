@@ -162,6 +162,12 @@ public sealed class LlamaModel : IDisposable
         }
     }
 
+    /// <summary>The type that most bytes of the tensors are stored as.</summary>
+    public GgufTensorType MainTensorType => _file.Tensors.GroupBy(tensor => tensor.Type).MaxBy(group => group.Sum(tensor => tensor.SizeBytes))!.Key;
+
+    /// <summary>Every metadata value but arrays: string, long, double or bool.</summary>
+    public IEnumerable<KeyValuePair<string, object>> ScalarMetadata() => _file.Scalars();
+
     /// <summary>A metadata value as text, or null when the file has none under this key (arrays have none).</summary>
     public string? Metadata(string key) => _file.TryGetText(key, out string? text) ? text : null;
 

@@ -63,6 +63,9 @@ public sealed class GgufFile
     /// <summary>An integer of the model's own architecture: <c>Hyper("block_count")</c> reads <c>qwen2.block_count</c>.</summary>
     public long? Hyper(string name) => GetInteger($"{Architecture}.{name}");
 
+    /// <summary>Every value but arrays, by name: string, long, double or bool.</summary>
+    public IEnumerable<KeyValuePair<string, object>> Scalars() => _metadata.Where(entry => entry.Value is not GgufArray);
+
     /// <summary>A value as text, as <c>llama_model_meta_val_str</c> would give it; false for arrays and unknown keys.</summary>
     public bool TryGetText(string key, [NotNullWhen(true)] out string? text)
     {

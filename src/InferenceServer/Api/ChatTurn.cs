@@ -52,6 +52,16 @@ internal sealed class ChatTurn : IDisposable
         return new(model, prompt.Requests, GenerationSet.Submit(model.Engine, prompt.Requests, aborted), replies, trace);
     }
 
+    /// <summary>Submits prompts that no template made: their replies are content as they stand.</summary>
+    public static ChatTurn StartText(ServedModel model, IReadOnlyList<GenerationRequest> requests, bool stream, RequestTrace trace, CancellationToken aborted)
+    {
+        trace.Accepted(stream, requests);
+        ReplyReader[] replies = new ReplyReader[requests.Count];
+        for (int i = 0; i < replies.Length; i++)
+            replies[i] = new ReplyReader(null);
+        return new(model, requests, GenerationSet.Submit(model.Engine, requests, aborted), replies, trace);
+    }
+
     /// <summary>Reads the replies to their ends; one each choice.</summary>
     /// <exception cref="ApiException">A choice failed: there is no answer.</exception>
     public async Task<ChatTurnReply[]> CollectAsync()

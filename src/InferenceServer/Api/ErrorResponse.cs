@@ -2,6 +2,7 @@ using System.ComponentModel;
 using System.Globalization;
 using System.Text.Json;
 using InferenceServer.Api.Anthropic;
+using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
 
 namespace InferenceServer.Api;
@@ -37,7 +38,7 @@ internal static class ErrorWriter
         if (error.Status == StatusCodes.Status401Unauthorized)
             response.Headers.WWWAuthenticate = "Bearer";
         byte[] body = AnthropicErrors.Speaks(http.Request) ? AnthropicErrors.Body(http, error)
-            : http.Request.Path.StartsWithSegments("/api") ? DialectErrors.Ollama(error)
+            : OllamaErrors.Speaks(http.Request) ? OllamaErrors.Body(error)
             : JsonSerializer.SerializeToUtf8Bytes(ErrorResponse.From(error), OpenAIJson.Wire.ErrorResponse);
         response.ContentType = "application/json";
         response.ContentLength = body.Length;

@@ -34,6 +34,9 @@ internal sealed class ChatPromptRenderer
         _clock = clock;
     }
 
+    /// <summary>The template, in Jinja.</summary>
+    public string TemplateSource { get; private init; } = "";
+
     /// <summary>How the model of this template writes its replies.</summary>
     public ReplyFormat Replies => _replies.Value;
 
@@ -46,7 +49,7 @@ internal sealed class ChatPromptRenderer
             notes.Add("the model has no chat template: ChatML is used; give the right one with --chat-template");
         try
         {
-            return new ChatPromptRenderer(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock);
+            return new ChatPromptRenderer(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock) { TemplateSource = source };
         }
         catch (TemplateException error)
         {

@@ -87,6 +87,7 @@ internal static class ModelLoader
                 Chat = chat.Render,
                 Replies = new ServedReplies(chat.Replies, vocabulary.ControlTokens),
                 Constraints = new ServedConstraints(vocabulary),
+                File = ServedModelFile.Of(model, chat.TemplateSource),
             };
             return new LoadedModel(served, engine, model, notes);
         }

@@ -23,6 +23,8 @@ public sealed record ServedModel
     public required ServedConstraints Constraints { get; init; }
 
     public ServedReplies Replies { get; init; } = ServedReplies.Plain;
+
+    public ServedModelFile File { get; init; } = ServedModelFile.None;
 }
 
 /// <summary>The engine's border. Delegates, since a record of calls is all that two implementations (the engine, the scripted one of the tests) share.</summary>

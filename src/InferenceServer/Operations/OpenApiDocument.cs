@@ -37,15 +37,15 @@ internal static class OpenApiDocument
         {
             // A status can be declared with one type only; a streamed answer is a second one.
             if (context.Description.ActionDescriptor.EndpointMetadata.OfType<StreamedAnswer>().FirstOrDefault() is { } streamed)
-                operation.Responses!["200"].Content!["text/event-stream"] = new OpenApiMediaType
+                operation.Responses!["200"].Content![streamed.ContentType] = new OpenApiMediaType
                 {
                     Schema = await context.GetOrCreateSchemaAsync(streamed.EventType, null, cancellation),
                 };
         });
     }
 
-    /// <summary>Says that a route also answers with server-sent events of this type.</summary>
-    public sealed record StreamedAnswer(Type EventType);
+    /// <summary>Says that a route also answers with a stream of this type.</summary>
+    public sealed record StreamedAnswer(Type EventType, string ContentType = "text/event-stream");
 
     private static void Widen(OpenApiSchema schema, JsonPropertyInfo property)
     {

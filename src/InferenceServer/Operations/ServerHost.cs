@@ -2,6 +2,7 @@
 
 using InferenceServer.Api;
 using InferenceServer.Api.Anthropic;
+using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Responses;
@@ -75,6 +76,7 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(2, StoredCompletionJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(3, ResponsesJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(4, AnthropicJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(5, OllamaJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(options.Access.Keys);

@@ -2,7 +2,6 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using InferenceServer.Chat;
-using InferenceServer.Chat.Replies;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Models;
@@ -25,12 +24,6 @@ public sealed partial class MessagesTests
 
     private const string Signature = "thinking-sha256:Hln5aOTPkhGBvhBDSDAzV9s2N/LBqAz2sbxuhLuViUE=";
 
-    private static ServedReplies Hermes { get; } = new(new ReplyFormat
-    {
-        Reasoning = new("<think>", "</think>"),
-        Calls = [ToolCallFormat.Parse("hermes", "<tool_call>\n{\"name\": \"$name\", \"arguments\": $arguments}\n</tool_call>") with { Separator = "\n" }],
-    }, ScriptedVocabulary.Instance.ControlTokens);
-
     private static Task<TestHost> StartAsync(ScriptedEngine engine, List<ChatConversation>? rendered = null, TimeProvider? clock = null) => TestHost.StartAsync(new ServedModel
     {
         Id = TestHost.ModelId,
@@ -44,7 +37,7 @@ public sealed partial class MessagesTests
             return TestHost.ChatMl(conversation);
         },
         Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
-        Replies = Hermes,
+        Replies = new ServedReplies(ToolTests.Hermes, ScriptedVocabulary.Instance.ControlTokens),
     }, clock);
 
     private static ScriptedEngine Says(params string[] pieces) => new() { Script = reply => reply.SayAsync(pieces) };
@@ -69,7 +62,7 @@ public sealed partial class MessagesTests
 
         const string Usage = "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":";
         const string Rest = "\"cache_creation\":null,\"server_tool_use\":null,\"inference_geo\":null,\"speed\":null}";
-        string expected = string.Concat(((string, string)[])[
+        string expected = string.Concat((((string, string)[])[
             ("message_start", "\"message\":{\"id\":\"msg_0\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"scripted\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,"
                 + $"\"usage\":{{\"input_tokens\":21,{Usage}0,\"output_tokens\":0,\"service_tier\":\"standard\",\"output_tokens_details\":null,{Rest},\"container\":null,\"stop_details\":null,\"diagnostics\":null}}"),
             ("content_block_start", "\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}"),
@@ -91,7 +84,7 @@ public sealed partial class MessagesTests
             ("message_delta", "\"delta\":{\"stop_reason\":\"tool_use\",\"stop_sequence\":null,\"stop_details\":null,\"container\":null},"
                 + $"\"usage\":{{\"input_tokens\":18,{Usage}3,\"output_tokens\":7,\"service_tier\":\"standard\",\"output_tokens_details\":{{\"thinking_tokens\":4}},{Rest}"),
             ("message_stop", ""),
-        ].Select(sent => $"event: {sent.Item1}\ndata: {{\"type\":\"{sent.Item1}\"{(sent.Item2.Length > 0 ? "," : "")}{sent.Item2}}}\n\n"));
+        ]).Select(sent => $"event: {sent.Item1}\ndata: {{\"type\":\"{sent.Item1}\"{(sent.Item2.Length > 0 ? "," : "")}{sent.Item2}}}\n\n"));
         Assert.Equal(expected, stream);
         Assert.Equal("text/event-stream", answer.Content.Headers.ContentType!.MediaType);
         Assert.Equal(answer.Headers.GetValues("x-request-id"), answer.Headers.GetValues("request-id"));

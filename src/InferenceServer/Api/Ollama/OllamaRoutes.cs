@@ -1,0 +1,41 @@
+using InferenceServer.Models;
+using InferenceServer.Operations;
+
+namespace InferenceServer.Api.Ollama;
+
+internal static class OllamaRoutes
+{
+    private const string Lines = "application/x-ndjson";
+
+    public static void Map(WebApplication app)
+    {
+        ModelCatalogue catalogue = app.Services.GetRequiredService<ModelCatalogue>();
+        OllamaChatEndpoints replies = new(catalogue, app.Services.GetRequiredService<TimeProvider>());
+        OllamaModelEndpoints models = new(catalogue);
+        app.MapPost("/api/chat", (Delegate)replies.ChatAsync).WithName("ollamaChat").WithTags("Ollama")
+            .WithSummary("Continue a conversation, as Ollama's clients ask for it.").Accepts<OllamaChatRequest>("application/json")
+            .Produces<OllamaChatAnswer>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaChatAnswer), Lines)).ProducesOllamaErrors();
+        app.MapPost("/api/generate", (Delegate)replies.GenerateAsync).WithName("ollamaGenerate").WithTags("Ollama")
+            .WithSummary("Answer one prompt, or continue a text.").Accepts<OllamaGenerateRequest>("application/json")
+            .Produces<OllamaGenerateAnswer>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaGenerateAnswer), Lines)).ProducesOllamaErrors();
+        app.MapGet("/api/tags", (Delegate)models.TagsAsync).WithName("ollamaTags").WithTags("Ollama")
+            .WithSummary("The loaded models.").Produces<OllamaModelList>();
+        app.MapGet("/api/ps", (Delegate)models.RunningAsync).WithName("ollamaPs").WithTags("Ollama")
+            .WithSummary("The loaded models and where they lie.").Produces<OllamaRunningList>();
+        app.MapPost("/api/show", (Delegate)models.ShowAsync).WithName("ollamaShow").WithTags("Ollama")
+            .WithSummary("What a model's file says of itself.").Accepts<OllamaShowRequest>("application/json").Produces<OllamaModelInformation>().ProducesOllamaErrors();
+        app.MapGet("/api/version", (Delegate)models.VersionAsync).WithName("ollamaVersion").WithTags("Ollama")
+            .WithSummary("Which Ollama this server speaks as.").Produces<OllamaVersion>();
+        foreach (string path in (ReadOnlySpan<string>)["/api/pull", "/api/push", "/api/create", "/api/copy"])
+            app.MapPost(path, (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
+        app.MapDelete("/api/delete", (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
+        app.MapMethods("/api/blobs/{digest}", ["HEAD", "POST"], (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
+    }
+
+    private static RouteHandlerBuilder ProducesOllamaErrors(this RouteHandlerBuilder route)
+    {
+        foreach (int status in (ReadOnlySpan<int>)[400, 401, 404, 413, 415, 429, 500, 503, 504])
+            route.Produces<OllamaError>(status);
+        return route;
+    }
+}
