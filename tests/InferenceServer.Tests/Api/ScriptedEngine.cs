@@ -82,18 +82,13 @@ internal sealed class ScriptedReply(Generation generation)
         Assert.True(generation.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Token, text, ScriptedVocabulary.First(text), logprobs, null)));
     }
 
-<<<<<<< HEAD
-    public void Finish(FinishReason reason = FinishReason.Stop, string heldBack = "", string? error = null, int cached = 3, GenerationTiming timing = default)
-=======
-    public void Finish(FinishReason reason = FinishReason.Stop, string heldBack = "", string? error = null, int cached = 3, string? stop = null, GenerationTiming timing = default)
->>>>>>> 192a091 (Speak Anthropic's messages: whole, streamed and counted, with its errors)
+    public void Finish(FinishReason reason = FinishReason.Stop, string heldBack = "", string? error = null, int cached = 3, GenerationTiming timing = default, string? stop = null)
     {
         GenerationResult result = new()
         {
             FinishReason = reason,
             Error = error,
             StopString = stop,
-            Timing = timing,
             PromptTokens = Request.PromptTokens.Length,
             CachedTokens = cached,
             CompletionTokens = _tokens,
