@@ -1,7 +1,6 @@
 // The public door of this room: source text in, an immutable automaton out. Compile on a request's thread, never on the decode thread.
 
 using InferenceServer.Engine.Constraints.Automaton;
-using InferenceServer.Engine.Constraints.Gbnf;
 using InferenceServer.Engine.Constraints.JsonSchema;
 
 namespace InferenceServer.Engine.Constraints;
@@ -44,31 +43,21 @@ public sealed class CompiledConstraint
     /// <summary>A grammar in llama.cpp's notation; its rule <c>root</c> describes the whole reply.</summary>
     /// <exception cref="ConstraintException">Malformed (the path is line and column), left-recursive or past a limit.</exception>
     public static CompiledConstraint FromGbnf(string grammar, CancellationToken cancellation = default) =>
-        new(GrammarCompiler.Compile(GbnfParser.Parse(grammar), MaxRuleNesting, countCalls: true, cancellation));
+        FromParts(ConstraintPart.Gbnf(grammar), cancellation);
 
     /// <summary>Text that a regular expression matches from its first to its last character.</summary>
     /// <exception cref="ConstraintException">Malformed, not regular (backreferences, lookaround) or past a limit.</exception>
-    public static CompiledConstraint FromRegex(string pattern, CancellationToken cancellation = default) =>
-        FromExpression("regex", ConstraintPart.Regex(pattern).Expression, cancellation);
+    public static CompiledConstraint FromRegex(string pattern, CancellationToken cancellation = default) => FromParts(ConstraintPart.Regex(pattern), cancellation);
 
     /// <summary>Exactly one of the given texts.</summary>
     /// <exception cref="ConstraintException">No choices, or one that is not well-formed text.</exception>
-    public static CompiledConstraint FromChoices(IReadOnlyList<string> choices, CancellationToken cancellation = default)
-    {
-        if (choices.Count == 0)
-            throw new ConstraintException("choice", "must name at least one choice");
-        for (int i = 0; i < choices.Count; i++)
-            JsonText.RequireWellFormed(choices[i], $"choice[{i}]");
-        return FromExpression("choice", new Expression.Choice([.. choices.Select(Expression.Text)]), cancellation);
-    }
+    public static CompiledConstraint FromChoices(IReadOnlyList<string> choices, CancellationToken cancellation = default) =>
+        FromParts(ConstraintPart.Choices(choices), cancellation);
 
     /// <summary>Text put together from parts: free text, markers, schemas; what tool-call formats are made of.</summary>
     /// <exception cref="ConstraintException">Nothing can match the parts together, or they are past a limit.</exception>
-    public static CompiledConstraint FromParts(ConstraintPart root, CancellationToken cancellation = default) =>
-        new(GrammarCompiler.Compile(new GrammarRule("parts") { Body = root.Expression }, JsonSchemaOptions.Default.MaxNesting, countCalls: false, cancellation));
-
-    private static CompiledConstraint FromExpression(string name, Expression body, CancellationToken cancellation) =>
-        new(GrammarCompiler.Compile(new GrammarRule(name) { Body = body }, MaxRuleNesting, countCalls: false, cancellation));
+    public static CompiledConstraint FromParts(ConstraintPart root, CancellationToken cancellation = default) => new(GrammarCompiler.Compile(
+        new GrammarRule("root") { Body = root.Expression }, root.CountsCalls ? MaxRuleNesting : JsonSchemaOptions.Default.MaxNesting, root.CountsCalls, cancellation));
 
     /// <summary>Refuses a vocabulary in which a named control token is missing, rather than meeting a dead end while decoding.</summary>
     internal void RequireControlTokens(TokenVocabularyTrie vocabulary)

@@ -7,5 +7,8 @@ public sealed class ConstraintException(string path, string reason) : Exception(
 {
     public string Path { get; } = path;
 
+    /// <summary>Where <see cref="Path"/> begins, as whoever put several parts together names it; null for a constraint of one part.</summary>
+    public string? Part { get; init; }
+
     public string Reason { get; } = reason;
 }

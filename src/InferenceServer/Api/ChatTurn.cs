@@ -43,13 +43,15 @@ internal sealed class ChatTurn : IDisposable
     /// <exception cref="ApiException">The request cannot be answered as asked.</exception>
     public static async Task<ChatTurn> StartAsync(ServedModel model, ChatCompletionRequest request, RequestHints hints, RequestTrace trace, CancellationToken aborted)
     {
-        TokenConstraint? constraint = request.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
-        ChatPrompt prompt = ChatTranslator.Translate(request, model, hints, constraint);
-        trace.Accepted(request.Stream, prompt.Requests);
-        ReplyReader[] replies = new ReplyReader[prompt.Requests.Count];
+        string rendered = ChatTranslator.Render(request, model);
+        ReplyGuard guard = ReplyGuard.Of(request, model, rendered);
+        TokenConstraint? constraint = guard.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
+        IReadOnlyList<GenerationRequest> requests = ChatTranslator.Translate(request, model, hints, rendered, constraint, guard.Split is not null);
+        trace.Accepted(request.Stream, requests);
+        ReplyReader[] replies = new ReplyReader[requests.Count];
         for (int i = 0; i < replies.Length; i++)
-            replies[i] = new ReplyReader(prompt.Split is { } options ? new ReplySplitter(model.Replies.Format, options) : null);
-        return new(model, prompt.Requests, GenerationSet.Submit(model.Engine, prompt.Requests, aborted), replies, trace);
+            replies[i] = new ReplyReader(guard.Split is { } options ? new ReplySplitter(model.Replies.Format, options) : null);
+        return new(model, requests, GenerationSet.Submit(model.Engine, requests, aborted), replies, trace);
     }
 
     /// <summary>Submits prompts that no template made: their replies are content as they stand.</summary>

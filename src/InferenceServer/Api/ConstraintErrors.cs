@@ -12,9 +12,10 @@ internal static class ConstraintErrors
     private static readonly string[] NamingKeywords =
         ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependentRequired", "dependencies"];
 
-    /// <param name="param">The field that the constraint came from.</param>
+    /// <param name="param">The field that the constraint came from, unless the error names it.</param>
     public static ApiException Explain(ConstraintException error, string param)
     {
+        param = error.Part ?? param;
         if (error.Path.StartsWith('#'))
             param += PathOf(error.Path);
         else if (error.Path.StartsWith("choice[", StringComparison.Ordinal))

@@ -85,7 +85,7 @@ internal static class ModelLoader
                 // Beyond what it was trained on a model only rambles, whatever the pool holds.
                 Engine = ServedEngine.For(engine, model.TrainContextLength),
                 Chat = chat.Render,
-                Replies = new ServedReplies(chat.Replies, vocabulary.ControlTokens),
+                Replies = new ServedReplies(chat.Replies, vocabulary.ControlTokens, [.. vocabulary.EndTokens.Select(vocabulary.Text)]),
                 Constraints = new ServedConstraints(vocabulary),
                 File = ServedModelFile.Of(model, chat.TemplateSource),
             };

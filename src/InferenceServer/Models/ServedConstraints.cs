@@ -10,8 +10,8 @@ namespace InferenceServer.Models;
 /// <summary>A constraint that is not compiled yet.</summary>
 /// <param name="Param">The field it came from, as errors name it.</param>
 /// <param name="Key">Its kind and whole source: equal keys mean the same constraint.</param>
-/// <param name="Compile">Throws <see cref="ConstraintException"/> for what cannot be enforced.</param>
-public sealed record ConstraintSource(string Param, string Key, Func<CancellationToken, CompiledConstraint> Compile);
+/// <param name="Build">Throws <see cref="ConstraintException"/> for what cannot be enforced.</param>
+public sealed record ConstraintSource(string Param, string Key, Func<CancellationToken, ConstraintPart> Build);
 
 /// <summary>Compiles constraints for one model and remembers the latest.</summary>
 public sealed class ServedConstraints
@@ -104,7 +104,7 @@ public sealed class ServedConstraints
         using CancellationTokenSource limit = new(CompileTimeLimit);
         try
         {
-            return source.Compile(limit.Token);
+            return CompiledConstraint.FromParts(source.Build(limit.Token), limit.Token);
         }
         catch (OperationCanceledException)
         {

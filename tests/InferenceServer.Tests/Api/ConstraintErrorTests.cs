@@ -89,7 +89,7 @@ public sealed class ConstraintErrorTests
             tries++;
             cancellation.WaitHandle.WaitOne();
             cancellation.ThrowIfCancellationRequested();
-            return CompiledConstraint.FromJsonObject();
+            return ConstraintPart.JsonObject;
         });
         for (int i = 1; i <= 2; i++)
         {
@@ -110,11 +110,11 @@ public sealed class ConstraintErrorTests
         string unions = string.Join(',', Enumerable.Range(0, 9).Select(i => $"{{\"anyOf\":[{string.Join(',', Enumerable.Range(0, 9).Select(j => $"{{\"properties\":{{\"p{i}{j}\":{{\"pattern\":\"(a|b)*a(a|b){{7}}\"}}}}}}"))}]}}"));
         ConstraintSource source = kind switch
         {
-            "schema" => new("s", kind, c => CompiledConstraint.FromJsonSchema($"{{\"oneOf\":[{unions}]}}", null, c)),
-            "references" => new("s", kind, c => CompiledConstraint.FromJsonSchema($"{{\"$ref\":\"#/$defs/d0\",\"$defs\":{{{deep}\"d3000\":{{\"frobnicate\":1}}}}}}", null, c)),
-            "grammar" => new("g", kind, c => CompiledConstraint.FromGbnf(
-                "root ::= r0\n" + string.Concat(Enumerable.Range(0, 8000).Select(i => $"r{i} ::= r{i + 1} \"x\" | (r{i + 1} r{i + 1})?\n")) + "r8000 ::= \"y\"?", c)),
-            _ => new("r", kind, c => CompiledConstraint.FromRegex("(((a{1,90}){1,90}){1,90}b?){1,90}", c)),
+            "schema" => new("s", kind, c => ConstraintPart.JsonSchema($"{{\"oneOf\":[{unions}]}}", null, c)),
+            "references" => new("s", kind, c => ConstraintPart.JsonSchema($"{{\"$ref\":\"#/$defs/d0\",\"$defs\":{{{deep}\"d3000\":{{\"frobnicate\":1}}}}}}", null, c)),
+            "grammar" => new("g", kind, _ => ConstraintPart.Gbnf(
+                "root ::= r0\n" + string.Concat(Enumerable.Range(0, 8000).Select(i => $"r{i} ::= r{i + 1} \"x\" | (r{i + 1} r{i + 1})?\n")) + "r8000 ::= \"y\"?")),
+            _ => new("r", kind, _ => ConstraintPart.Regex("(((a{1,90}){1,90}){1,90}b?){1,90}")),
         };
         ServedConstraints constraints = new(ScriptedVocabulary.Instance) { CompileTimeLimit = TimeSpan.FromSeconds(1) };
         await Assert.ThrowsAsync<ApiException>(() => constraints.CompileAsync(source, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(20)));
@@ -125,10 +125,10 @@ public sealed class ConstraintErrorTests
     {
         ServedConstraints constraints = new(ScriptedVocabulary.Instance);
         int compiled = 0;
-        ConstraintSource Source(int i) => new("regex", $"regex {i}", cancellation =>
+        ConstraintSource Source(int i) => new("regex", $"regex {i}", _ =>
         {
             Interlocked.Increment(ref compiled);
-            return CompiledConstraint.FromRegex($"a{{{i}}}", cancellation);
+            return ConstraintPart.Regex($"a{{{i}}}");
         });
         TokenConstraint[] same = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => constraints.CompileAsync(Source(1), CancellationToken.None)));
         Assert.Equal(1, compiled);

@@ -15,6 +15,9 @@ public class TinyServer : IAsyncLifetime
 
     internal virtual AccessOptions Access => new();
 
+    /// <summary>A chat template instead of ChatML; null for that.</summary>
+    protected virtual string? ChatTemplate => null;
+
     private LoadedModel? _model;
     private TestHost? _host;
 
@@ -24,8 +27,14 @@ public class TinyServer : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
+        string[] template = [];
+        if (ChatTemplate is { } source)
+        {
+            template = ["--chat-template", Path.Combine(AppContext.BaseDirectory, $"{GetType().Name}.jinja")];
+            await File.WriteAllTextAsync(template[1], source);
+        }
         ServerOptions options = CommandLine.Read(
-            ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile()],
+            ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile(), .. template],
             new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
         _model = ModelLoader.Load(options, library, NullLoggerFactory.Instance, TimeProvider.System);

@@ -102,12 +102,11 @@ public sealed class ToolTests
     [InlineData("""{"tool_choice":"sometimes"}""", "tool_choice")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":{"type":"function","function":{"name":"b"}}}""", "tool_choice.function.name")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"function","function":{"name":"b"}}]}}}""", "tool_choice.allowed_tools.tools[0].function.name")]
-    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":"required"}""", "tool_choice")]
-    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":{"type":"function","function":{"name":"a"}}}""", "tool_choice")]
-    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b","strict":true}}]}""", "tools[1].function.strict")]
-    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"parallel_tool_calls":false}""", "parallel_tool_calls")]
-    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"regex":"a+"}""", "regex")]
-    public async Task What_is_wrong_with_tools_or_not_enforced_is_named(string fields, string param)
+    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b","parameters":{"type":"object","properties":{"x":{"type":"array","uniqueItems":true}}}}}]}""", "tools[1].function.parameters.properties.x.uniqueItems")]
+    [InlineData("""{"tools":[{"type":"function","function":{"name":"a","parameters":{"type":"integer"}}}],"tool_choice":"required"}""", "tools[0].function.parameters")]
+    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"ignore_eos":true}""", "ignore_eos")]
+    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":7}}}}""", "response_format.json_schema.schema.type")]
+    public async Task What_is_wrong_with_tools_or_cannot_be_enforced_is_named(string fields, string param)
     {
         await using TestHost host = await StartAsync("x");
         using HttpResponseMessage answer = await host.PostAsync(Path, $"{{{Hi},{fields[1..^1]}}}");
@@ -116,9 +115,40 @@ public sealed class ToolTests
     }
 }
 
+/// <summary>Calls in the history that no template could make sense of.</summary>
+public sealed class CallHistoryTests
+{
+    [Theory]
+    [InlineData("not json", "\"c1\"", "messages[1].tool_calls[0].function.arguments")]
+    [InlineData("[1]", "\"c1\"", "messages[1].tool_calls[0].function.arguments")]
+    [InlineData("{}", "\"c2\"", "messages[2].tool_call_id")]
+    [InlineData("{}", "\"c1\"", null)]
+    public async Task A_malformed_call_and_an_answer_to_none_are_named(string arguments, string answered, string? param)
+    {
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine());
+        using HttpResponseMessage answer = await host.PostAsync("/v1/chat/completions", "{\"model\":\"scripted\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},"
+            + $"{{\"role\":\"assistant\",\"tool_calls\":[{{\"id\":\"c1\",\"type\":\"function\",\"function\":{{\"name\":\"f\",\"arguments\":{JsonSerializer.Serialize(arguments)}}}}}]}},"
+            + $"{{\"role\":\"tool\",\"tool_call_id\":{answered},\"content\":\"r\"}}]}}");
+        if (param is null)
+            Assert.True(answer.IsSuccessStatusCode);
+        else
+            await ErrorTests.AssertErrorAsync(answer, 400, param, "invalid_value");
+    }
+}
+
 /// <summary>A streamed chat completion, its deltas joined.</summary>
 internal sealed record StreamedReply(string Content, string Reasoning, IReadOnlyList<(string Id, string Name, string Arguments)> Calls, string Finish, int ReasoningTokens)
 {
+    /// <summary>The same of a reply that was not streamed.</summary>
+    public static StreamedReply OfWhole(JsonElement completion)
+    {
+        JsonElement choice = completion.GetProperty("choices")[0], message = choice.GetProperty("message");
+        JsonElement[] calls = message.TryGetProperty("tool_calls", out JsonElement made) ? [.. made.EnumerateArray()] : [];
+        return new(message.GetProperty("content").GetString() ?? "", message.TryGetProperty("reasoning_content", out JsonElement thought) ? thought.GetString()! : "",
+            [.. calls.Select(call => (call.GetProperty("id").GetString()!, call.GetProperty("function").GetProperty("name").GetString()!, call.GetProperty("function").GetProperty("arguments").GetString()!))],
+            choice.GetProperty("finish_reason").GetString()!, completion.GetProperty("usage").GetProperty("completion_tokens_details").GetProperty("reasoning_tokens").GetInt32());
+    }
+
     public static StreamedReply Of(string stream)
     {
         StringBuilder content = new(), reasoning = new();

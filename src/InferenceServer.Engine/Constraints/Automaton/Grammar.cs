@@ -24,7 +24,11 @@ internal sealed class GrammarRule(string name)
 }
 
 /// <summary>One way to go on when free text reaches a trigger.</summary>
-internal sealed record Trigger(byte[] Bytes, Expression Then);
+internal sealed record Trigger(byte[] Bytes, Expression Then)
+{
+    /// <summary>It counts only at the text's beginning, and where the text goes on after another trigger.</summary>
+    public bool AtStart { get; init; }
+}
 
 internal abstract record Expression
 {
@@ -77,4 +81,28 @@ internal static class ControlTokenBytes
     public const byte Close = 0xFE;
 
     public static byte[] Of(string name) => [Open, .. System.Text.Encoding.UTF8.GetBytes(name), Close];
+
+    /// <summary>A text in which the given names stand for their control tokens, the longest where several would.</summary>
+    public static byte[] Spell(string text, IReadOnlyCollection<string> names)
+    {
+        if (names.Count == 0)
+            return System.Text.Encoding.UTF8.GetBytes(text);
+        List<byte> bytes = [];
+        int plain = 0;
+        for (int at = 0; at < text.Length; at++)
+        {
+            string? found = null;
+            foreach (string name in names)
+                if (name.Length > (found?.Length ?? 0) && string.CompareOrdinal(text, at, name, 0, name.Length) == 0)
+                    found = name;
+            if (found is null)
+                continue;
+            bytes.AddRange(System.Text.Encoding.UTF8.GetBytes(text[plain..at]));
+            bytes.AddRange(Of(found));
+            plain = at + found.Length;
+            at = plain - 1;
+        }
+        bytes.AddRange(System.Text.Encoding.UTF8.GetBytes(text[plain..]));
+        return [.. bytes];
+    }
 }

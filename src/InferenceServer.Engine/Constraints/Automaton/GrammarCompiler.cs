@@ -296,7 +296,7 @@ internal sealed class GrammarCompiler
     /// <summary>An Aho-Corasick automaton over the triggers; completing one leaves the free text for what it leads to.</summary>
     private int LowerFreeText(Expression.FreeText freeText, int next)
     {
-        TriggerTrie trie = new(freeText.Triggers.Select(t => t.Bytes), freeText.AllowsControlTokens);
+        TriggerTrie trie = new([.. freeText.Triggers.Select(t => t.Bytes)], [.. freeText.Triggers.Select(t => t.AtStart)], freeText.AllowsControlTokens);
         int[] readers = new int[trie.StateCount];
         int[] entries = new int[trie.StateCount];
         for (int state = 0; state < trie.StateCount; state++)
@@ -308,7 +308,7 @@ internal sealed class GrammarCompiler
         if (!freeText.MayEnd && freeText.Triggers.All(t => t.Bytes[0] == ControlTokenBytes.Open))
             foreach (Trigger trigger in freeText.Triggers)
                 _controlTokens.Add(System.Text.Encoding.UTF8.GetString(trigger.Bytes.AsSpan(1..^1)));
-        int[] continuations = [.. freeText.Triggers.Select(t => Lower(t.Then, freeText.Resumes ? entries[0] : next))];
+        int[] continuations = [.. freeText.Triggers.Select(t => Lower(t.Then, freeText.Resumes ? entries[trie.Start] : next))];
         List<ByteEdge> edges = [];
         for (int state = 0; state < trie.StateCount; state++)
         {
@@ -318,7 +318,7 @@ internal sealed class GrammarCompiler
                     edges.Add(new(b, b, trie.TriggerAt(target) is { } trigger ? continuations[trigger] : entries[target]));
             _nodes[readers[state]].Edges = Merge(edges);
         }
-        return entries[0];
+        return entries[trie.Start];
     }
 
     /// <summary>A rule that reaches itself before reading anything would push forever.</summary>

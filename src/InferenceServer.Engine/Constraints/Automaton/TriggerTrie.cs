@@ -9,18 +9,21 @@ internal sealed class TriggerTrie
     private readonly List<int> _fallback = [0];
     private readonly List<bool> _insideControlToken = [false];
 
+    private readonly HashSet<(int State, byte Space)> _passesSpace = [];
+
     private readonly int _otherControlToken = -1;
 
     /// <param name="triggers">What to find, none empty.</param>
+    /// <param name="atStart">Which of them count only where nothing but white space came before.</param>
     /// <param name="allowsControlTokens">Whether control tokens that are no triggers may come anywhere.</param>
-    public TriggerTrie(IEnumerable<byte[]> triggers, bool allowsControlTokens)
+    public TriggerTrie(IReadOnlyList<byte[]> triggers, IReadOnlyList<bool> atStart, bool allowsControlTokens)
     {
-        int index = 0;
-        foreach (byte[] trigger in triggers)
+        for (int i = 0; i < triggers.Count; i++)
         {
-            if (trigger.Length == 0)
+            if (triggers[i].Length == 0)
                 throw new ConstraintException("trigger", "a trigger must not be empty");
-            Insert(trigger, index++);
+            if (!atStart[i])
+                Insert(triggers[i], i, 0);
         }
         if (allowsControlTokens)
             _otherControlToken = AddState(insideControlToken: true);
@@ -35,6 +38,42 @@ internal sealed class TriggerTrie
                 pending.Enqueue(child);
             }
         }
+        if (atStart.Contains(true))
+            AddStart(triggers, atStart);
+    }
+
+    /// <summary>Where a text begins.</summary>
+    public int Start { get; private set; }
+
+    /// <summary>
+    /// A trie of its own that is entered at the start alone. Whoever leaves it goes on where the same text leads among the other triggers. White space
+    /// passes before such a trigger, and after its opening brackets, where JSON may have some.
+    /// </summary>
+    private void AddStart(IReadOnlyList<byte[]> triggers, IReadOnlyList<bool> atStart)
+    {
+        Start = AddState(insideControlToken: false);
+        for (int i = 0; i < triggers.Count; i++)
+            if (atStart[i])
+                Insert(triggers[i], i, Start);
+        Queue<int> pending = new([Start]);
+        while (pending.TryDequeue(out int state))
+        {
+            foreach ((byte b, int child) in _children[state])
+            {
+                _fallback[child] = Math.Max(0, Next(_fallback[state], b));
+                _trigger[child] ??= _trigger[_fallback[child]];
+                pending.Enqueue(child);
+                if (b is (byte)'{' or (byte)'[' && !_insideControlToken[child])
+                    LetSpacePass(child);
+            }
+        }
+        LetSpacePass(Start);
+    }
+
+    private void LetSpacePass(int state)
+    {
+        foreach (byte space in " \t\r\n"u8)
+            _passesSpace.Add((state, space));
     }
 
     public int StateCount => _children.Count;
@@ -52,7 +91,9 @@ internal sealed class TriggerTrie
         {
             if (_children[state].TryGetValue(b, out int child))
                 return child;
-            if (_insideControlToken[state])
+            if (_passesSpace.Contains((state, b)))
+                return state;
+            if (_insideControlToken[state] && !_insideControlToken[_fallback[state]])
                 return b == ControlTokenBytes.Open || _otherControlToken < 0 ? -1 : b == ControlTokenBytes.Close ? 0 : _otherControlToken;
             if (state == 0)
                 return b == ControlTokenBytes.Open ? _otherControlToken : b == ControlTokenBytes.Close ? -1 : 0;
@@ -60,9 +101,8 @@ internal sealed class TriggerTrie
         }
     }
 
-    private void Insert(byte[] trigger, int index)
+    private void Insert(byte[] trigger, int index, int state)
     {
-        int state = 0;
         foreach (byte b in trigger)
         {
             if (!_children[state].TryGetValue(b, out int child))

@@ -1,6 +1,5 @@
 // The elements of an array: prefixItems in order, then items, between bounds; contains by counting hits, uniqueItems where values are few.
 
-using System.Text;
 using System.Text.Json;
 using InferenceServer.Engine.Constraints.Automaton;
 
@@ -123,9 +122,8 @@ internal sealed class ArrayGrammar(SchemaCompiler compiler, SchemaAlternative al
             {
                 if ((used >> i & 1) != 0)
                     continue;
-                StringBuilder text = new();
-                SchemaValues.Write(values[i], text);
-                ways.Add(new Expression.Sequence([count > 0 ? Comma : Expression.Empty, Expression.Text(text.ToString()), new Expression.Reference(rules[used | 1 << i])]));
+                if (compiler.Write(values[i]) is { } text)
+                    ways.Add(new Expression.Sequence([count > 0 ? Comma : Expression.Empty, Expression.Text(text), new Expression.Reference(rules[used | 1 << i])]));
             }
             rules[used].Body = new Expression.Choice(ways);
         }

@@ -20,6 +20,9 @@ public sealed record JsonSchemaOptions
     /// <summary>What an object without <c>additionalProperties</c> allows beside its declared properties; the specification says anything.</summary>
     public bool AllowUndeclaredProperties { get; init; } = true;
 
+    /// <summary>Whether the value must be an object besides, as the arguments of a call are.</summary>
+    public bool RootIsObject { get; init; }
+
     /// <summary>Most brackets open at once: what JSON parsers read by default.</summary>
     public int MaxNesting { get; init; } = 64;
 }

@@ -24,9 +24,12 @@ internal sealed class ObjectGrammar
     private readonly int _min;
     private readonly int? _max;
 
-    public ObjectGrammar(SchemaCompiler compiler, SchemaAlternative alternative, string path)
+    private readonly MemberGrammar? _notation;
+
+    /// <param name="notation">How members are written where that is not JSON's way; null for JSON.</param>
+    public ObjectGrammar(SchemaCompiler compiler, SchemaAlternative alternative, string path, MemberGrammar? notation = null)
     {
-        (_compiler, _alternative, _path) = (compiler, alternative, path);
+        (_compiler, _alternative, _path, _notation) = (compiler, alternative, path, notation);
         Dfa? keys = alternative.PropertyNames.Count > 0 ? KeysAllowed() : null;
         List<string> declared = [.. alternative.Members.SelectMany(m => m.Properties).Select(p => p.Name).Concat(alternative.Required).Distinct()];
         foreach (string name in declared)
@@ -34,7 +37,8 @@ internal sealed class ObjectGrammar
             if (alternative.Forbidden.Contains(name) || keys?.Accepts(name) == false)
                 continue;
             _names.Add(name);
-            _members.Add(Member(Expression.Text(JsonText.Quote(name)), alternative.MemberNamed(name)));
+            _members.Add(notation?.Member(name, alternative.MemberNamed(name), path)
+                ?? new Expression.Sequence([compiler.Key(name), compiler.ValueOf(alternative.MemberNamed(name))]));
         }
         _impossible = alternative.Required.Exists(name => !_names.Contains(name));
         _extra = ExtraMember(keys, [.. declared, .. alternative.Forbidden]);
@@ -51,14 +55,15 @@ internal sealed class ObjectGrammar
     {
         if (_impossible)
             return Expression.Never;
+        if (_notation is not null)
+            return new Expression.Reference(Tail(0, 0));
         Expression members = new Expression.Sequence([_compiler.Space, new Expression.Reference(Tail(0, 0))]);
         return new Expression.Sequence([Expression.Text("{"), new Expression.Nested(members), Expression.Text("}")]);
     }
 
-    private Expression.Sequence Member(Expression key, IReadOnlyList<SchemaNode> schemas) =>
-        new([key, Expression.Text(":"), _compiler.AfterColon, _compiler.ValueOf(schemas)]);
+    private Expression Comma => _notation?.Separator ?? new Expression.Sequence([Expression.Text(","), _compiler.Space]);
 
-    private Expression.Sequence Comma => new([Expression.Text(","), _compiler.Space]);
+    private Expression Space => _notation is null ? _compiler.Space : Expression.Empty;
 
     /// <summary>How many members written so far still matter: whether there were any, or the exact count when it is bounded.</summary>
     private int Clamp(int count) => Math.Min(count, _max is { } max ? Math.Max(max, _min) : Math.Max(1, _min));
@@ -95,7 +100,7 @@ internal sealed class ObjectGrammar
 
     private Expression Extras(int count)
     {
-        Expression close = count > 0 ? _compiler.Space : Expression.Empty;
+        Expression close = count > 0 ? Space : Expression.Empty;
         int need = Math.Max(0, _min - count);
         int? most = _max is { } max ? Math.Max(0, max - count) : null;
         if (_extra is null || most == 0)
@@ -103,7 +108,7 @@ internal sealed class ObjectGrammar
         Expression following = new Expression.Sequence([Comma, _extra]);
         if (count > 0)
             return new Expression.Sequence([new Expression.Repeat(following, need, most), close]);
-        Expression some = new Expression.Sequence([_extra, new Expression.Repeat(following, Math.Max(0, need - 1), most - 1), _compiler.Space]);
+        Expression some = new Expression.Sequence([_extra, new Expression.Repeat(following, Math.Max(0, need - 1), most - 1), Space]);
         return need > 0 ? some : Expression.Optional(some);
     }
 
@@ -142,7 +147,7 @@ internal sealed class ObjectGrammar
             }
             if (!evaluated && _alternative.Unevaluated is { } unevaluated)
                 schemas.Add(unevaluated);
-            if (schemas.Exists(s => s.IsFalse))
+            if (schemas.Exists(s => s.IsFalse) || (!evaluated && _alternative.IsClosed))
                 continue;
             Dfa? names = keys;
             for (int i = 0; i < patterns.Count; i++)
@@ -154,9 +159,13 @@ internal sealed class ObjectGrammar
                 names = (names ?? Dfa.AllStrings).Except(excluded);
             if (names is { IsEmpty: true })
                 continue;
-            Expression key = names is null ? new Expression.JsonStringBody(0, null) : new Expression.Terminal(names, TextEncoding.JsonString);
-            kinds.Add(Member(SchemaCompiler.Quoted(key), schemas));
+            Expression? kind = _notation is null ? Other(names, schemas) : _notation.Other(names, schemas);
+            if (kind is not null)
+                kinds.Add(kind);
         }
         return kinds.Count == 0 ? null : kinds.Count == 1 ? kinds[0] : new Expression.Choice(kinds);
     }
+
+    private Expression.Sequence? Other(Dfa? names, IReadOnlyList<SchemaNode> schemas) =>
+        _compiler.OtherKey(names) is { } key ? new([key, _compiler.ValueOf(schemas)]) : null;
 }

@@ -73,6 +73,9 @@ internal sealed class SchemaAlternative
     /// <summary>For members that no applicator named.</summary>
     public SchemaNode? Unevaluated { get; set; }
 
+    /// <summary>No members but those that some applicator names.</summary>
+    public bool IsClosed { get; set; }
+
     public bool IsContradiction => Types == JsonTypes.None || Values is { Count: 0 } || Required.Exists(Forbidden.Contains) && Types == JsonTypes.Object;
 
     public SchemaAlternative Clone() => new()
@@ -96,6 +99,7 @@ internal sealed class SchemaAlternative
         Members = [.. Members],
         PropertyNames = [.. PropertyNames],
         Unevaluated = Unevaluated,
+        IsClosed = IsClosed,
     };
 
     public void Require(string name)

@@ -13,15 +13,22 @@ internal sealed class SchemaCompiler
     /// <summary>A schema that unfolds into more distinct conjunctions would not compile in reasonable time.</summary>
     private const int MaxRules = 20_000;
 
+    // Named like no place in a document.
+    private static readonly SchemaNode AnyObject = new(JsonDocument.Parse("""{"type":"object"}""").RootElement, "object", IsNegated: false);
+
     private readonly SchemaDocument _document;
     private readonly Dictionary<string, GrammarRule> _rules = [];
     private readonly Queue<(GrammarRule Rule, IReadOnlyList<SchemaNode> Conjunction)> _pending = [];
 
-    private SchemaCompiler(SchemaDocument document, JsonSchemaOptions options, CancellationToken cancellation)
+    private readonly string? _quote;
+
+    /// <param name="quote">As <see cref="MemberNotation.Quote"/>.</param>
+    private SchemaCompiler(SchemaDocument document, JsonSchemaOptions options, string? quote, CancellationToken cancellation)
     {
         _document = document;
+        _quote = quote;
         Expander = new(document, options, cancellation);
-        bool spaced = options.Whitespace == JsonWhitespace.Bounded;
+        bool spaced = options.Whitespace == JsonWhitespace.Bounded && quote is null;
         AfterColon = spaced ? Expression.Optional(Expression.Text(" ")) : Expression.Empty;
         CodePointSet blank = CodePointSet.FromRanges([new(' ', ' '), new('\t', '\t')]);
         // 20 columns indent five levels of four; the count is bounded so that a model cannot write blanks for ever.
@@ -40,11 +47,46 @@ internal sealed class SchemaCompiler
     public static GrammarRule Compile(string schema, JsonSchemaOptions options, CancellationToken cancellation)
     {
         SchemaDocument document = new(schema);
-        SchemaCompiler compiler = new(document, options, cancellation);
-        Expression.Reference root = compiler.ValueOf([document.Root]);
-        while (compiler._pending.TryDequeue(out var item))
-            item.Rule.Body = compiler.BodyOf(item.Conjunction);
+        SchemaCompiler compiler = new(document, options, null, cancellation);
+        if (options.RootIsObject && compiler.Expander.IsEmpty([document.Root, AnyObject]))
+            throw new ConstraintException("#", NoObject);
+        Expression.Reference root = compiler.ValueOf(options.RootIsObject ? [document.Root, AnyObject] : [document.Root]);
+        compiler.CompilePending();
         return root.Rule;
+    }
+
+    /// <summary>The members of an object that satisfies a schema, in another notation.</summary>
+    /// <exception cref="ConstraintException">The path names the keyword that cannot be enforced.</exception>
+    public static GrammarRule CompileMembers(string schema, MemberNotation notation, JsonSchemaOptions options, CancellationToken cancellation)
+    {
+        SchemaDocument document = new(schema);
+        SchemaCompiler compiler = new(document, options, notation.Quote, cancellation);
+        MemberGrammar members = new(compiler, notation);
+        List<Expression> ways = [];
+        try
+        {
+            foreach (SchemaAlternative alternative in compiler.Expander.Expand([document.Root, AnyObject]))
+            {
+                if (alternative.Values is not null)
+                    throw new ConstraintException("#", "listing whole arguments (enum, const) is not supported in the notation of this model's calls");
+                if (!alternative.IsContradiction)
+                    ways.Add(new ObjectGrammar(compiler, alternative, "#", members).Build());
+            }
+            compiler.CompilePending();
+        }
+        catch (AutomatonTooLargeException e)
+        {
+            throw new ConstraintException("#", $"this combination of keywords {e.Message}");
+        }
+        return ways.Count > 0 ? new GrammarRule("arguments") { Body = new Expression.Choice(ways) } : throw new ConstraintException("#", NoObject);
+    }
+
+    private const string NoObject = "no object satisfies this schema, and arguments are one";
+
+    private void CompilePending()
+    {
+        while (_pending.TryDequeue(out var item))
+            item.Rule.Body = BodyOf(item.Conjunction);
     }
 
     /// <summary>A value that satisfies all the schemas together.</summary>
@@ -88,6 +130,14 @@ internal sealed class SchemaCompiler
         }
     }
 
+    /// <summary>The ways to write a value of an alternative that lists none.</summary>
+    public List<Expression> BranchesOf(SchemaAlternative alternative, string path)
+    {
+        List<Expression> branches = [];
+        AddAlternative(alternative, path, branches);
+        return branches;
+    }
+
     private void AddAlternative(SchemaAlternative alternative, string path, List<Expression> branches)
     {
         if (alternative.IsContradiction)
@@ -122,27 +172,71 @@ internal sealed class SchemaCompiler
         }
     }
 
-    private static Expression.Sequence StringOf(SchemaAlternative alternative)
+    private Expression.Sequence StringOf(SchemaAlternative alternative)
     {
+        if (_quote is not null)
+            return MarkedString(alternative, _quote);
         Expression body = SchemaValues.StringsOf(alternative) is { } dfa
             ? new Expression.Terminal(dfa, TextEncoding.JsonString)
             : new Expression.JsonStringBody(alternative.MinLength, alternative.MaxLength);
         return Quoted(body);
     }
 
+    /// <summary>A string between markers that it cannot hold.</summary>
+    private static Expression.Sequence MarkedString(SchemaAlternative alternative, string quote) => new([
+        Expression.Text(quote),
+        StringsOf(alternative) is { } strings
+            ? new Expression.Sequence([new Expression.Terminal(strings.Except(Containing(quote)), TextEncoding.Raw), Expression.Text(quote)])
+            : new Expression.FreeText([new(Encoding.UTF8.GetBytes(quote), Expression.Empty)], MayEnd: false)]);
+
+    /// <summary>The strings allowed, as an automaton; null for all.</summary>
+    public static Dfa? StringsOf(SchemaAlternative alternative) => SchemaValues.StringsOf(alternative)
+        ?? (alternative.MinLength > 0 || alternative.MaxLength is not null ? Dfa.OfLength(alternative.MinLength, alternative.MaxLength) : null);
+
+    /// <summary>The strings in which a text occurs.</summary>
+    public static Dfa Containing(string text) => RegexCompiler.CompileSearch(string.Concat(text.Select(c => char.IsAsciiLetterOrDigit(c) ? c.ToString() : $"\\u{(int)c:X4}")));
+
+    /// <summary>A member's key and what parts it from the value.</summary>
+    public Expression Key(string name) => _quote is null
+        ? new Expression.Sequence([Expression.Text(JsonText.Quote(name)), Expression.Text(":"), AfterColon])
+        : Expression.Text(name + ":");
+
+    /// <summary>The key of a member whose name is not declared; null where there can be none.</summary>
+    /// <param name="names">Those allowed; null for all.</param>
+    public Expression? OtherKey(Dfa? names)
+    {
+        if (_quote is not null)
+            return (names?.Intersect(BareNames) ?? BareNames) is { IsEmpty: false } bare
+                ? new Expression.Sequence([new Expression.Terminal(bare, TextEncoding.Raw), Expression.Text(":")])
+                : null;
+        Expression key = names is null ? new Expression.JsonStringBody(0, null) : new Expression.Terminal(names, TextEncoding.JsonString);
+        return new Expression.Sequence([Quoted(key), Expression.Text(":"), AfterColon]);
+    }
+
+    // Bare keys end at the colon.
+    private static readonly Dfa BareNames = RegexCompiler.CompileWhole("[A-Za-z_][A-Za-z0-9_-]{0,63}");
+
+    /// <summary>A value as text, in the notation that is compiled for.</summary>
+    public string? Write(JsonElement value)
+    {
+        StringBuilder text = new();
+        if (_quote is null)
+            SchemaValues.Write(value, text);
+        else if (!SchemaValues.WriteMarked(value, _quote, text))
+            return null;
+        return text.ToString();
+    }
+
     public static Expression.Sequence Quoted(Expression body) => new([Expression.Text("\""), body, Expression.Text("\"")]);
 
-    private static void AddValues(List<JsonElement> values, List<Expression> branches)
+    private void AddValues(List<JsonElement> values, List<Expression> branches)
     {
         // Strings share their beginnings, so that a long list costs no more than a short one at each step.
-        string[] strings = [.. values.Where(v => v.ValueKind == JsonValueKind.String).Select(v => v.GetString()!)];
+        string[] strings = [.. values.Where(v => v.ValueKind == JsonValueKind.String && _quote is null).Select(v => v.GetString()!)];
         if (strings.Length > 0)
             branches.Add(Quoted(new Expression.Terminal(Dfa.FromWords(strings), TextEncoding.JsonString)));
-        foreach (JsonElement value in values.Where(v => v.ValueKind != JsonValueKind.String))
-        {
-            StringBuilder text = new();
-            SchemaValues.Write(value, text);
-            branches.Add(Expression.Text(text.ToString()));
-        }
+        foreach (JsonElement value in values.Where(v => v.ValueKind != JsonValueKind.String || _quote is not null))
+            if (Write(value) is { } text)
+                branches.Add(Expression.Text(text));
     }
 }

@@ -243,9 +243,12 @@ internal sealed partial class SchemaExpander
         foreach ((string source, SchemaNode schema) in hasPatterns ? MembersOf(node, "patternProperties", patterns) : [])
             matched.Add((source, Pattern(node.Child(patterns, "patternProperties"), source, source, negated: false), schema));
         SchemaNode? rest = node.Element.TryGetProperty("additionalProperties", out JsonElement additional) ? node.Child(additional, "additionalProperties") : null;
-        if (rest is null && !options.AllowUndeclaredProperties && !node.Element.TryGetProperty("unevaluatedProperties", out _))
-            rest = new(False, $"{node.Path}/additionalProperties", IsNegated: false);
-        return Each(all, a => a.Members.Add(new(named, matched, rest)));
+        bool closes = rest is null && !options.AllowUndeclaredProperties && !node.Element.TryGetProperty("unevaluatedProperties", out _);
+        return Each(all, a =>
+        {
+            a.Members.Add(new(named, matched, rest));
+            a.IsClosed |= closes;
+        });
     }
 
     private static List<(string Name, SchemaNode Schema)> MembersOf(SchemaNode node, string keyword, JsonElement value)

@@ -126,4 +126,38 @@ internal static class SchemaValues
                 break;
         }
     }
+
+    /// <summary>The value with a marker around its strings and bare keys; false where a string or key cannot be written so.</summary>
+    public static bool WriteMarked(JsonElement value, string quote, StringBuilder text)
+    {
+        switch (value.ValueKind)
+        {
+            case JsonValueKind.String:
+                text.Append(quote).Append(value.GetString()).Append(quote);
+                return !value.GetString()!.Contains(quote, StringComparison.Ordinal);
+            case JsonValueKind.Array:
+                text.Append('[');
+                foreach (JsonElement item in value.EnumerateArray())
+                {
+                    text.Append(text[^1] == '[' ? "" : ",");
+                    if (!WriteMarked(item, quote, text))
+                        return false;
+                }
+                text.Append(']');
+                return true;
+            case JsonValueKind.Object:
+                text.Append('{');
+                foreach (JsonProperty member in value.EnumerateObject())
+                {
+                    text.Append(text[^1] == '{' ? "" : ",").Append(member.Name).Append(':');
+                    if (member.Name.Length == 0 || !member.Name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-') || !WriteMarked(member.Value, quote, text))
+                        return false;
+                }
+                text.Append('}');
+                return true;
+            default:
+                text.Append(value.GetRawText());
+                return true;
+        }
+    }
 }

@@ -96,7 +96,7 @@ internal static class ConstraintReader
     {
         string? grammar = fields.String(name);
         if (grammar is not null)
-            given.Add(new(fields.PathOf(name), $"grammar {grammar}", cancellation => CompiledConstraint.FromGbnf(grammar, cancellation)));
+            given.Add(new(fields.PathOf(name), $"grammar {grammar}", _ => ConstraintPart.Gbnf(grammar)));
         return grammar;
     }
 
@@ -104,7 +104,7 @@ internal static class ConstraintReader
     {
         string? pattern = fields.String(name);
         if (pattern is not null)
-            given.Add(new(fields.PathOf(name), $"regex {pattern}", cancellation => CompiledConstraint.FromRegex(pattern, cancellation)));
+            given.Add(new(fields.PathOf(name), $"regex {pattern}", _ => ConstraintPart.Regex(pattern)));
         return pattern;
     }
 
@@ -113,7 +113,7 @@ internal static class ConstraintReader
         if (fields.Take(name) is not { } value)
             return null;
         List<string> choices = JsonFields.Items(value, fields.PathOf(name), 1, MaxChoices).ConvertAll(item => JsonValue.String(item.Value, item.Path));
-        given.Add(new(fields.PathOf(name), $"choice {value.GetRawText()}", cancellation => CompiledConstraint.FromChoices(choices, cancellation)));
+        given.Add(new(fields.PathOf(name), $"choice {value.GetRawText()}", _ => ConstraintPart.Choices(choices)));
         return choices;
     }
 
@@ -126,12 +126,12 @@ internal static class ConstraintReader
                 : JsonSchema(value, fields.PathOf(name)));
     }
 
-    public static ConstraintSource JsonObject(string param) => new(param, "json object", _ => CompiledConstraint.FromJsonObject());
+    public static ConstraintSource JsonObject(string param) => new(param, "json object", _ => ConstraintPart.JsonObject);
 
     public static ConstraintSource JsonSchema(JsonElement schema, string param) => schema.ValueKind is JsonValueKind.Object
         ? JsonSchema(schema.GetRawText(), param)
         : throw JsonValue.WrongType(schema, param, "an object, a JSON Schema");
 
     private static ConstraintSource JsonSchema(string schema, string param) =>
-        new(param, $"json schema {schema}", cancellation => CompiledConstraint.FromJsonSchema(schema, null, cancellation));
+        new(param, $"json schema {schema}", cancellation => ConstraintPart.JsonSchema(schema, null, cancellation));
 }

@@ -11,6 +11,7 @@ internal static class KnownReplyFormats
     public static ReplyFormat Harmony { get; } = new()
     {
         Reasoning = new("<|channel|>analysis<|message|>", "<|end|>"),
+        AfterReasoning = "<|start|>assistant",
         ContentOpen = "<|channel|>final<|message|>",
         Skipped = ["<|channel|>final<|message|>", "<|channel|>commentary<|message|>", "<|start|>assistant", "<|end|>", "<|return|>", "<|call|>"],
         Calls =

@@ -12,6 +12,9 @@ public sealed record ReplyFormat
     /// <summary>What delimits reasoning; null when the model does not reason in the open.</summary>
     public ReasoningMarkers? Reasoning { get; init; }
 
+    /// <summary>What the model writes between its reasoning and what comes next, such as the next message's header; empty for white space only.</summary>
+    public string AfterReasoning { get; init; } = "";
+
     /// <summary>What the model writes before its content, such as a channel's header; empty for nothing.</summary>
     public string ContentOpen { get; init; } = "";
 
@@ -30,6 +33,9 @@ public sealed record ReplyFormat
     /// <summary>Whether a reply without calls is anything but its content.</summary>
     public bool HasMarkers => Reasoning is not null || Skipped.Count > 0;
 
+    /// <summary>Whether content has something of the format's own around or before it.</summary>
+    public bool FramesContent => Reasoning is not null || ContentOpen.Length > 0;
+
     /// <summary>Every literal text that takes a reply apart.</summary>
     internal IEnumerable<string> Markers()
     {
@@ -37,6 +43,10 @@ public sealed record ReplyFormat
             .Concat([call.SectionOpen, call.Separator, call.SectionClose]).Concat(call.Arguments.Markers));
         return [Reasoning?.Open ?? "", Reasoning?.Close ?? "", ContentOpen, .. Skipped, .. calls];
     }
+
+    /// <summary>Whether the end of a rendered prompt has closed the reasoning already, as templates do when thinking is switched off.</summary>
+    public bool IsReasoningOver(ReadOnlySpan<char> prompt) =>
+        Reasoning is { } reasoning && reasoning.Close.Trim() is { Length: > 0 } close && prompt.TrimEnd().EndsWith(close, StringComparison.Ordinal);
 
     /// <summary>What the end of a rendered prompt has opened already, so that the reply goes on within it.</summary>
     public ReplyOpening OpeningOf(ReadOnlySpan<char> prompt)

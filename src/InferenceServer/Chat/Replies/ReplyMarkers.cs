@@ -13,7 +13,17 @@ internal enum ReplyMarkerKind
 /// <param name="AtStart">It counts only where nothing was said yet, since elsewhere it may well be content.</param>
 /// <param name="IsBrace">Calls begin with nothing but their JSON object, of which <paramref name="Literal"/> is the first character.</param>
 internal sealed record ReplyMarker(
-    string Literal, ReplyMarkerKind Kind, bool AtStart, ToolCallFormat? Format = null, bool IsInSection = false, bool IsBrace = false);
+    string Literal, ReplyMarkerKind Kind, bool AtStart, ToolCallFormat? Format = null, bool IsInSection = false, bool IsBrace = false)
+{
+    /// <summary>As much of the marker as can be nothing else: the first tag, the first line, or a bare object's first key.</summary>
+    public string Stem { get; } = IsBrace ? FirstKey(Format!.Opening) : MarkerText.ThroughFirstTag(Literal).Split('\n')[0].TrimEnd();
+
+    private static string FirstKey(string opening)
+    {
+        int end = opening.IndexOf('"', opening.IndexOf('"', StringComparison.Ordinal) + 1);
+        return end < 0 ? opening : opening[..(end + 1)];
+    }
+}
 
 /// <summary>The markers to watch for in a format's content. Immutable.</summary>
 internal sealed class ReplyMarkers
@@ -47,7 +57,8 @@ internal sealed class ReplyMarkers
 
     /// <summary>The marker that a text begins with; the longest where several do.</summary>
     /// <param name="isLast">Nothing more will come: a beginning is none, but for what closes a turn.</param>
-    public MarkerMatch Match(ReadOnlySpan<char> text, bool atStart, bool isLast, out ReplyMarker? found, out int length)
+    /// <param name="callsAreGuarded">The beginning of a call is one even so: the engine lets nothing else follow it.</param>
+    public MarkerMatch Match(ReadOnlySpan<char> text, bool atStart, bool isLast, bool callsAreGuarded, out ReplyMarker? found, out int length)
     {
         (found, length) = (null, 0);
         int longest = -1;
@@ -58,7 +69,8 @@ internal sealed class ReplyMarkers
             MarkerMatch match = MarkerText.Match(text, marker.Literal, out int taken);
             if (match == MarkerMatch.Partial && !isLast)
                 return MarkerMatch.Partial;
-            if (match == MarkerMatch.Partial && marker.Kind == ReplyMarkerKind.Skipped && MarkerText.HasTag(text.ToString()))
+            if (match == MarkerMatch.Partial && (marker.Kind == ReplyMarkerKind.Skipped && MarkerText.HasTag(text.ToString())
+                || marker.Kind == ReplyMarkerKind.Call && callsAreGuarded && text.StartsWith(marker.Stem, StringComparison.Ordinal)))
                 (match, taken) = (MarkerMatch.Full, text.Length);
             if (match != MarkerMatch.Full || taken <= longest)
                 continue;

@@ -34,6 +34,9 @@ public sealed record ReplySplitOptions
     /// </summary>
     public bool CallsAreConstrained { get; init; }
 
+    /// <summary>The engine holds content to a constraint: from its first character on nothing in it is a marker.</summary>
+    public bool ContentIsConstrained { get; init; }
+
     public Func<string> NewCallId { get; init; } = static () => $"call_{Guid.NewGuid():N}"[..29];
 }
 
@@ -141,7 +144,9 @@ public sealed class ReplySplitter
                 break;
             at += found;
             bool atStart = _atStart && rest[..at].IsWhiteSpace();
-            switch (_markers.Match(rest[at..], atStart, _buffer.IsLast, out ReplyMarker? marker, out int length))
+            if (_options.ContentIsConstrained && !atStart)
+                break;
+            switch (_markers.Match(rest[at..], atStart, _buffer.IsLast, _options.CallsAreConstrained, out ReplyMarker? marker, out int length))
             {
                 case MarkerMatch.Partial:
                     Say(rest[..at], ReplyDeltaKind.Content, deltas);
@@ -216,21 +221,24 @@ public sealed class ReplySplitter
     private bool ReadCall(List<ReplyDelta> deltas)
     {
         ReadStatus status = _reader!.Read(_buffer);
-        if (status == ReadStatus.Done || (_output!.Tool is not null && IsSafe()))
+        bool isGuarded = IsGuarded();
+        if (status == ReadStatus.Done && (isGuarded || !_options.CallsAreConstrained) || (_output!.Tool is not null && isGuarded))
             PassOn(deltas);
         if (status == ReadStatus.NeedMore)
             return false;
-        if (status == ReadStatus.Done)
+        if (status == ReadStatus.Done && _callBegun)
             deltas.Add(new(ReplyDeltaKind.CallEnd, "", CallCount - 1));
+        else if (isGuarded && _buffer.IsLast)
+            _buffer.Consume(_buffer.Rest.Length); // cut off within its notation, which is nobody's content
         else if (!_callBegun)
             return TakeBack(deltas);
         Enter(_callMarker!.IsInSection && status == ReadStatus.Done ? Mode.Section : Mode.Content);
         return true;
     }
 
-    /// <summary>Whether the call can be nothing else: the engine watches for its marker, or for its exact beginning where that may be content elsewhere.</summary>
-    private bool IsSafe() => _options.CallsAreConstrained
-        && (_callBegun || !_callMarker!.AtStart || _buffer.Consumed.StartsWith(_callMarker.Format!.Opening, StringComparison.Ordinal));
+    /// <summary>Whether the engine holds the call to its format: it watches for the marker, or for the first key where a call is nothing but its object.</summary>
+    private bool IsGuarded() => _options.CallsAreConstrained
+        && (_callBegun || !_callMarker!.IsBrace || MarkerText.Match(_buffer.Consumed, _callMarker.Stem, out _) == MarkerMatch.Full);
 
     private void PassOn(List<ReplyDelta> deltas)
     {

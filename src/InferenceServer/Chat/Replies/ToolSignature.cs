@@ -20,6 +20,9 @@ internal enum JsonTypes
 /// <param name="Parameters">The JSON schema of the arguments; null or undefined for any.</param>
 public sealed record ToolSignature(string Name, JsonElement? Parameters)
 {
+    /// <summary>Where the schema stands in the request, as errors name it.</summary>
+    public string Path { get; init; } = "tools";
+
     private const int MaxReferences = 32;
 
     /// <summary>The schema of one argument; null when anything goes.</summary>

@@ -28,7 +28,7 @@ internal sealed record ReplyParts(string Content, string Reasoning, IReadOnlyLis
         return Assemble(deltas);
     }
 
-    private static ReplyParts Assemble(List<ReplyDelta> deltas)
+    public static ReplyParts Assemble(List<ReplyDelta> deltas)
     {
         StringBuilder content = new(), reasoning = new();
         List<(string Name, StringBuilder Arguments, bool Ended)> calls = [];

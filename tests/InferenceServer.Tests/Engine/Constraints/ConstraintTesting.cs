@@ -40,6 +40,8 @@ internal static class ConstraintTesting
 
     public static int TokenOf(string text) => Array.FindIndex(TokenBytes, t => t.AsSpan().SequenceEqual(Encoding.UTF8.GetBytes(text)));
 
+    public static int TokenOfByte(byte value) => FirstByteToken + value;
+
     public static ConstraintState Start(CompiledConstraint constraint) => new(constraint, Vocabulary);
 
     /// <summary>Whether the constraint accepts the whole text, byte by byte.</summary>
@@ -94,6 +96,6 @@ internal static class ConstraintTesting
                 return Encoding.UTF8.GetString([.. text]);
             text.AddRange(TokenBytes[token]);
         }
-        return state.IsComplete ? Encoding.UTF8.GetString([.. text]) : throw new InvalidOperationException($"does not end: {Encoding.UTF8.GetString([.. text])}");
+        return state.IsComplete ? Encoding.UTF8.GetString([.. text]) : throw new InvalidOperationException($"does not end: {Encoding.UTF8.GetString([.. text.Take(300)])}");
     }
 }

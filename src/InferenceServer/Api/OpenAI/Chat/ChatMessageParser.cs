@@ -9,8 +9,19 @@ internal static class ChatMessageParser
     private const int MaxParts = 1_000;
     private const int MaxToolCalls = 128;
 
-    public static IReadOnlyList<ChatMessage> Parse(JsonFields body, List<string> ignored) =>
-        JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages).ConvertAll(item => ReadMessage(item.Value, item.Path, ignored));
+    public static IReadOnlyList<ChatMessage> Parse(JsonFields body, List<string> ignored)
+    {
+        List<ChatMessage> messages = JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages).ConvertAll(item => ReadMessage(item.Value, item.Path, ignored));
+        HashSet<string> calls = [];
+        for (int i = 0; i < messages.Count; i++)
+        {
+            if (messages[i].ToolCallId is { } answered && !calls.Contains(answered))
+                throw ApiException.InvalidValue($"'messages[{i}].tool_call_id' is no call of an assistant message before it.", $"messages[{i}].tool_call_id", "invalid_value");
+            calls.UnionWith((messages[i].ToolCalls ?? []).Select(call => call.Id));
+        }
+
+        return messages;
+    }
 
     private static ChatMessage ReadMessage(JsonElement value, string path, List<string> ignored)
     {
