@@ -15,6 +15,16 @@ public sealed class Generation
 
     internal Generation(GenerationRequest request) => Request = request;
 
+    /// <summary>One that no engine saw: it has ended, and there is no text.</summary>
+    public static Generation Ended(GenerationRequest request)
+    {
+        Generation ended = new(request);
+        GenerationResult result = new() { FinishReason = FinishReason.Stop, PromptTokens = request.PromptTokens.Length, CachedTokens = 0, CompletionTokens = 0 };
+        ended.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Finished, "", 0, null, result));
+        ended.Writer.Complete();
+        return ended;
+    }
+
     public GenerationRequest Request { get; }
 
     /// <summary>As <see cref="GenerationRequest.PromptLogprobs"/> asks for, a place for each prompt token and null for the first; there once an event is.</summary>

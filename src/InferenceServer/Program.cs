@@ -2,6 +2,7 @@
 
 using InferenceServer.Llama;
 using InferenceServer.Models;
+using InferenceServer.Moderation;
 using InferenceServer.Operations;
 using InferenceServer.Store;
 
@@ -25,6 +26,7 @@ if (command.Options is not { } options)
 using ILoggerFactory logs = LoggerFactory.Create(logging => ServerHost.ConfigureLogging(logging, LogLevel.Information));
 try
 {
+    ModerationGate moderation = new(options.ModerationRulesPath is { } rules ? ModerationRulesReader.Load(rules) : ModerationRules.BuiltIn, options.Moderation);
     ApiKeyRing keys = ApiKeyRing.Load(options.ApiKeys, options.ApiKeyFile);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend }, logs.CreateLogger<LlamaLibrary>());
     await using LoadedModel model = ModelLoader.Load(options, library, logs, TimeProvider.System);
@@ -36,6 +38,7 @@ try
         Identity = new ServerIdentity($"{library.Description}: {library.Reason}"),
         Strict = options.Strict,
         Store = store,
+        Moderation = moderation,
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
     }, new ModelCatalogue([model.Served]));
     await app.StartAsync();

@@ -1,4 +1,5 @@
 using InferenceServer.Api.Anthropic;
+using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
@@ -48,6 +49,7 @@ internal static class ApiRoutes
         ReplayRoutes.Map(app);
         MessagesRoutes.Map(app);
         OllamaRoutes.Map(app);
+        ModerationRoutes.Map(app);
 
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
             .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").Produces<SessionList>().ProducesErrors();

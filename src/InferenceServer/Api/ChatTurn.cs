@@ -2,6 +2,7 @@
 // runs that through here, so that tools, reasoning and constraints are the same for all of them.
 
 using System.Text;
+using InferenceServer.Api.Moderation;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.Streaming;
 using InferenceServer.Chat;
@@ -13,11 +14,15 @@ using InferenceServer.Operations;
 namespace InferenceServer.Api;
 
 /// <summary>A whole reply: one choice.</summary>
-/// <param name="Content">What was said; null when nothing was but calls were made.</param>
+/// <param name="Content">What was said; null when nothing was but calls were made, and when the reply was refused.</param>
 /// <param name="Reasoning">What was thought in the open; null when nothing was.</param>
 /// <param name="Calls">In the order they were made. The last may be cut off when the reply is.</param>
 /// <param name="Logprobs">Of every token, where they were asked for, reasoning and calls included.</param>
-internal sealed record ChatTurnReply(string? Content, string? Reasoning, IReadOnlyList<ChatToolCall> Calls, IReadOnlyList<TokenLogprobs> Logprobs, ChatReplyEnd End);
+internal sealed record ChatTurnReply(string? Content, string? Reasoning, IReadOnlyList<ChatToolCall> Calls, IReadOnlyList<TokenLogprobs> Logprobs, ChatReplyEnd End)
+{
+    /// <summary>What is said instead, where moderation refused the conversation or the reply; nothing else is there then.</summary>
+    public string? Refusal { get; init; }
+}
 
 /// <summary>A chat request that was accepted and runs. Disposing cancels what still runs.</summary>
 internal sealed class ChatTurn : IDisposable
@@ -35,10 +40,13 @@ internal sealed class ChatTurn : IDisposable
 
     public GenerationSet Generations { get; }
 
+    /// <summary>Null where nobody asked for moderation.</summary>
+    public TurnModeration? Moderation { get; private init; }
+
     /// <summary>What the engine was given: a request each choice.</summary>
     public IReadOnlyList<GenerationRequest> Requests { get; }
 
-    /// <summary>Compiles what the reply must obey, renders, tokenizes and submits.</summary>
+    /// <summary>Compiles what the reply must obey, renders, tokenizes, lets moderation judge and submits.</summary>
     /// <param name="aborted">The client went away.</param>
     /// <exception cref="ApiException">The request cannot be answered as asked.</exception>
     public static async Task<ChatTurn> StartAsync(ServedModel model, ChatCompletionRequest request, RequestHints hints, RequestTrace trace, CancellationToken aborted)
@@ -51,7 +59,12 @@ internal sealed class ChatTurn : IDisposable
         ReplyReader[] replies = new ReplyReader[requests.Count];
         for (int i = 0; i < replies.Length; i++)
             replies[i] = new ReplyReader(guard.Split is { } options ? new ReplySplitter(model.Replies.Format, options) : null);
-        return new(model, requests, GenerationSet.Submit(model.Engine, requests, aborted), replies, trace);
+        TurnModeration? moderation = TurnModeration.Of(request, hints.Moderation, trace, aborted);
+        moderation?.Begin(requests.Count);
+        GenerationSet generations = moderation is { RefusesInput: true }
+            ? GenerationSet.Ended(requests, aborted)
+            : GenerationSet.Submit(model.Engine, requests, aborted);
+        return new(model, requests, generations, replies, trace) { Moderation = moderation };
     }
 
     /// <summary>Submits prompts that no template made: their replies are content as they stand.</summary>
@@ -73,15 +86,18 @@ internal sealed class ChatTurn : IDisposable
             collected[i] = new();
         GenerationResult[] results = await GenerationCollector.ReadAllAsync(Generations, _trace, (choice, read) =>
         {
-            collected[choice].Add(_replies[choice].Read(read.Text, read.Kind == GenerationEventKind.Token ? 1 : 0));
+            Take(choice, collected[choice], _replies[choice].Read(read.Text, read.Kind == GenerationEventKind.Token ? 1 : 0));
             if (read.Logprobs is { } logprobs)
                 collected[choice].Logprobs.Add(logprobs);
         });
         ChatTurnReply[] whole = new ChatTurnReply[results.Length];
         for (int i = 0; i < whole.Length; i++)
         {
-            collected[i].Add(_replies[i].Finish());
-            whole[i] = collected[i].Whole(_replies[i].EndOf(results[i]));
+            Take(i, collected[i], _replies[i].Finish());
+            ChatReplyEnd end = _replies[i].EndOf(results[i]);
+            if (Moderation?.Finish(i) == false)
+                collected[i].Add([new ReplyDelta(ReplyDeltaKind.Refusal, Moderation.Refusal(i))]);
+            whole[i] = collected[i].Whole(Moderation?.EndOf(i, end) ?? end);
         }
 
         return whole;
@@ -91,7 +107,7 @@ internal sealed class ChatTurn : IDisposable
     /// <exception cref="ApiException">A choice failed.</exception>
     public async Task ReadAsync(IChatStreamEncoder encoder)
     {
-        SplittingEncoder splitting = new(encoder, _replies);
+        SplittingEncoder splitting = new(Moderated(encoder), _replies);
         bool[] begun = new bool[_replies.Length];
         GenerationResult[] results = await GenerationCollector.ReadAllAsync(Generations, _trace, (choice, read) =>
         {
@@ -105,13 +121,26 @@ internal sealed class ChatTurn : IDisposable
         splitting.End(results);
     }
 
+    private void Take(int choice, Collected collected, ReadOnlySpan<ReplyDelta> deltas)
+    {
+        collected.Add(deltas);
+        if (Moderation is null)
+            return;
+        foreach (ref readonly ReplyDelta delta in deltas)
+            Moderation.Append(choice, delta);
+        if (Moderation.IsRefused(choice))
+            Generations.Stop(choice);
+    }
+
     /// <summary>Streams the replies through a dialect's encoder until they end or the client is gone.</summary>
     /// <param name="beforeEnd">Awaited once every choice has ended, before the client is told so.</param>
     /// <exception cref="ApiException">The request failed before its first event.</exception>
     public Task StreamAsync(HttpContext http, SseBuffer buffer, IChatStreamEncoder encoder, TimeProvider clock, Func<Task>? beforeEnd = null) =>
-        new StreamPump(http, Generations, buffer, new SplittingEncoder(encoder, _replies), _trace, clock, beforeEnd).RunAsync();
+        new StreamPump(http, Generations, buffer, new SplittingEncoder(Moderated(encoder), _replies), _trace, clock, beforeEnd).RunAsync();
 
     public void Dispose() => Generations.Dispose();
+
+    private IChatStreamEncoder Moderated(IChatStreamEncoder encoder) => Moderation is null ? encoder : new ModeratingEncoder(encoder, Moderation, Generations);
 
     /// <summary>The deltas of one reply, put together.</summary>
     internal sealed class Collected
@@ -119,6 +148,7 @@ internal sealed class ChatTurn : IDisposable
         private readonly StringBuilder _content = new();
         private readonly StringBuilder _reasoning = new();
         private readonly List<(string Name, string Id, StringBuilder Arguments)> _calls = [];
+        private string? _refusal;
 
         public List<TokenLogprobs> Logprobs { get; } = [];
 
@@ -134,10 +164,12 @@ internal sealed class ChatTurn : IDisposable
                     _calls.Add((delta.Text, delta.Id!, new StringBuilder()));
                 else if (delta.Kind == ReplyDeltaKind.CallArguments)
                     _calls[delta.Call].Arguments.Append(delta.Text);
+                else if (delta.Kind == ReplyDeltaKind.Refusal)
+                    _refusal = delta.Text;
             }
         }
 
-        public ChatTurnReply Whole(ChatReplyEnd end) => new(
+        public ChatTurnReply Whole(ChatReplyEnd end) => _refusal is not null ? new(null, null, [], [], end) { Refusal = _refusal } : new(
             _content.Length == 0 && _calls.Count > 0 ? null : _content.ToString(),
             _reasoning.Length == 0 ? null : _reasoning.ToString(),
             _calls.ConvertAll(call => new ChatToolCall(call.Id, "function", new ChatFunctionCall(call.Name, call.Arguments.ToString()))),

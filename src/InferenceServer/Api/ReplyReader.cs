@@ -5,7 +5,7 @@ using InferenceServer.Engine;
 namespace InferenceServer.Api;
 
 /// <summary>How one choice of a chat request ended.</summary>
-/// <param name="FinishReason">OpenAI's name: stop, length or tool_calls.</param>
+/// <param name="FinishReason">OpenAI's name: stop, length, tool_calls or content_filter.</param>
 /// <param name="ReasoningTokens">Tokens of reasoning, its markers included.</param>
 internal sealed record ChatReplyEnd(GenerationResult Result, string FinishReason, int ReasoningTokens);
 

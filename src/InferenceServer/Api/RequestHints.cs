@@ -1,4 +1,5 @@
 using System.Globalization;
+using InferenceServer.Moderation;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Api;
@@ -9,6 +10,9 @@ namespace InferenceServer.Api;
 /// <param name="Key">Whose request it is.</param>
 internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey Key)
 {
+    /// <summary>What moderation does with it.</summary>
+    public ModerationGate Moderation { get; private init; } = ModerationGate.Off;
+
     private const int MaxSessionIdLength = 512;
     private const int MaxTimeoutMilliseconds = 86_400_000;
 
@@ -21,9 +25,11 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
 
         string? timeout = request.Headers["X-Request-Timeout-Ms"];
         if (string.IsNullOrEmpty(timeout))
-            return new RequestHints(session, null, key);
+            return Moderated(new RequestHints(session, null, key));
         if (!int.TryParse(timeout, NumberStyles.None, CultureInfo.InvariantCulture, out int milliseconds) || milliseconds is 0 or > MaxTimeoutMilliseconds)
             throw ApiException.InvalidValue($"X-Request-Timeout-Ms must be an integer from 1 to {MaxTimeoutMilliseconds}.", "X-Request-Timeout-Ms", "out_of_range");
-        return new RequestHints(session, TimeSpan.FromMilliseconds(milliseconds), key);
+        return Moderated(new RequestHints(session, TimeSpan.FromMilliseconds(milliseconds), key));
+
+        RequestHints Moderated(RequestHints hints) => hints with { Moderation = request.HttpContext.RequestServices.GetRequiredService<WebHostOptions>().Moderation };
     }
 }

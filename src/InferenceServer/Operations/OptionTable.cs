@@ -3,6 +3,7 @@ using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Net;
 using InferenceServer.Llama;
+using InferenceServer.Moderation;
 
 namespace InferenceServer.Operations;
 
@@ -31,6 +32,13 @@ internal sealed class OptionTable
     };
 
     private static readonly Dictionary<string, Switch> Switches = new(StringComparer.OrdinalIgnoreCase) { ["on"] = Switch.On, ["off"] = Switch.Off };
+
+    private static readonly Dictionary<string, ModerationMode> ModerationModes = new(StringComparer.OrdinalIgnoreCase)
+    {
+        ["off"] = ModerationMode.Off,
+        ["flag"] = ModerationMode.Flag,
+        ["refuse"] = ModerationMode.Refuse,
+    };
 
     private const long DefaultDiskBytes = 8L << 30;
 
@@ -108,6 +116,10 @@ internal sealed class OptionTable
 
     private readonly Option<int> _retentionDays = Number("--retention-days", "Days after its last use that what is stored is deleted.", 1, 36_500, 30);
     private readonly Option<long?> _dataDisk = Size("--data-disk", "Most of what is stored; what was used longest ago goes first. Default: 8GiB.", DefaultDiskBytes);
+    private readonly Option<ModerationMode?> _moderation = Choice("--moderation",
+        "What is done about chats that the moderation rules flag: flag reports them, refuse answers with a refusal.", ModerationModes, ModerationMode.Off);
+
+    private readonly Option<string?> _moderationRules = Text("--moderation-rules", "FILE", "Moderation rules, as JSON, instead of the small English set that is built in.");
     private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
 
     public OptionTable()
@@ -118,7 +130,7 @@ internal sealed class OptionTable
         [
             _model, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
-            _strict,
+            _strict, _moderation, _moderationRules,
         ];
         foreach (Option option in Options)
         {
@@ -163,6 +175,8 @@ internal sealed class OptionTable
         ApiKeyFile = parsed.GetValue(_apiKeyFile),
         CorsOrigins = Listed(parsed, _corsOrigins),
         Strict = parsed.GetValue(_strict),
+        Moderation = parsed.GetValue(_moderation) ?? ModerationMode.Off,
+        ModerationRulesPath = parsed.GetValue(_moderationRules),
         AllowedHosts = Listed(parsed, _allowedHosts),
     };
 

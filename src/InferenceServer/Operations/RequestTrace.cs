@@ -1,5 +1,6 @@
 using InferenceServer.Api;
 using InferenceServer.Engine;
+using InferenceServer.Moderation;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace InferenceServer.Operations;
@@ -8,6 +9,7 @@ namespace InferenceServer.Operations;
 internal sealed class RequestTrace(string id, string? traceId, TimeProvider clock, ServerMetrics metrics)
 {
     private readonly long _started = clock.GetTimestamp();
+    private readonly SortedSet<string> _flagged = new(StringComparer.Ordinal);
     private long[] _lastTokens = [];
 
     public string Id { get; } = id;
@@ -67,6 +69,17 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     }
 
     public void Failed(ApiException error) => Error = error;
+
+    /// <summary>Categories that something of this request was flagged for.</summary>
+    public IReadOnlyCollection<string> FlaggedCategories => _flagged;
+
+    /// <summary>The moderation rules judged a part of it.</summary>
+    /// <param name="part">input or output.</param>
+    public void Moderated(ModerationRules rules, ModerationVerdict verdict, string part, bool refused)
+    {
+        metrics.Moderation.Judged(rules, verdict, part, refused ? "refused" : "reported");
+        _flagged.UnionWith(rules.FlaggedCategories(verdict));
+    }
 
     /// <summary>The label of the request counter.</summary>
     public string Outcome(HttpContext http) => (Error?.Status ?? http.Response.StatusCode) switch

@@ -34,7 +34,10 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
     private static Task StampAsync(HttpContext http)
     {
         IHeaderDictionary headers = http.Response.Headers;
-        headers["x-request-id"] = RequestTrace.Of(http).Id;
+        RequestTrace trace = RequestTrace.Of(http);
+        headers["x-request-id"] = trace.Id;
+        if (trace.FlaggedCategories.Count > 0)
+            headers["x-moderation"] = string.Join(", ", trace.FlaggedCategories);
         // What users and models wrote is never a script, and our page is framed by nobody.
         headers.XContentTypeOptions = "nosniff";
         headers["Referrer-Policy"] = "no-referrer";

@@ -2,6 +2,7 @@
 
 using InferenceServer.Api;
 using InferenceServer.Api.Anthropic;
+using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
@@ -9,6 +10,7 @@ using InferenceServer.Api.OpenAI.Responses;
 using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Models;
+using InferenceServer.Moderation;
 using InferenceServer.Store;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
@@ -42,6 +44,8 @@ internal sealed record WebHostOptions
 
     /// <summary>Refuse fields that nobody knows, instead of listing them in <c>x-ignored-params</c>.</summary>
     public bool Strict { get; init; }
+
+    public ModerationGate Moderation { get; init; } = ModerationGate.Off;
 
     public ReplayLimits Replay { get; init; } = new();
 
@@ -77,6 +81,7 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(3, ResponsesJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(4, AnthropicJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(5, OllamaJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(6, ModerationJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(options.Access.Keys);

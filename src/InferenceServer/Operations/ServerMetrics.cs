@@ -1,3 +1,4 @@
+using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Replay;
 using InferenceServer.Engine;
 using InferenceServer.Models;
@@ -31,6 +32,7 @@ internal sealed class ServerMetrics
         Replay = new ReplayMetrics(factory);
         if (store.Database is { } database)
             StoreCollector.Register(factory, _registry, database);
+        Moderation = new ModerationMetrics(factory);
         foreach (ServedModel model in models.Models)
             _ = new EngineCollector(factory, _registry, model);
     }
@@ -42,6 +44,8 @@ internal sealed class ServerMetrics
     public Histogram QueueTime { get; }
 
     public ReplayMetrics Replay { get; }
+
+    public ModerationMetrics Moderation { get; }
 
     public void Request(string endpoint, string outcome, double seconds)
     {

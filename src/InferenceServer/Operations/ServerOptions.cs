@@ -1,4 +1,5 @@
 using InferenceServer.Llama;
+using InferenceServer.Moderation;
 
 namespace InferenceServer.Operations;
 
@@ -60,6 +61,12 @@ internal sealed record ServerOptions
     public IReadOnlyList<string> ApiKeys { get; init; } = [];
 
     public string? ApiKeyFile { get; init; }
+
+    /// <summary>What is done about chats that the moderation rules flag.</summary>
+    public ModerationMode Moderation { get; init; }
+
+    /// <summary>A rules file; null takes the built-in rules.</summary>
+    public string? ModerationRulesPath { get; init; }
 
     /// <summary>As <see cref="WebHostOptions.Strict"/>.</summary>
     public bool Strict { get; init; }

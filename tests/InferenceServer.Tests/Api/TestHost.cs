@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using InferenceServer.Chat;
 using InferenceServer.Models;
+using InferenceServer.Moderation;
 using InferenceServer.Operations;
 using InferenceServer.Store;
 using InferenceServer.Tests.Spec;
@@ -34,7 +35,7 @@ internal sealed class TestHost : IAsyncDisposable
     public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
 
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null) =>
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null) =>
         StartAsync(new ServedModel
         {
             Id = ModelId,
@@ -45,10 +46,10 @@ internal sealed class TestHost : IAsyncDisposable
             Chat = ChatMl,
             Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
             Replies = replies ?? ServedReplies.Plain,
-        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store);
+        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -61,6 +62,7 @@ internal sealed class TestHost : IAsyncDisposable
             DrainTimeout = TimeSpan.FromSeconds(5),
             LogLevel = logLevel,
             Strict = strict,
+            Moderation = moderation ?? ModerationGate.Off,
             Access = access ?? new AccessOptions(),
             Store = store ?? ServerStore.Off,
         }, new ModelCatalogue([model]));

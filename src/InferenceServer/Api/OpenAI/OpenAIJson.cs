@@ -1,6 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using InferenceServer.Api.Moderation;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Completions;
 using InferenceServer.Operations;
@@ -19,6 +20,7 @@ namespace InferenceServer.Api.OpenAI;
 [JsonSerializable(typeof(ModelDescription))]
 [JsonSerializable(typeof(SessionList))]
 [JsonSerializable(typeof(SessionDeletion))]
+[JsonSerializable(typeof(ChatModeration))]
 [JsonSerializable(typeof(CacheUse))]
 [JsonSerializable(typeof(RequestTiming))]
 [JsonSerializable(typeof(HealthReport))]

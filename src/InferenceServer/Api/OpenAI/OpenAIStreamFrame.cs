@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Streaming;
 using InferenceServer.Engine;
 
@@ -20,10 +21,10 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
         buffer.Raw("}\n\n"u8);
     }
 
-    /// <summary>The last chunk, with usage, cache report and timing where asked for, and the mark that nothing follows.</summary>
-    public void End(ReadOnlySpan<GenerationResult> results, int reasoningTokens = 0)
+    /// <summary>The last chunk, with usage, moderation, cache report and timing where asked for, and the mark that nothing follows.</summary>
+    public void End(ReadOnlySpan<GenerationResult> results, int reasoningTokens = 0, ChatModeration? moderation = null)
     {
-        if (includeUsage || reportCache || reportTiming)
+        if (includeUsage || reportCache || reportTiming || moderation is not null)
         {
             Open();
             buffer.Raw("]"u8);
@@ -31,6 +32,12 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
             {
                 buffer.Raw(",\"usage\":"u8);
                 buffer.Json(Usage.Of(results, choicesPerPrompt, reasoningTokens), OpenAIJson.Wire.Usage);
+            }
+
+            if (moderation is not null)
+            {
+                buffer.Raw(",\"moderation\":"u8);
+                buffer.Json(moderation, OpenAIJson.Wire.ChatModeration);
             }
 
             if (CacheUse.Of(reportCache, results) is { } use)

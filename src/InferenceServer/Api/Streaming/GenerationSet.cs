@@ -11,6 +11,7 @@ internal sealed class GenerationSet : IDisposable
 {
     private readonly Generation[] _generations;
     private readonly Task<bool>?[] _waits;
+    private readonly bool[] _stopped;
     private readonly CancellationTokenRegistration _abort;
     private int _open;
     private int _next;
@@ -19,6 +20,7 @@ internal sealed class GenerationSet : IDisposable
     {
         _generations = generations;
         _waits = new Task<bool>?[generations.Length];
+        _stopped = new bool[generations.Length];
         Results = new GenerationResult?[generations.Length];
         _open = generations.Length;
         _abort = aborted.UnsafeRegister(static set => ((GenerationSet)set!).Cancel(), this);
@@ -43,6 +45,10 @@ internal sealed class GenerationSet : IDisposable
 
         return new GenerationSet(generations, aborted);
     }
+
+    /// <summary>Requests that are answered without the engine: choices that have ended and say nothing.</summary>
+    public static GenerationSet Ended(IReadOnlyList<GenerationRequest> requests, CancellationToken aborted) =>
+        new([.. requests.Select(Generation.Ended)], aborted);
 
     /// <summary>How each choice ended; null while it runs.</summary>
     public GenerationResult?[] Results { get; }
@@ -72,6 +78,8 @@ internal sealed class GenerationSet : IDisposable
                 continue;
             if (read.Kind == GenerationEventKind.Finished)
             {
+                if (_stopped[choice] && read.Result is { FinishReason: FinishReason.Cancelled } cancelled)
+                    read = read with { Result = cancelled with { FinishReason = FinishReason.Stop } };
                 Results[choice] = read.Result;
                 _open--;
             }
@@ -82,6 +90,13 @@ internal sealed class GenerationSet : IDisposable
         choice = 0;
         read = default;
         return false;
+    }
+
+    /// <summary>Ends one choice early: its last event is then that of a reply that ended by itself.</summary>
+    public void Stop(int choice)
+    {
+        _stopped[choice] = true;
+        _generations[choice].Cancel();
     }
 
     public void Cancel()

@@ -16,6 +16,9 @@ public enum ReplyDeltaKind
 
     /// <summary>The call is whole. A reply that was cut within a call has none for it.</summary>
     CallEnd,
+
+    /// <summary>What is said instead, where moderation does not let the reply pass; nothing follows.</summary>
+    Refusal,
 }
 
 /// <param name="Call">Which call of the reply, from 0; -1 when it is about none.</param>

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Text.Json.Serialization;
+using InferenceServer.Api.Moderation;
 
 namespace InferenceServer.Api.OpenAI.Chat;
 
@@ -9,6 +10,10 @@ public sealed record ChatCompletion(
 {
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Where the request or the server asks for moderation.")]
+    public ChatModeration? Moderation { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("Extra: with x_cache_report.")]
@@ -21,12 +26,12 @@ public sealed record ChatCompletion(
 
 public sealed record ChatChoice(
     int Index, ChatReply Message, ChatLogprobs? Logprobs,
-    [property: Description("stop, length or tool_calls.")] string FinishReason);
+    [property: Description("stop, length, tool_calls or content_filter.")] string FinishReason);
 
 public sealed record ChatReply(
     string Role,
-    [property: Description("Null when nothing was said but calls were made.")] string? Content,
-    string? Refusal)
+    [property: Description("Null when nothing was said but calls were made, and beside a refusal.")] string? Content,
+    [property: Description("What is said instead, where moderation did not let the conversation or the reply pass.")] string? Refusal)
 {
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("Extra: what the model thought in the open.")]
@@ -45,7 +50,11 @@ public sealed record ChatTopLogprob(string Token, float Logprob, IReadOnlyList<i
 
 /// <summary>One server-sent event of a streamed chat completion; the writer produces these bytes directly (<see cref="ChatStreamEncoder"/>).</summary>
 public sealed record ChatCompletionChunk(
-    string Id, string Object, long Created, string Model, string ServiceTier, string SystemFingerprint, IReadOnlyList<ChatChunkChoice> Choices, Usage? Usage);
+    string Id, string Object, long Created, string Model, string ServiceTier, string SystemFingerprint, IReadOnlyList<ChatChunkChoice> Choices, Usage? Usage)
+{
+    [Description("In the last chunk, where the request or the server asks for moderation.")]
+    public ChatModeration? Moderation { get; init; }
+}
 
 public sealed record ChatChunkChoice(int Index, ChatDelta Delta, ChatLogprobs? Logprobs, string? FinishReason);
 

@@ -32,12 +32,13 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
             ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, turn.Requests.Count, request.StreamOptions?.IncludeUsage ?? false,
-                request.XCacheReport, request.Timing);
+                request.XCacheReport, request.Timing)
+            { Moderation = turn.Moderation };
             await StreamAsync(http, buffer, turn, encoder, header, request);
             return;
         }
 
-        ChatCompletion completion = Whole(await turn.CollectAsync(), header, model, request);
+        ChatCompletion completion = Whole(await turn.CollectAsync(), header, turn, request);
         if (request.Store)
             await store.Completions.AddAsync(StoredCompletionEndpoints.ToStore(StoreOwner.Of(http), completion, request));
         await JsonAnswer.WriteAsync(http, completion, OpenAIJson.Wire.ChatCompletion);
@@ -53,22 +54,22 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
 
         StoringEncoder storing = new(encoder, turn.Requests.Count);
         await turn.StreamAsync(http, buffer, storing, clock, () => store.Completions.AddAsync(
-            StoredCompletionEndpoints.ToStore(StoreOwner.Of(http), Whole(storing.Replies(), header, turn.Model, request), request)));
+            StoredCompletionEndpoints.ToStore(StoreOwner.Of(http), Whole(storing.Replies(), header, turn, request), request)));
     }
 
-    private static ChatCompletion Whole(ChatTurnReply[] replies, ChatHeader header, ServedModel model, ChatCompletionRequest request)
+    private static ChatCompletion Whole(ChatTurnReply[] replies, ChatHeader header, ChatTurn turn, ChatCompletionRequest request)
     {
         ChatChoice[] choices = new ChatChoice[replies.Length];
         for (int i = 0; i < choices.Length; i++)
         {
             ChatTurnReply reply = replies[i];
-            ChatReply message = new("assistant", reply.Content, null)
+            ChatReply message = new("assistant", reply.Content, reply.Refusal)
             {
                 ReasoningContent = reply.Reasoning,
                 ToolCalls = reply.Calls.Count > 0 ? reply.Calls : null,
             };
             ChatLogprobs? logprobs = request.Logprobs
-                ? new ChatLogprobs([.. reply.Logprobs.Select(token => LogprobFormatter.Chat(model.Vocabulary, token))], null)
+                ? new ChatLogprobs([.. reply.Logprobs.Select(token => LogprobFormatter.Chat(turn.Model.Vocabulary, token))], null)
                 : null;
             choices[i] = new ChatChoice(i, message, logprobs, reply.End.FinishReason);
         }
@@ -76,6 +77,6 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
         GenerationResult[] results = Array.ConvertAll(replies, reply => reply.End.Result);
         return new ChatCompletion(header.Id, "chat.completion", header.Created, header.Model, choices,
             Usage.Of(results, results.Length, replies.Sum(reply => reply.End.ReasoningTokens)), header.ServiceTier, header.Fingerprint)
-        { Metadata = request.Metadata, XCache = CacheUse.Of(request.XCacheReport, results), Timing = RequestTiming.Of(request.Timing, results, results.Length) };
+        { Metadata = request.Metadata, Moderation = turn.Moderation?.Report(), XCache = CacheUse.Of(request.XCacheReport, results), Timing = RequestTiming.Of(request.Timing, results, results.Length) };
     }
 }

@@ -51,6 +51,9 @@ public sealed record ChatCompletionRequest : GenerationParameters
     [Description("Who asks, where user is not given.")]
     public string? SafetyIdentifier { get; init; }
 
+    [Description("Judge the conversation and the reply by the moderation rules, and report it in the answer.")]
+    public ChatModerationOptions? Moderation { get; init; }
+
     [Description("Up to 16 pairs of text, returned with the completion.")]
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 }
@@ -96,6 +99,16 @@ public enum ToolMode
     /// <summary>One call, of the one name.</summary>
     Named,
 }
+
+/// <param name="Model">As in POST /v1/moderations.</param>
+public sealed record ChatModerationOptions(string Model, ChatModerationPolicy? Policy = null);
+
+/// <summary>What is done besides what the server was started with, which is the least.</summary>
+public sealed record ChatModerationPolicy(ChatModerationMode? Input = null, ChatModerationMode? Output = null);
+
+public sealed record ChatModerationMode(
+    [property: Description("score reports; block refuses what is flagged.")]
+    [property: AllowedValues("score", "block")] string Mode);
 
 public sealed record Prediction([property: Description("The expected reply.")] string Content);
 

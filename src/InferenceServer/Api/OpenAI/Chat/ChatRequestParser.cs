@@ -23,6 +23,7 @@ internal static class ChatRequestParser
             ChatTemplateKwargs = ReadKwargs(body),
             Store = body.Boolean("store") ?? false,
             Metadata = MetadataReader.Read(body),
+            Moderation = ReadModeration(body, ignored),
         }, ignored);
         request = request with { StreamOptions = ParameterReader.StreamOptions(body, request.Stream, ignored) };
         if (request.TopLogprobs is not null && !request.Logprobs)
@@ -46,7 +47,7 @@ internal static class ChatRequestParser
         foreach ((JsonElement value, string path) in body.Array("modalities", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "text")
                 throw ApiException.Unsupported(path, "this server answers in text only.");
-        foreach (string name in (ReadOnlySpan<string>)["audio", "web_search_options", "moderation"])
+        foreach (string name in (ReadOnlySpan<string>)["audio", "web_search_options"])
             if (body.Take(name) is not null)
                 throw ApiException.Unsupported(name, "this server has no such feature.");
         if (body.OneOf("verbosity", "low", "medium", "high") is "low" or "high")
@@ -77,6 +78,32 @@ internal static class ChatRequestParser
         string content = ChatMessageParser.ReadText(prediction.Require("content"), "prediction.content", ignored);
         prediction.Close(ignored);
         return new Prediction(content);
+    }
+
+    private static ChatModerationOptions? ReadModeration(JsonFields body, List<string> ignored)
+    {
+        if (body.Object("moderation") is not { } moderation)
+            return null;
+        string model = moderation.RequireString("model");
+        ChatModerationPolicy? policy = null;
+        if (moderation.Object("policy") is { } given)
+        {
+            policy = new(ReadMode("input"), ReadMode("output"));
+            given.Close(ignored);
+
+            ChatModerationMode? ReadMode(string name)
+            {
+                if (given.Object(name) is not { } part)
+                    return null;
+                _ = part.Require("mode");
+                ChatModerationMode mode = new(part.OneOf("mode", "score", "block")!);
+                part.Close(ignored);
+                return mode;
+            }
+        }
+
+        moderation.Close(ignored);
+        return new(model, policy);
     }
 
     private static Dictionary<string, JsonElement>? ReadKwargs(JsonFields body)

@@ -1,4 +1,5 @@
 using System.Text;
+using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Streaming;
 using InferenceServer.Chat.Replies;
 using InferenceServer.Engine;
@@ -34,6 +35,9 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
         (_contentHeads, _reasoningHeads, _callHeads) = (Heads("content"), Heads("reasoning_content"), Heads("tool_calls"));
     }
 
+    /// <summary>What the last chunk reports; null where nobody asked for moderation.</summary>
+    public TurnModeration? Moderation { get; init; }
+
     public void Begin(int choice)
     {
         OpenChoice(choice);
@@ -51,6 +55,11 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
                 break;
             case ReplyDeltaKind.Reasoning:
                 _buffer.Raw(_reasoningHeads[choice]);
+                _buffer.JsonString(delta.Text);
+                break;
+            case ReplyDeltaKind.Refusal:
+                OpenChoice(choice);
+                _buffer.Raw("\"delta\":{\"refusal\":"u8);
                 _buffer.JsonString(delta.Text);
                 break;
             case ReplyDeltaKind.CallEnd when logprobs is null:
@@ -109,7 +118,7 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
         int reasoningTokens = 0;
         for (int i = 0; i < results.Length; i++)
             (results[i], reasoningTokens) = (ends[i].Result, reasoningTokens + ends[i].ReasoningTokens);
-        _frame.End(results, reasoningTokens);
+        _frame.End(results, reasoningTokens, Moderation?.Report());
     }
 
     public void Error(ApiException error) => _frame.Error(error);

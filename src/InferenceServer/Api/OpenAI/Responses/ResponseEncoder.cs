@@ -53,6 +53,9 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
                 _pending.Clear();
                 events.Arguments("response.function_call_arguments.delta", _open!.Id, _output.Count, "delta", delta.Text, null);
                 break;
+            case ReplyDeltaKind.Refusal:
+                Refuse(delta.Text);
+                break;
             default:
                 Close(ResponseItem.Completed);
                 break;
@@ -113,6 +116,22 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
     }
 
     private ResponseContent Thought(string text) => _summarises ? ResponseContent.SummaryOf(text) : ResponseContent.Thought(text);
+
+    /// <summary>A message of its own: what was said before it stays as it was cut.</summary>
+    private void Refuse(string text)
+    {
+        Close(ResponseItem.Incomplete);
+        Open(new ResponseItem { Id = ResponseItem.NewId(ResponseItem.Message), Type = ResponseItem.Message, Role = "assistant", Content = [] });
+        ResponseContent part = new("refusal") { Refusal = text };
+        events.Part("response.content_part.added", _open!.Id, _output.Count, part with { Refusal = "" });
+        events.Text("response.refusal.delta", _open.Id, _output.Count, "delta", text, null);
+        events.Text("response.refusal.done", _open.Id, _output.Count, "refusal", text, null);
+        events.Part("response.content_part.done", _open.Id, _output.Count, part);
+        ResponseItem item = _open with { Content = [part], Status = ResponseItem.Completed };
+        events.Item("response.output_item.done", _output.Count, item);
+        _output.Add(item);
+        _open = null;
+    }
 
     private void OpenMessage()
     {

@@ -1,0 +1,74 @@
+using System.ComponentModel;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using InferenceServer.Moderation;
+
+namespace InferenceServer.Api.Moderation;
+
+/// <summary>The body of POST /v1/moderations.</summary>
+public sealed record ModerationRequest
+{
+    [Description("A text, several, or one as an array of parts {\"type\": \"text\", \"text\": ...}. Texts are judged one by one, parts together.")]
+    public required JsonElement Input { get; init; }
+
+    [Description("The rules' name as answers report it, or one of OpenAI's moderation models, which mean the same here.")]
+    public string? Model { get; init; }
+}
+
+/// <summary>The answer of POST /v1/moderations.</summary>
+public sealed record ModerationAnswer(string Id, [property: Description("The rules' name; it changes with them.")] string Model, IReadOnlyList<ModerationResult> Results);
+
+/// <summary>What the rules say of one text.</summary>
+public sealed record ModerationResult(
+    bool Flagged,
+    [property: Description("OpenAI's categories, and those that the rules add.")] IReadOnlyDictionary<string, bool> Categories,
+    [property: Description("The highest score of the rules that match; 0 where none does.")] IReadOnlyDictionary<string, double> CategoryScores,
+    IReadOnlyDictionary<string, IReadOnlyList<string>> CategoryAppliedInputTypes)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Type { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Model { get; init; }
+
+    private static readonly IReadOnlyList<string> Text = ["text"];
+
+    internal static ModerationResult Of(ModerationRules rules, ModerationVerdict verdict)
+    {
+        Dictionary<string, bool> categories = [];
+        Dictionary<string, double> scores = [];
+        Dictionary<string, IReadOnlyList<string>> types = [];
+        for (int i = 0; i < rules.Categories.Count; i++)
+        {
+            string name = rules.Categories[i];
+            (categories[name], scores[name], types[name]) = (verdict.Flags(i), verdict.Scores[i], Text);
+        }
+
+        return new(verdict.IsFlagged, categories, scores, types);
+    }
+}
+
+/// <summary>The <c>moderation</c> of a chat completion: what the rules say of what went in and of what came out.</summary>
+public sealed record ChatModeration(ChatModerationResults Input, ChatModerationResults Output);
+
+/// <param name="Results">Of the input one, of the output one for each choice; none for what was not judged.</param>
+public sealed record ChatModerationResults(string Type, string Model, IReadOnlyList<ModerationResult> Results)
+{
+    internal static ChatModerationResults Of(ModerationRules rules, IEnumerable<ModerationVerdict> verdicts) => new("moderation_results", rules.Id,
+        [.. verdicts.Select(verdict => ModerationResult.Of(rules, verdict) with { Type = "moderation_result", Model = rules.Id })]);
+}
+
+/// <summary>What the moderation endpoint sends and receives.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(ModerationRequest))]
+[JsonSerializable(typeof(ModerationAnswer))]
+internal sealed partial class ModerationJson : JsonSerializerContext
+{
+    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
+    public static ModerationJson Wire { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+}
