@@ -196,4 +196,30 @@ public sealed class ChatModerationTests
         Assert.Equal(string.Concat(words), Joined(chunks, "content"));
         Assert.Equal(words.Length, chunks.Count(chunk => chunk.GetProperty("choices").EnumerateArray().Any(choice => choice.GetProperty("logprobs").ValueKind == JsonValueKind.Object)));
     }
+
+    [Theory]
+    [InlineData("Draw a dragon", "refused")]
+    [InlineData("Hi", "Once.|refused")]
+    public async Task A_response_refuses_with_a_part_of_that_type_and_is_incomplete(string input, string said)
+    {
+        ScriptedEngine engine = new()
+        {
+            Script = async reply =>
+            {
+                foreach (string text in (string[])["Once", ".", " A ", "dragon", "."])
+                    reply.Token(text);
+                await reply.UntilCancelledAsync();
+            },
+        };
+        await using TestHost host = await StartAsync(engine, ModerationMode.Refuse);
+        using HttpResponseMessage answer = await host.PostAsync("/v1/responses", $$"""{"model":"scripted","input":"{{input}}","store":false,"stream":true}""");
+        List<JsonElement> events = Responses.ResponseHost.Events(await answer.Content.ReadAsStringAsync());
+        JsonElement response = events[^1].GetProperty("response");
+        OpenAISpec.Check("Response", response);
+        Assert.Equal(("incomplete", "content_filter"), (response.GetProperty("status").GetString(), response.GetProperty("incomplete_details").GetProperty("reason").GetString()));
+        string[] parts = [.. response.GetProperty("output").EnumerateArray().Select(item => item.GetProperty("content")[0])
+            .Select(part => part.TryGetProperty("refusal", out JsonElement refusal) && refusal.GetString() == "No dragons, please." ? "refused" : part.GetProperty("text").GetString()!)];
+        Assert.Equal(said, string.Join('|', parts));
+        Assert.Single(events, data => data.GetProperty("type").GetString() == "response.refusal.done");
+    }
 }
