@@ -21,7 +21,7 @@ internal static class MessageBuilder
         List<ContentBlock> blocks = [];
         if (reply.Reasoning is { } thinking)
             blocks.Add(Thinking(header.OmitsThinking ? "" : thinking));
-        if (reply.Content is { Length: > 0 } text)
+        if ((reply.Content ?? reply.Refusal) is { Length: > 0 } text)
             blocks.Add(new TextBlock(text));
         foreach (ChatToolCall call in reply.Calls)
             if (Arguments(call) is { } input)
@@ -38,6 +38,7 @@ internal static class MessageBuilder
     public static string StopReason(ChatReplyEnd end, MessageHeader header) => end switch
     {
         { FinishReason: "tool_calls" } => "tool_use",
+        { FinishReason: "content_filter" } => "refusal",
         { Result.StopString: not null } => "stop_sequence",
         { FinishReason: "stop" } => "end_turn",
         { Result: { FinishReason: FinishReason.Length } result } when result.CompletionTokens < header.MaxTokens => "model_context_window_exceeded",

@@ -36,7 +36,7 @@ internal sealed class MessageStreamEncoder(SseBuffer buffer, MessageHeader heade
     {
         switch (delta.Kind)
         {
-            case ReplyDeltaKind.Content when delta.Text.Length > 0:
+            case ReplyDeltaKind.Content or ReplyDeltaKind.Refusal when delta.Text.Length > 0:
                 Open(Block.Text, new TextBlock(""));
                 Send("text_delta\",\"text\":"u8, delta.Text);
                 break;

@@ -29,12 +29,12 @@ internal static class OllamaReplyWriter
     {
         IReadOnlyList<ChatTokenLogprob>? tokens = logprobs ? [.. reply.Logprobs.Select(token => LogprobFormatter.Chat(header.Model.Vocabulary, token))] : null;
         if (!header.IsChat)
-            return JsonAnswer.WriteAsync(http, End(new OllamaGenerateAnswer(header.Name, header.Now(), reply.Content ?? "")
+            return JsonAnswer.WriteAsync(http, End(new OllamaGenerateAnswer(header.Name, header.Now(), reply.Content ?? reply.Refusal ?? "")
             {
                 Thinking = reply.Reasoning,
                 Logprobs = tokens,
             }, reply.End, header), OllamaJson.Wire.OllamaGenerateAnswer);
-        OllamaMessage message = new("assistant", reply.Content ?? "") { Thinking = reply.Reasoning, ToolCalls = Calls(reply.Calls) };
+        OllamaMessage message = new("assistant", reply.Content ?? reply.Refusal ?? "") { Thinking = reply.Reasoning, ToolCalls = Calls(reply.Calls) };
         return JsonAnswer.WriteAsync(http, End(new OllamaChatAnswer(header.Name, header.Now(), message) { Logprobs = tokens }, reply.End, header), OllamaJson.Wire.OllamaChatAnswer);
     }
 
@@ -100,7 +100,7 @@ internal sealed class OllamaStreamEncoder(SseBuffer buffer, OllamaHeader header)
     {
         switch (delta.Kind)
         {
-            case ReplyDeltaKind.Content when delta.Text.Length > 0 || logprobs is not null:
+            case ReplyDeltaKind.Content or ReplyDeltaKind.Refusal when delta.Text.Length > 0 || logprobs is not null:
                 Piece("", delta.Text, logprobs);
                 return;
             case ReplyDeltaKind.Reasoning:

@@ -222,4 +222,24 @@ public sealed class ChatModerationTests
         Assert.Equal(said, string.Join('|', parts));
         Assert.Single(events, data => data.GetProperty("type").GetString() == "response.refusal.done");
     }
+
+    [Fact]
+    public async Task Other_dialects_say_the_refusal_as_text_and_why_in_their_own_words()
+    {
+        ScriptedEngine engine = Says("Never.");
+        await using TestHost host = await StartAsync(engine, ModerationMode.Refuse);
+        const string Draw = "\"model\":\"scripted\",\"messages\":[{\"role\":\"user\",\"content\":\"Draw a dragon\"}]";
+        JsonElement message = await host.PostJsonAsync("/v1/messages", $"{{{Draw},\"max_tokens\":10}}");
+        Assert.Equal(("No dragons, please.", "refusal"), (message.GetProperty("content")[0].GetProperty("text").GetString(), message.GetProperty("stop_reason").GetString()));
+        using HttpResponseMessage events = await host.PostAsync("/v1/messages", $"{{{Draw},\"max_tokens\":10,\"stream\":true}}");
+        string stream = await events.Content.ReadAsStringAsync();
+        Assert.Contains("\"text\":\"No dragons, please.\"", stream, StringComparison.Ordinal);
+        Assert.Contains("\"stop_reason\":\"refusal\"", stream, StringComparison.Ordinal);
+
+        JsonElement ollama = await host.PostJsonAsync("/api/chat", $"{{{Draw},\"stream\":false}}");
+        Assert.Equal(("No dragons, please.", "stop"), (ollama.GetProperty("message").GetProperty("content").GetString(), ollama.GetProperty("done_reason").GetString()));
+        using HttpResponseMessage lines = await host.PostAsync("/api/chat", $"{{{Draw}}}");
+        Assert.Contains("\"content\":\"No dragons, please.\"", await lines.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        Assert.Empty(engine.Submitted);
+    }
 }
