@@ -1,64 +1,20 @@
-using System.Diagnostics;
 using System.Text.Json;
+using InferenceServer.Tests.Api.Clients;
 using InferenceServer.Tests.Store;
 
 namespace InferenceServer.Tests.Api.Responses;
 
 /// <summary>The npm openai package against responses, conversations and stored completions of a real engine.</summary>
 [Collection(nameof(RunsAlone))]
-public sealed class ResponseNodeClientTests(TinyServer server) : IClassFixture<TinyServer>
+public sealed class ResponseNodeClientTests(TinyServer server, NodeClients clients) : IClassFixture<TinyServer>, IClassFixture<NodeClients>
 {
     [SkippableFact]
     public async Task The_npm_client_responds_chains_converses_runs_in_the_background_and_keeps_completions()
     {
         await using TempStore store = new();
         await using TestHost host = await TestHost.StartAsync(server.Model, store: store.Store);
-        DirectoryInfo folder = Directory.CreateTempSubdirectory("openai-node-responses-");
-        try
-        {
-            foreach (string file in Directory.GetFiles(Path.Combine(SharedFolder.RepositoryRoot, "tests", "clients", "openai-responses")))
-                File.Copy(file, Path.Combine(folder.FullName, Path.GetFileName(file)));
-            (int installed, _, string why) = await RunAsync("npm", ["ci", "--no-audit", "--no-fund", "--silent"], folder.FullName);
-            Skip.If(installed != 0, $"npm could not install the client: {why}");
-            (int exit, string output, string error) = await RunAsync("node", ["responses.mjs", new Uri(host.Client.BaseAddress!, "/v1").ToString()], folder.FullName);
-            Assert.True(exit == 0, error);
-            Check(JsonDocument.Parse(output).RootElement);
-        }
-        finally
-        {
-            folder.Delete(recursive: true);
-        }
-    }
-
-    private static async Task<(int ExitCode, string Output, string Error)> RunAsync(string program, string[] arguments, string folder)
-    {
-        ProcessStartInfo start = new(program, arguments) { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
-        Process process;
-        try
-        {
-            process = Process.Start(start)!;
-        }
-        catch (System.ComponentModel.Win32Exception e)
-        {
-            return (-1, "", $"{program}: {e.Message}");
-        }
-
-        using (process)
-        {
-            using CancellationTokenSource limit = new(TimeSpan.FromMinutes(2));
-            Task<string> output = process.StandardOutput.ReadToEndAsync(limit.Token);
-            Task<string> error = process.StandardError.ReadToEndAsync(limit.Token);
-            try
-            {
-                await process.WaitForExitAsync(limit.Token);
-                return (process.ExitCode, await output, await error);
-            }
-            catch (OperationCanceledException)
-            {
-                process.Kill(entireProcessTree: true);
-                return (-1, "", $"{program} did not end within two minutes");
-            }
-        }
+        Uri address = new(host.Client.BaseAddress!, "/v1");
+        Check(await clients.RunAsync("responses", address, address));
     }
 
     private static void Check(JsonElement seen)

@@ -27,6 +27,7 @@ public sealed class ResponseTests
         int input = usage.GetProperty("input_tokens").GetInt32();
         Assert.Equal((3, input - 3, 3, input + 3), (usage.GetProperty("input_tokens_details").GetProperty("cached_tokens").GetInt32(),
             usage.GetProperty("input_tokens_details").GetProperty("cache_write_tokens").GetInt32(), usage.GetProperty("output_tokens").GetInt32(), usage.GetProperty("total_tokens").GetInt32()));
+        Assert.Equal("u", host.Engine.Submitted.Last().Request.FairnessKey);
         Assert.Equal((RequestPriority.Flex, 100, "k"), (host.Engine.Submitted.Last().Request.Priority, host.Engine.Submitted.Last().Request.MaxTokens, host.Engine.Submitted.Last().Request.SessionId));
     }
 
@@ -148,6 +149,41 @@ public sealed class ResponseTests
         Assert.Equal(["assistant: partial"], ResponseHost.Items(failed.GetProperty("output")));
         JsonElement kept = await host.GetAsync($"{ResponseHost.Path}/{failed.GetProperty("id")}", "Response");
         Assert.True(JsonElement.DeepEquals(failed, kept));
+    }
+
+    [Fact]
+    public async Task A_retry_of_a_stream_that_failed_runs_again_and_one_that_ended_well_is_replayed()
+    {
+        int runs = 0;
+        ScriptedEngine engine = new()
+        {
+            Script = reply =>
+            {
+                reply.Token("said");
+                if (Interlocked.Increment(ref runs) == 1)
+                    reply.Finish(FinishReason.Failed, error: "decode returned -3");
+                else
+                    reply.Finish();
+                return Task.CompletedTask;
+            },
+        };
+        await using ResponseHost host = await ResponseHost.StartAsync(engine);
+        List<string> streams = [];
+        for (int i = 0; i < 3; i++)
+        {
+            using HttpRequestMessage request = new(HttpMethod.Post, ResponseHost.Path)
+            {
+                Content = new StringContent("{\"model\":\"scripted\",\"input\":\"Hi\",\"stream\":true}", System.Text.Encoding.UTF8, "application/json"),
+            };
+            request.Headers.Add("Idempotency-Key", "once");
+            using HttpResponseMessage answer = await host.Host.Client.SendAsync(request);
+            streams.Add(await answer.Content.ReadAsStringAsync());
+        }
+
+        Assert.Contains("response.failed", streams[0], StringComparison.Ordinal);
+        Assert.Contains("response.completed", streams[1], StringComparison.Ordinal);
+        Assert.Equal(streams[1], streams[2]);
+        Assert.Equal(2, runs);
     }
 
     [Fact]

@@ -84,7 +84,7 @@ public sealed record ResponseRequest
     [Description("Names a session whose cached prefix is kept longer. Default: the conversation, or the first response of the chain.")]
     public string? PromptCacheKey { get; init; }
 
-    [Description("Accepted and returned.")]
+    [Description("Who asks, where user is not given.")]
     public string? SafetyIdentifier { get; init; }
 
     public string? User { get; init; }

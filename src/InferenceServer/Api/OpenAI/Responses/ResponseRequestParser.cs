@@ -32,7 +32,7 @@ internal static class ResponseRequestParser
             Text = ReadText(body, ignored, out ConstraintSource? constraint),
             Reasoning = ReadReasoning(body, ignored),
             Truncation = body.OneOf("truncation", "auto", "disabled") ?? "disabled",
-            SafetyIdentifier = body.String("safety_identifier"),
+            SafetyIdentifier = ParameterReader.Key(body, "safety_identifier"),
             TopLogprobs = body.Integer("top_logprobs", 0, 20),
         };
         if (request.PreviousResponseId is not null && request.ConversationId is not null)
@@ -60,7 +60,7 @@ internal static class ResponseRequestParser
             User = chat.User,
             Items = request.Input is { } input ? ResponseItemParser.ReadInput(input, "input", ignored) : [],
             Input = null,
-            Chat = chat,
+            Chat = chat with { User = chat.User ?? request.SafetyIdentifier },
         };
         ReadStreamOptions(body, request.Stream, ignored);
         ReadCacheOptions(body, ignored);
