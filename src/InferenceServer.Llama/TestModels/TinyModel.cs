@@ -49,7 +49,8 @@ public static class TinyModel
     /// <param name="architecture">Which kind.</param>
     /// <param name="seed">Another seed gives other weights.</param>
     /// <param name="fillsInMiddle">With the tokens for filling in the middle.</param>
-    public static void Write(string path, TinyArchitecture architecture = TinyArchitecture.Llama, int seed = 1, bool fillsInMiddle = false)
+    /// <param name="hasTokenizer">Without one the model takes and gives tokens only.</param>
+    public static void Write(string path, TinyArchitecture architecture = TinyArchitecture.Llama, int seed = 1, bool fillsInMiddle = false, bool hasTokenizer = true)
     {
         string name = architecture switch
         {
@@ -73,7 +74,15 @@ public static class TinyModel
         writer.Add("general.file_type", 0u);
         WriteHyperparameters(writer, name, architecture, layers);
         int tokens = fillsInMiddle ? ByteVocabulary.CountWithMiddle : ByteVocabulary.Count;
-        ByteVocabulary.Write(writer, tokens, fillsInMiddle);
+        if (hasTokenizer)
+        {
+            ByteVocabulary.Write(writer, tokens, fillsInMiddle);
+        }
+        else
+        {
+            writer.Add("tokenizer.ggml.model", "no_vocab");
+            writer.Add($"{name}.vocab_size", (uint)tokens);
+        }
 
         var weights = new SeededWeights(writer, seed, GgufTensorType.F32);
         if (architecture is TinyArchitecture.Bert)

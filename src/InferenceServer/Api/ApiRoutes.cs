@@ -32,11 +32,11 @@ internal static class ApiRoutes
         app.MapPost("/v1/chat/completions", (Delegate)chat.HandleAsync).WithName("createChatCompletion").WithTags("Chat")
             .WithSummary("Continue a conversation.")
             .Accepts<ChatCompletionRequest>("application/json")
-            .Produces<ChatCompletion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ChatCompletionChunk))).ProducesErrors();
+            .Produces<ChatCompletion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ChatCompletionChunk))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors();
         app.MapPost("/v1/completions", (Delegate)completions.HandleAsync).WithName("createCompletion").WithTags("Completions")
             .WithSummary("Continue a text.")
             .Accepts<CompletionRequest>("application/json")
-            .Produces<Completion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(Completion))).ProducesErrors();
+            .Produces<Completion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(CompletionChunk))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors();
         app.MapGet("/v1/models", (Delegate)models.ListAsync).WithName("listModels").WithTags("Models")
             .WithSummary("The loaded models.").Produces<ModelList>();
         app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models")
@@ -52,9 +52,9 @@ internal static class ApiRoutes
         ModerationRoutes.Map(app);
 
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
-            .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").Produces<SessionList>().ProducesErrors();
+            .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").WithMetadata(SessionEndpoints.Salt).Produces<SessionList>().ProducesErrors();
         app.MapDelete("/v1/sessions/{id}", (Delegate)sessions.DropAsync).WithName("deleteSession").WithTags("Sessions")
-            .WithSummary("Drop a cached conversation from memory and disk.").Produces<SessionDeletion>().ProducesErrors();
+            .WithSummary("Drop a cached conversation from memory and disk.").WithMetadata(SessionEndpoints.Salt).Produces<SessionDeletion>().ProducesErrors();
 
         app.MapGet("/health/live", (Delegate)health.LiveAsync).WithName("live").WithTags("Health").AllowAnonymous()
             .WithSummary("200 while the process can work.").Produces<HealthReport>().Produces<HealthReport>(503);
@@ -73,7 +73,7 @@ internal static class ApiRoutes
 
     public static RouteHandlerBuilder ProducesErrors(this RouteHandlerBuilder route)
     {
-        foreach (int status in (ReadOnlySpan<int>)[400, 404, 413, 415, 429, 500, 503, 504])
+        foreach (int status in (ReadOnlySpan<int>)[400, 401, 403, 404, 413, 415, 422, 429, 500, 503, 504])
             route.Produces<ErrorResponse>(status);
         return route;
     }

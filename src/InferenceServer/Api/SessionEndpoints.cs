@@ -29,7 +29,9 @@ public sealed record SessionDeletion(string Id, string Object, bool Deleted);
 /// </summary>
 internal sealed class SessionEndpoints(ModelCatalogue models)
 {
-    public const string SaltHeader = "X-Cache-Salt";
+    private const string SaltHeader = "X-Cache-Salt";
+
+    public static readonly ApiParameter Salt = new(SaltHeader, "As cache_salt in requests: whose sessions are meant.", Microsoft.OpenApi.ParameterLocation.Header);
 
     public async Task ListAsync(HttpContext http)
     {

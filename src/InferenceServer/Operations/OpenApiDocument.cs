@@ -1,9 +1,11 @@
 using System.ComponentModel.DataAnnotations;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Completions;
+using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
 
@@ -22,6 +24,12 @@ internal static class OpenApiDocument
                 Version = HealthEndpoints.Version,
                 Description = "A local inference server for GPT-style models. Fields are honoured or refused with 400; unknown ones are listed in the header x-ignored-params.",
             };
+            const string Scheme = "apiKey";
+            (document.Components ??= new OpenApiComponents()).SecuritySchemes = new Dictionary<string, IOpenApiSecurityScheme>
+            {
+                [Scheme] = new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "bearer", Description = "Where the server was started with keys; the header x-api-key does as well." },
+            };
+            document.Security = [new OpenApiSecurityRequirement(), new OpenApiSecurityRequirement { [new OpenApiSecuritySchemeReference(Scheme, document)] = [] }];
             return Task.CompletedTask;
         });
         options.AddSchemaTransformer((schema, context, _) =>
@@ -33,19 +41,29 @@ internal static class OpenApiDocument
                 schema.Enum = [.. names.Values.Select(name => JsonValue.Create((string)name!))];
             return Task.CompletedTask;
         });
-        options.AddOperationTransformer(async (operation, context, cancellation) =>
+        options.AddOperationTransformer((operation, context, _) =>
         {
-            // A status can be declared with one type only; a streamed answer is a second one.
-            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<StreamedAnswer>().FirstOrDefault() is { } streamed)
-                operation.Responses!["200"].Content![streamed.ContentType] = new OpenApiMediaType
-                {
-                    Schema = await context.GetOrCreateSchemaAsync(streamed.EventType, null, cancellation),
-                };
+            ApiParameters.AddTo(operation, context);
+            // A status can be declared with one type only; a streamed answer is a second one, declared under a status of its own until here.
+            if (operation.Responses!.Remove(StreamedAnswer.Marker, out IOpenApiResponse? streamed))
+                foreach ((string type, OpenApiMediaType content) in streamed.Content!)
+                    operation.Responses["200"].Content![type] = content;
+            return Task.CompletedTask;
         });
     }
 
     /// <summary>Says that a route also answers with a stream of this type.</summary>
-    public sealed record StreamedAnswer(Type EventType, string ContentType = "text/event-stream");
+    public sealed record StreamedAnswer(Type EventType, string ContentType = "text/event-stream") : IProducesResponseTypeMetadata
+    {
+        /// <summary>No answer has it.</summary>
+        public const string Marker = "299";
+
+        Type? IProducesResponseTypeMetadata.Type => EventType;
+
+        int IProducesResponseTypeMetadata.StatusCode => int.Parse(Marker, CultureInfo.InvariantCulture);
+
+        IEnumerable<string> IProducesResponseTypeMetadata.ContentTypes => [ContentType];
+    }
 
     private static void Widen(OpenApiSchema schema, JsonPropertyInfo property)
     {

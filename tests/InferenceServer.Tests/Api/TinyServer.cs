@@ -13,6 +13,8 @@ public class TinyServer : IAsyncLifetime
 
     protected virtual bool FillsInMiddle => false;
 
+    protected virtual bool HasTokenizer => true;
+
     internal virtual AccessOptions Access => new();
 
     /// <summary>A chat template instead of ChatML; null for that.</summary>
@@ -38,7 +40,8 @@ public class TinyServer : IAsyncLifetime
             new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
         _model = ModelLoader.Load(options, library, NullLoggerFactory.Instance, TimeProvider.System);
-        _host = await TestHost.StartAsync(_model.Served, warmUp: true, access: Access);
+        // The warm-up is a chat, which such a model has not.
+        _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access);
     }
 
     public async Task DisposeAsync()
@@ -51,8 +54,8 @@ public class TinyServer : IAsyncLifetime
 
     private string TinyModelFile()
     {
-        string path = Path.Combine(AppContext.BaseDirectory, $"tiny-http-{Architecture}{(FillsInMiddle ? "-middle" : "")}.gguf");
-        TinyModel.Write(path, Architecture, fillsInMiddle: FillsInMiddle);
+        string path = Path.Combine(AppContext.BaseDirectory, $"tiny-http-{Architecture}{(FillsInMiddle ? "-middle" : "")}{(HasTokenizer ? "" : "-tokens")}.gguf");
+        TinyModel.Write(path, Architecture, fillsInMiddle: FillsInMiddle, hasTokenizer: HasTokenizer);
         return path;
     }
 }
@@ -61,6 +64,12 @@ public class TinyServer : IAsyncLifetime
 public sealed class MiddleServer : TinyServer
 {
     protected override bool FillsInMiddle => true;
+}
+
+/// <summary>The same without a tokenizer.</summary>
+public sealed class TokenServer : TinyServer
+{
+    protected override bool HasTokenizer => false;
 }
 
 /// <summary>The same with attention and recurrent layers, whose prefixes are shared through checkpoints.</summary>

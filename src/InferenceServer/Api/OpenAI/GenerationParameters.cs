@@ -111,7 +111,7 @@ public abstract record GenerationParameters
 }
 
 public sealed record StreamOptions(
-    [property: Description("Send a last chunk with the usage and no choices.")] bool IncludeUsage);
+    [property: Description("Send a last chunk with the usage and no choices.")] bool IncludeUsage = false);
 
 public sealed record ResponseFormat(
     [property: AllowedValues("text", "json_object", "json_schema"), Description("json_object and json_schema are enforced while the reply is generated.")] string Type,

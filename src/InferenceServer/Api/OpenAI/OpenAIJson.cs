@@ -16,6 +16,7 @@ namespace InferenceServer.Api.OpenAI;
 [JsonSerializable(typeof(ChatCompletionChunk))]
 [JsonSerializable(typeof(CompletionRequest))]
 [JsonSerializable(typeof(Completion))]
+[JsonSerializable(typeof(CompletionChunk))]
 [JsonSerializable(typeof(ModelList))]
 [JsonSerializable(typeof(ModelDescription))]
 [JsonSerializable(typeof(SessionList))]

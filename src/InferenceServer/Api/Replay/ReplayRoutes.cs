@@ -14,6 +14,7 @@ internal static class ReplayRoutes
                 await RecordingAnswer.FollowAsync(http, reader, store.Clock, isReplay: true);
             })).WithName("resumeStream").WithTags("Streams")
             .WithSummary("Send a recorded answer again, from its beginning or after the event of the header Last-Event-ID.")
+            .WithMetadata(new ApiParameter(ReplayRequest.LastEventHeader, "The last event that was received.", Microsoft.OpenApi.ParameterLocation.Header))
             .Produces<string>(contentType: "text/event-stream").ProducesErrors();
         app.MapDelete("/v1/streams/{id}", (Delegate)((HttpContext http) =>
             {

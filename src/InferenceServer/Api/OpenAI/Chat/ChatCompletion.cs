@@ -50,16 +50,32 @@ public sealed record ChatTopLogprob(string Token, float Logprob, IReadOnlyList<i
 
 /// <summary>One server-sent event of a streamed chat completion; the writer produces these bytes directly (<see cref="ChatStreamEncoder"/>).</summary>
 public sealed record ChatCompletionChunk(
-    string Id, string Object, long Created, string Model, string ServiceTier, string SystemFingerprint, IReadOnlyList<ChatChunkChoice> Choices, Usage? Usage)
+    string Id, string Object, long Created, string Model, string ServiceTier, string SystemFingerprint, IReadOnlyList<ChatChunkChoice> Choices)
 {
+    [Description("With stream_options.include_usage: null, and in the last chunk what the request cost.")]
+    public Usage? Usage { get; init; }
+
+    [Description("Extra: in the last chunk, with x_cache_report.")]
+    public CacheUse? XCache { get; init; }
+
+    [Description("Extra: in the last chunk, with timing.")]
+    public RequestTiming? Timing { get; init; }
+
     [Description("In the last chunk, where the request or the server asks for moderation.")]
     public ChatModeration? Moderation { get; init; }
 }
 
 public sealed record ChatChunkChoice(int Index, ChatDelta Delta, ChatLogprobs? Logprobs, string? FinishReason);
 
-public sealed record ChatDelta(string? Role, string? Content, string? Refusal)
+public sealed record ChatDelta
 {
+    [Description("In a choice's first chunk.")]
+    public string? Role { get; init; }
+
+    public string? Content { get; init; }
+
+    public string? Refusal { get; init; }
+
     [Description("Extra: what the model thinks in the open.")]
     public string? ReasoningContent { get; init; }
 
@@ -67,6 +83,14 @@ public sealed record ChatDelta(string? Role, string? Content, string? Refusal)
 }
 
 /// <param name="Index">Which call of the reply; id, type and name come once, arguments in pieces.</param>
-public sealed record ChatCallDelta(int Index, string? Id, string? Type, ChatFunctionDelta Function);
+public sealed record ChatCallDelta(int Index, ChatFunctionDelta Function)
+{
+    public string? Id { get; init; }
 
-public sealed record ChatFunctionDelta(string? Name, string Arguments);
+    public string? Type { get; init; }
+}
+
+public sealed record ChatFunctionDelta(string Arguments)
+{
+    public string? Name { get; init; }
+}

@@ -3,9 +3,9 @@ using System.Text.Json.Serialization;
 
 namespace InferenceServer.Api.OpenAI.Completions;
 
-/// <summary>The answer of POST /v1/completions; a stream sends the same shape in pieces.</summary>
+/// <summary>The answer of POST /v1/completions without <c>stream</c>.</summary>
 public sealed record Completion(
-    string Id, string Object, long Created, string Model, IReadOnlyList<CompletionChoice> Choices, Usage? Usage, string SystemFingerprint)
+    string Id, string Object, long Created, string Model, IReadOnlyList<CompletionChoice> Choices, Usage Usage, string SystemFingerprint)
 {
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("Extra: with x_cache_report.")]
@@ -13,6 +13,20 @@ public sealed record Completion(
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("Extra: with timing.")]
+    public RequestTiming? Timing { get; init; }
+}
+
+/// <summary>One server-sent event of a streamed completion; the writer produces these bytes directly (<see cref="CompletionStreamEncoder"/>).</summary>
+public sealed record CompletionChunk(
+    string Id, string Object, long Created, string Model, IReadOnlyList<CompletionChoice> Choices, string SystemFingerprint)
+{
+    [Description("With stream_options.include_usage: null, and in the last chunk what the request cost.")]
+    public Usage? Usage { get; init; }
+
+    [Description("Extra: in the last chunk, with x_cache_report.")]
+    public CacheUse? XCache { get; init; }
+
+    [Description("Extra: in the last chunk, with timing.")]
     public RequestTiming? Timing { get; init; }
 }
 

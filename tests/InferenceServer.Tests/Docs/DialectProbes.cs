@@ -1,0 +1,58 @@
+namespace InferenceServer.Tests.Docs;
+
+/// <summary>As <see cref="FieldProbes"/>, of Anthropic's messages and Ollama's API.</summary>
+internal static class DialectProbes
+{
+    private const string Messages = "/v1/messages";
+    private const string OllamaChat = "/api/chat";
+    private const string OllamaGenerate = "/api/generate";
+    private const string User = "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]";
+
+    public static IReadOnlyDictionary<string, string> Plain { get; } = new Dictionary<string, string>
+    {
+        [Messages] = $"\"model\":\"scripted\",\"max_tokens\":16,{User}",
+        ["/v1/messages/count_tokens"] = $"\"model\":\"scripted\",{User}",
+        [OllamaChat] = $"\"model\":\"scripted\",\"stream\":false,{User}",
+        [OllamaGenerate] = "\"model\":\"scripted\",\"stream\":false,\"prompt\":\"Hi\"",
+        ["/api/show"] = "\"model\":\"scripted\"",
+    };
+
+    public static IReadOnlyList<FieldProbe> All { get; } =
+    [
+        .. FieldProbes.Of(Messages,
+            ("inference_geo", "\"inference_geo\":\"us\""), ("speed", "\"speed\":\"standard\""), ("speed", "\"speed\":\"fast\""), ("container", "\"container\":\"c\""),
+            ("mcp_servers", "\"mcp_servers\":[{\"type\":\"url\",\"url\":\"https://h\",\"name\":\"n\"}]"), ("cache_control", "\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"5m\"}"),
+            ("thinking.budget_tokens", "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":8}"), ("thinking.type", "\"thinking\":{\"type\":\"between_tools\"}"),
+            ("output_format", "\"output_format\":{\"type\":\"json_schema\",\"schema\":{\"type\":\"object\"}}"),
+            ("system[].cache_control", "\"system\":[{\"type\":\"text\",\"text\":\"x\",\"cache_control\":{\"type\":\"ephemeral\"}}]"),
+            ("messages[].content[].type", Content("{\"type\":\"image\",\"source\":{}}")), ("messages[].content[].type", Content("{\"type\":\"document\",\"source\":{}}")),
+            ("messages[].content[].citations", Content("{\"type\":\"text\",\"text\":\"x\",\"citations\":[]}")),
+            ("messages[].content[].tool_use_id, content, is_error", Turns("{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"f\",\"input\":{}}", "{\"type\":\"tool_result\",\"tool_use_id\":\"t\",\"content\":\"x\",\"is_error\":true}")),
+            ("messages[].content[].id, name, input, caller", Turns("{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"f\",\"input\":{},\"caller\":{\"type\":\"direct\"}}", "{\"type\":\"text\",\"text\":\"x\"}")),
+            ("messages[].content[].thinking, signature", Turns("{\"type\":\"thinking\",\"thinking\":\"x\",\"signature\":\"forged\"}", "{\"type\":\"text\",\"text\":\"x\"}")),
+            ("tools[].type", Tool("\"type\":\"bash_20250124\",\"name\":\"bash\"")), ("tools[].defer_loading", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"defer_loading\":true")),
+            ("tools[].input_examples", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"input_examples\":[{}]")),
+            ("tools[].allowed_callers", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"allowed_callers\":[\"code_execution_20250825\"]")),
+            ("tools[].eager_input_streaming", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"eager_input_streaming\":true")),
+            ("anything else", "\"surprise\":1")),
+        .. FieldProbes.Of(OllamaChat,
+            ("messages[].images", "\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"images\":[\"aGk=\"]}]"),
+            ("messages[].thinking", "\"messages\":[{\"role\":\"assistant\",\"content\":\"x\",\"thinking\":\"y\"}]"),
+            ("messages[].tool_name", "\"messages\":[{\"role\":\"tool\",\"content\":\"x\",\"tool_name\":\"f\"}]"),
+            ("options.mirostat", "\"options\":{\"mirostat\":2}"), ("options.mirostat_tau, mirostat_eta", "\"options\":{\"mirostat_tau\":5,\"mirostat_eta\":0.1}"),
+            ("options.tfs_z", "\"options\":{\"tfs_z\":0.5}"), ("options.repeat_last_n", "\"options\":{\"repeat_penalty\":1.1,\"repeat_last_n\":64}"),
+            ("options.penalize_newline", "\"options\":{\"repeat_penalty\":1.1,\"penalize_newline\":false}"), ("options.num_ctx", "\"options\":{\"num_ctx\":4096}"),
+            ("anything else", "\"surprise\":1")),
+        .. FieldProbes.Of(OllamaGenerate,
+            ("template", "\"template\":\"{{ .Prompt }}\""), ("context", "\"context\":[1,2]"), ("images", "\"images\":[\"aGk=\"]"),
+            ("system", "\"system\":\"x\",\"raw\":true"), ("suffix", "\"suffix\":\"x\""), ("anything else", "\"surprise\":1")),
+        .. FieldProbes.Of("/api/show", ("verbose", "\"verbose\":true"), ("anything else", "\"surprise\":1")),
+    ];
+
+    private static string Content(string block) => $"\"messages\":[{{\"role\":\"user\",\"content\":[{block}]}}]";
+
+    private static string Turns(string assistant, string user) =>
+        $"\"messages\":[{{\"role\":\"user\",\"content\":\"x\"}},{{\"role\":\"assistant\",\"content\":[{assistant}]}},{{\"role\":\"user\",\"content\":[{user}]}}]";
+
+    private static string Tool(string members) => $"\"tools\":[{{{members}}}]";
+}
