@@ -37,6 +37,7 @@ public sealed class LlamaVocab
         FimMid = Optional(LlamaNative.llama_vocab_fim_mid(_vocab));
         AddBos = LlamaNative.llama_vocab_get_add_bos(_vocab) != 0;
         AddEos = LlamaNative.llama_vocab_get_add_eos(_vocab) != 0;
+        AddSeparator = LlamaNative.llama_vocab_get_add_sep(_vocab) != 0;
         HasTokenizer = LlamaNative.llama_vocab_type(_vocab) != 0;
         (_bytes, _offsets, _flags) = BuildTable(_vocab, Count, HasTokenizer);
     }
@@ -88,6 +89,9 @@ public sealed class LlamaVocab
 
     /// <summary>Whether texts end with <see cref="Eos"/>.</summary>
     public bool AddEos { get; }
+
+    /// <summary>Whether texts end with <see cref="Separator"/>, or are kept apart by it.</summary>
+    public bool AddSeparator { get; }
 
     /// <summary>Whether the token ends a reply.</summary>
     public bool IsEndOfGeneration(int token) => (_flags[Checked(token)] & TokenFlags.EndOfGeneration) != 0;

@@ -30,6 +30,7 @@ try
     ApiKeyRing keys = ApiKeyRing.Load(options.ApiKeys, options.ApiKeyFile);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend }, logs.CreateLogger<LlamaLibrary>());
     await using LoadedModel model = ModelLoader.Load(options, library, logs, TimeProvider.System);
+    await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options, library, model, logs);
     await using ServerStore store = ServerStore.Open(options, TimeProvider.System, logs.CreateLogger<ServerStore>());
     await using WebApplication app = ServerHost.Build(new WebHostOptions
     {
@@ -40,9 +41,9 @@ try
         Store = store,
         Moderation = moderation,
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
-    }, new ModelCatalogue([model.Served]));
+    }, new ModelCatalogue([model.Served], embedders.Served));
     await app.StartAsync();
-    Banner.Print(Console.Out, app.Urls.First(), model, library, !keys.IsEmpty);
+    Banner.Print(Console.Out, app.Urls.First(), model, embedders.Served, library, !keys.IsEmpty);
     await app.WaitForShutdownAsync();
     return 0;
 }

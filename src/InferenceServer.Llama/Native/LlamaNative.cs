@@ -78,6 +78,7 @@ internal static unsafe partial class LlamaNative
     [LibraryImport(Llama)] public static partial int llama_vocab_fim_mid(nint vocab);
     [LibraryImport(Llama)] public static partial byte llama_vocab_get_add_bos(nint vocab);
     [LibraryImport(Llama)] public static partial byte llama_vocab_get_add_eos(nint vocab);
+    [LibraryImport(Llama)] public static partial byte llama_vocab_get_add_sep(nint vocab);
     [LibraryImport(Llama)]
     public static partial int llama_tokenize(
         nint vocab, byte* text, int text_len, int* tokens, int n_tokens_max, byte add_special, byte parse_special);

@@ -50,7 +50,9 @@ public static class TinyModel
     /// <param name="seed">Another seed gives other weights.</param>
     /// <param name="fillsInMiddle">With the tokens for filling in the middle.</param>
     /// <param name="hasTokenizer">Without one the model takes and gives tokens only.</param>
-    public static void Write(string path, TinyArchitecture architecture = TinyArchitecture.Llama, int seed = 1, bool fillsInMiddle = false, bool hasTokenizer = true)
+    /// <param name="pooling">What its metadata says of pooling; Unspecified says nothing, but for the encoder, which then takes the mean. An encoder that ranks has a head for it.</param>
+    public static void Write(string path, TinyArchitecture architecture = TinyArchitecture.Llama, int seed = 1, bool fillsInMiddle = false, bool hasTokenizer = true,
+        PoolingType pooling = PoolingType.Unspecified)
     {
         string name = architecture switch
         {
@@ -73,6 +75,8 @@ public static class TinyModel
         writer.Add($"{name}.feed_forward_length", architecture is TinyArchitecture.Mamba2 ? 0u : FeedForward);
         writer.Add("general.file_type", 0u);
         WriteHyperparameters(writer, name, architecture, layers);
+        if (architecture is TinyArchitecture.Bert || pooling is not PoolingType.Unspecified)
+            writer.Add($"{name}.pooling_type", (uint)(pooling is PoolingType.Unspecified ? PoolingType.Mean : pooling));
         int tokens = fillsInMiddle ? ByteVocabulary.CountWithMiddle : ByteVocabulary.Count;
         if (hasTokenizer)
         {
@@ -86,7 +90,7 @@ public static class TinyModel
 
         var weights = new SeededWeights(writer, seed, GgufTensorType.F32);
         if (architecture is TinyArchitecture.Bert)
-            DeclareEncoder(weights, layers, tokens);
+            DeclareEncoder(weights, layers, tokens, ranks: pooling is PoolingType.Rank);
         else
             DeclareDecoder(weights, architecture, layers, tokens);
         weights.Fill(progress: null, CancellationToken.None);
@@ -124,7 +128,6 @@ public static class TinyModel
         if (isBert)
         {
             writer.Add($"{name}.attention.causal", false);
-            writer.Add($"{name}.pooling_type", 1u); // Mean.
             writer.Add("tokenizer.ggml.token_type_count", 1u);
         }
     }
@@ -218,7 +221,7 @@ public static class TinyModel
             weights.Constant($"{block}.post_ffw_norm.weight", 1, Width);
     }
 
-    private static void DeclareEncoder(SeededWeights weights, int layers, int tokens)
+    private static void DeclareEncoder(SeededWeights weights, int layers, int tokens, bool ranks)
     {
         weights.Matrix("token_embd.weight", Width, tokens, 1);
         weights.Matrix("token_types.weight", Width, 1, 0.1f);
@@ -233,6 +236,14 @@ public static class TinyModel
             weights.Matrix($"{block}.ffn_up.weight", Width, FeedForward, 0.125f);
             weights.Matrix($"{block}.ffn_down.weight", FeedForward, Width, Projection);
             Norm($"{block}.layer_output_norm");
+        }
+
+        if (ranks)
+        {
+            weights.Matrix("cls.weight", Width, Width, Projection);
+            weights.Vector("cls.bias", 0.1f, Width);
+            weights.Matrix("cls.output.weight", Width, 1, Projection);
+            weights.Vector("cls.output.bias", 0.1f, 1);
         }
 
         void Norm(string name)

@@ -1,4 +1,5 @@
 using InferenceServer.Api.Anthropic;
+using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -50,6 +51,7 @@ internal static class ApiRoutes
         MessagesRoutes.Map(app);
         OllamaRoutes.Map(app);
         ModerationRoutes.Map(app);
+        EmbeddingRoutes.Map(app);
 
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
             .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").WithMetadata(SessionEndpoints.Salt).Produces<SessionList>().ProducesErrors();

@@ -47,6 +47,8 @@ internal static class ModelLoader
         LlamaModel model = LlamaModel.Load(library, file.Path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);
         try
         {
+            if (model.Metadata($"{model.Architecture}.attention.causal") == "false")
+                throw new ServerStartException($"{file.Path} embeds texts and generates none: give it with --embedding-model, and a model that chats with --model");
             ChatPromptRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Vocab, clock, notes);
             int cells = options.ContextSize ?? DefaultCells(options, library, model, notes);
             InferenceEngine engine = InferenceEngine.Start(

@@ -6,12 +6,15 @@ namespace InferenceServer.Operations;
 /// <summary>What the terminal shows once the server is ready.</summary>
 internal static class Banner
 {
-    public static void Print(TextWriter output, string address, LoadedModel model, LlamaLibrary library, bool wantsKey)
+    public static void Print(TextWriter output, string address, LoadedModel model, IReadOnlyList<ServedEmbedder> embedders, LlamaLibrary library, bool wantsKey)
     {
         output.WriteLine();
         output.WriteLine($"  InferenceServer {HealthEndpoints.Version} on {address}");
         output.WriteLine($"  model    {model.Served.Id}: {model.Model.Description.Replace("?B", $"{model.Model.ParameterCount / 1e6:F1}M", StringComparison.Ordinal)}, context {model.Served.Engine.ContextLength} tokens, "
             + $"KV pool {model.Served.Engine.Snapshot().CellsTotal} tokens");
+        foreach (ServedEmbedder embedder in embedders)
+            output.WriteLine($"  {(embedder.Ranking is null ? "embeds " : "ranks  ")}  {embedder.Id}: up to {embedder.MaxInputTokens} tokens{(embedder.Ranking is null ? $", {embedder.Dimensions} numbers" : "")}"
+                + (embedder.SaysPooling ? "" : ", by the mean over the tokens, since its file does not say how it pools"));
         output.WriteLine($"  backend  {library.Description}, llama.cpp {library.Version} ({library.Reason})");
         foreach (string note in model.Notes)
             output.WriteLine($"  note     {note}");

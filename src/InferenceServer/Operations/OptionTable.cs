@@ -53,6 +53,9 @@ internal sealed class OptionTable
     }
 
     private readonly Option<string?> _model = Text("--model", "PATH", "A GGUF file. Default: models/chat-small.gguf, or a tiny random model where there is none.");
+    private readonly Option<string?> _embeddingModel = Text("--embedding-model", "PATH",
+        "A GGUF file that embeds or ranks, for /v1/embeddings and /v1/rerank. The path of --model lets that one embed too; a model whose file says how it pools does so anyway.");
+
     private readonly Option<string> _host = new("--host")
     {
         HelpName = "ADDRESS",
@@ -128,7 +131,7 @@ internal sealed class OptionTable
             + "environment variables such as INFERENCE_SERVER_CTX_SIZE, then from the section InferenceServer of appsettings.json.");
         Options =
         [
-            _model, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
+            _model, _embeddingModel, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _moderation, _moderationRules,
         ];
@@ -150,6 +153,7 @@ internal sealed class OptionTable
     public ServerOptions Read(ParseResult parsed) => new()
     {
         ModelPath = parsed.GetValue(_model),
+        EmbeddingModelPath = parsed.GetValue(_embeddingModel),
         Host = parsed.GetValue(_host)!,
         Port = parsed.GetValue(_port),
         ContextSize = parsed.GetValue(_contextSize),

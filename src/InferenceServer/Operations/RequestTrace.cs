@@ -42,6 +42,9 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
             PromptTokens += request.PromptTokens.Length;
     }
 
+    /// <summary>The request is well formed and its tokens go to an embedding model.</summary>
+    public void Embeds(int tokens) => PromptTokens = tokens;
+
     /// <summary>A token of a choice reached the HTTP side.</summary>
     public void Token(int choice)
     {

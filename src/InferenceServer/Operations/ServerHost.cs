@@ -2,6 +2,7 @@
 
 using InferenceServer.Api;
 using InferenceServer.Api.Anthropic;
+using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -82,6 +83,8 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(4, AnthropicJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(5, OllamaJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(6, ModerationJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(7, EmbeddingJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(8, OllamaEmbedJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(options.Access.Keys);

@@ -35,6 +35,8 @@ internal sealed class ServerMetrics
         Moderation = new ModerationMetrics(factory);
         foreach (ServedModel model in models.Models)
             _ = new EngineCollector(factory, _registry, model);
+        foreach (ServedEmbedder model in models.Embedders)
+            EmbeddingCollector.Add(factory, _registry, model);
     }
 
     public Histogram TimeToFirstToken { get; }

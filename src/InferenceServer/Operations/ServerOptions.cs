@@ -9,6 +9,9 @@ internal sealed record ServerOptions
     /// <summary>A GGUF file; null takes the model that ships.</summary>
     public string? ModelPath { get; init; }
 
+    /// <summary>A model for embeddings or ranking, besides the one that chats; its own path lets that one embed too.</summary>
+    public string? EmbeddingModelPath { get; init; }
+
     public required string Host { get; init; }
 
     public required int Port { get; init; }

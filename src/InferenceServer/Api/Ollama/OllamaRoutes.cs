@@ -24,6 +24,12 @@ internal static class OllamaRoutes
             .WithSummary("The loaded models and where they lie.").Produces<OllamaRunningList>();
         app.MapPost("/api/show", (Delegate)models.ShowAsync).WithName("ollamaShow").WithTags("Ollama")
             .WithSummary("What a model's file says of itself.").Accepts<OllamaShowRequest>("application/json").Produces<OllamaModelInformation>().ProducesOllamaErrors();
+        OllamaEmbedEndpoints embeddings = new(catalogue, app.Services.GetRequiredService<TimeProvider>());
+        app.MapPost("/api/embed", (Delegate)embeddings.EmbedAsync).WithName("ollamaEmbed").WithTags("Ollama")
+            .WithSummary("Turn texts into vectors.").Accepts<OllamaEmbedRequest>("application/json").Produces<OllamaEmbedAnswer>().ProducesOllamaErrors();
+        app.MapPost("/api/embeddings", (Delegate)embeddings.EmbedOneAsync).WithName("ollamaEmbeddings").WithTags("Ollama")
+            .WithSummary("Turn one text into a vector, as it was asked for before /api/embed.").Accepts<OllamaEmbeddingRequest>("application/json")
+            .Produces<OllamaEmbeddingAnswer>().ProducesOllamaErrors();
         app.MapGet("/api/version", (Delegate)models.VersionAsync).WithName("ollamaVersion").WithTags("Ollama")
             .WithSummary("Which Ollama this server speaks as.").Produces<OllamaVersion>();
         foreach (string path in (ReadOnlySpan<string>)["/api/pull", "/api/push", "/api/create", "/api/copy"])

@@ -1,0 +1,29 @@
+using InferenceServer.Engine.Embedding;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+
+namespace InferenceServer.Api.Embeddings;
+
+/// <summary>One request's inputs on their way through an embedding model.</summary>
+internal static class EmbeddingCall
+{
+    /// <exception cref="ApiException">The deadline passed, or the model failed.</exception>
+    public static async Task<float[][]> RunAsync(HttpContext http, ServedEmbedder model, IReadOnlyList<int[]> inputs, RequestHints hints, TimeProvider clock)
+    {
+        RequestTrace.Of(http).Embeds(inputs.Sum(input => input.Length));
+        using CancellationTokenSource? deadline = hints.Timeout is { } timeout ? new CancellationTokenSource(timeout, clock) : null;
+        using CancellationTokenSource? either = deadline is null ? null : CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, http.RequestAborted);
+        try
+        {
+            return await model.Embed(inputs, either?.Token ?? http.RequestAborted);
+        }
+        catch (OperationCanceledException) when (deadline is { IsCancellationRequested: true } && !http.RequestAborted.IsCancellationRequested)
+        {
+            throw new ApiException(StatusCodes.Status504GatewayTimeout, "The request's deadline passed before it was computed.", ErrorTypes.Server, code: "deadline_exceeded");
+        }
+        catch (EmbeddingFailedException failed)
+        {
+            throw new ApiException(StatusCodes.Status500InternalServerError, failed.Message, ErrorTypes.Server, code: "embedding_failed");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+using System.ComponentModel;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using InferenceServer.Api.Embeddings;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+
+namespace InferenceServer.Api.Ollama;
+
+/// <summary>The body of POST /api/embed.</summary>
+public sealed record OllamaEmbedRequest
+{
+    public required string Model { get; init; }
+
+    [Description("A text, or several.")]
+    public required JsonElement Input { get; init; }
+
+    [Description("Cut a text that is too long, instead of refusing it.")]
+    public bool Truncate { get; init; } = true;
+
+    [Description("As in POST /v1/embeddings.")]
+    public int? Dimensions { get; init; }
+}
+
+/// <summary>The answer of POST /api/embed; vectors of length 1.</summary>
+public sealed record OllamaEmbedAnswer(string Model, IReadOnlyList<IReadOnlyList<float>> Embeddings, long TotalDuration, long LoadDuration, int PromptEvalCount);
+
+/// <summary>The body of POST /api/embeddings, the former endpoint.</summary>
+public sealed record OllamaEmbeddingRequest
+{
+    public required string Model { get; init; }
+
+    public required string Prompt { get; init; }
+}
+
+/// <summary>The answer of POST /api/embeddings; the vector as the model gives it.</summary>
+public sealed record OllamaEmbeddingAnswer(IReadOnlyList<float> Embedding);
+
+/// <summary>What these endpoints send and receive.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(OllamaEmbedRequest))]
+[JsonSerializable(typeof(OllamaEmbedAnswer))]
+[JsonSerializable(typeof(OllamaEmbeddingRequest))]
+[JsonSerializable(typeof(OllamaEmbeddingAnswer))]
+internal sealed partial class OllamaEmbedJson : JsonSerializerContext
+{
+    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
+    public static OllamaEmbedJson Wire { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+}
+
+/// <summary>POST /api/embed and its forerunner /api/embeddings.</summary>
+internal sealed class OllamaEmbedEndpoints(ModelCatalogue models, TimeProvider clock)
+{
+    public async Task EmbedAsync(HttpContext http)
+    {
+        RequestHints hints = RequestHints.Of(http.Request);
+        List<int[]> inputs;
+        string name;
+        int? dimensions;
+        ServedEmbedder model;
+        using (JsonDocument document = await JsonBody.ReadAsync(http))
+        {
+            JsonFields body = new(document.RootElement, "");
+            name = body.RequireString("model");
+            model = Find(name);
+            dimensions = body.Integer("dimensions", 1, model.Dimensions);
+            bool truncates = body.Boolean("truncate") ?? true;
+            JsonElement input = body.Require("input");
+            ReadRest(http, body);
+            List<(JsonElement Value, string Path)> texts = input.ValueKind == JsonValueKind.Array ? JsonFields.Items(input, "input", 0, EmbeddingInputs.MaxInputs) : [(input, "input")];
+            inputs = texts.ConvertAll(text => Tokens(model, JsonValue.String(text.Value, text.Path), text.Path, truncates));
+        }
+
+        float[][] vectors = await EmbeddingCall.RunAsync(http, model, inputs, hints, clock);
+        await JsonAnswer.WriteAsync(http, new OllamaEmbedAnswer(name, [.. vectors.Select(vector => VectorMath.Normalized(vector, dimensions ?? vector.Length))],
+            (long)Math.Round(RequestTrace.Of(http).ElapsedSeconds * 1e9), 0, inputs.Sum(input => input.Length)), OllamaEmbedJson.Wire.OllamaEmbedAnswer);
+    }
+
+    public async Task EmbedOneAsync(HttpContext http)
+    {
+        RequestHints hints = RequestHints.Of(http.Request);
+        ServedEmbedder model;
+        int[] tokens;
+        using (JsonDocument document = await JsonBody.ReadAsync(http))
+        {
+            JsonFields body = new(document.RootElement, "");
+            model = Find(body.RequireString("model"));
+            string prompt = body.RequireString("prompt");
+            ReadRest(http, body);
+            tokens = Tokens(model, prompt, "prompt", truncates: true);
+        }
+
+        float[][] vectors = await EmbeddingCall.RunAsync(http, model, [tokens], hints, clock);
+        await JsonAnswer.WriteAsync(http, new OllamaEmbeddingAnswer(vectors[0]), OllamaEmbedJson.Wire.OllamaEmbeddingAnswer);
+    }
+
+    private ServedEmbedder Find(string name)
+    {
+        ServedEmbedder model = models.FindEmbedder(OllamaRequestParser.IdOf(name));
+        return model.Ranking is null ? model : throw ApiException.InvalidValue($"The model '{model.Id}' ranks texts and gives no embeddings.", "model", "invalid_value");
+    }
+
+    private static int[] Tokens(ServedEmbedder model, string text, string path, bool truncates)
+    {
+        if (!truncates)
+            return EmbeddingInputs.Tokens(model, text, path);
+        // No token is longer, so what is behind cannot be among those that are kept; and it is not worth the time of taking it apart.
+        long most = (long)model.MaxInputTokens * model.Vocabulary.LongestTokenBytes;
+        int[] tokens = model.Vocabulary.Tokenize(text.Length > most ? text[..(int)most] : text, true, false);
+        return EmbeddingInputs.Checked(model, tokens.Length > model.MaxInputTokens ? tokens[..model.MaxInputTokens] : tokens, path);
+    }
+
+    /// <summary>The model stays loaded whatever keep_alive says, and options are about generating.</summary>
+    private static void ReadRest(HttpContext http, JsonFields body)
+    {
+        if (body.Take("keep_alive") is { ValueKind: not (JsonValueKind.String or JsonValueKind.Number) } wrong)
+            throw JsonValue.WrongType(wrong, "keep_alive", "a number of seconds, or a text such as \"5m\"");
+        List<string> ignored = [];
+        if (body.Object("options") is { } options)
+            options.Close(ignored);
+        body.Close(ignored);
+        IgnoredParameters.Announce(http.Response, ignored);
+    }
+}

@@ -1,0 +1,31 @@
+using InferenceServer.Engine.Embedding;
+using InferenceServer.Models;
+using Prometheus;
+
+namespace InferenceServer.Operations;
+
+/// <summary>One embedding model's gauges and counters, read from its snapshot at each scrape.</summary>
+internal static class EmbeddingCollector
+{
+    public static void Add(MetricFactory factory, CollectorRegistry registry, ServedEmbedder model)
+    {
+        Gauge.Child waiting = factory.CreateGauge("inference_embedding_requests_waiting", "Requests that an embedding model has not computed yet.", "model").WithLabels(model.Id);
+        Counter.Child inputs = Count("inference_embedding_inputs_total", "Texts embedded or ranked.");
+        Counter.Child tokens = Count("inference_embedding_tokens_total", "Their tokens.");
+        Counter.Child batches = Count("inference_embedding_batches_total", "Calls that computed them, several at once.");
+        Counter.Child failed = Count("inference_embedding_failed_batches_total", "Such calls that failed.");
+        Counter.Child seconds = Count("inference_embedding_batch_seconds_total", "Time spent in those calls.");
+        registry.AddBeforeCollectCallback(() =>
+        {
+            EmbeddingSnapshot now = model.Snapshot();
+            waiting.Set(now.WaitingRequests);
+            inputs.IncTo(now.Inputs);
+            tokens.IncTo(now.Tokens);
+            batches.IncTo(now.Batches);
+            failed.IncTo(now.FailedBatches);
+            seconds.IncTo(now.BatchSeconds);
+        });
+
+        Counter.Child Count(string name, string help) => factory.CreateCounter(name, help, "model").WithLabels(model.Id);
+    }
+}
