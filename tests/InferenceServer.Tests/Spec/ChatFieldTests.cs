@@ -38,7 +38,7 @@ public sealed class ChatFieldTests
             ("web_search_options", "\"web_search_options\":null", null), ("web_search_options", "\"web_search_options\":{}", "web_search_options"),
             ("response_format", "\"response_format\":{\"type\":\"json_object\"}", null), ("response_format", "\"response_format\":{\"type\":\"xml\"}", "response_format.type"),
             ("audio", "\"audio\":null", null), ("audio", "\"audio\":{\"voice\":\"alloy\",\"format\":\"wav\"}", "audio"),
-            ("store", "\"store\":false", null), ("moderation", "\"moderation\":{\"model\":\"omni-moderation-latest\"}", null), ("moderation", "\"moderation\":{}", "moderation.model"),
+            ("store", "\"store\":false", null), ("moderation", "\"model\":\"scripted\",\"moderation\":{\"model\":\"omni-moderation-latest\"}", null), ("moderation", "\"moderation\":{}", "moderation.model"),
             ("stream", "\"stream\":true", null), ("stream_options", "\"stream\":true,\"stream_options\":{\"include_usage\":true}", null), ("stream_options", "\"stream_options\":{}", "stream_options"),
             ("stop", "\"stop\":\"x\"", null), ("stop", "\"stop\":[\"x\",\"y\"]", null), ("stop", "\"stop\":[\"\"]", "stop[0]"),
             ("logit_bias", "\"logit_bias\":{\"65\":-100}", null), ("logit_bias", "\"logit_bias\":{\"9999999\":1}", "logit_bias"),
