@@ -75,9 +75,9 @@ public sealed class ChatFieldTests
             ("function_call", Assistant("\"content\":\"x\",\"function_call\":null"), null),
             ("function_call", Assistant("\"function_call\":{\"name\":\"f\",\"arguments\":\"{}\"}"), "messages[0].function_call")),
         .. Of("ChatCompletionRequestToolMessage",
-            ("role", "\"messages\":[{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":\"x\"}]", null),
-            ("content", "\"messages\":[{\"role\":\"tool\",\"tool_call_id\":\"c\"}]", "messages[0].content"),
-            ("tool_call_id", "\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]", "messages[0].tool_call_id")),
+            ("role", Result("\"tool_call_id\":\"c\",\"content\":\"x\""), null),
+            ("content", Result("\"tool_call_id\":\"c\""), "messages[1].content"),
+            ("tool_call_id", Result("\"content\":\"x\""), "messages[1].tool_call_id")),
         .. Of("ChatCompletionTool",
             ("type", "\"tools\":[{\"type\":\"web\"}]", "tools[0].type"), ("function", "\"tools\":[{\"type\":\"function\"}]", "tools[0].function")),
         .. Of("FunctionObject",
@@ -89,6 +89,9 @@ public sealed class ChatFieldTests
         [.. tries.Select(tried => new Try(schema, tried.Field, tried.Members, tried.Refused))];
 
     private static string Assistant(string members) => $"\"messages\":[{{\"role\":\"assistant\",{members}}},{User}]";
+
+    private static string Result(string members) =>
+        $"\"messages\":[{{\"role\":\"assistant\",\"tool_calls\":[{{\"id\":\"c\",\"type\":\"function\",\"function\":{{\"name\":\"f\",\"arguments\":\"{{}}\"}}}}]}},{{\"role\":\"tool\",{members}}}]";
 
     [SkippableFact]
     public void Every_field_of_OpenAIs_document_is_tried_here()
