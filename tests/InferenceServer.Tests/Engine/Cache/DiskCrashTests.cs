@@ -1,0 +1,75 @@
+using System.Globalization;
+using System.Net.Http.Json;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using InferenceServer.Tests.Store;
+using Xunit.Abstractions;
+
+namespace InferenceServer.Tests.Engine.Cache;
+
+/// <summary>The disk tier of a real server that is killed while it writes: what is half written is never used, and what was whole is found again.</summary>
+[Collection(nameof(RunsAlone))]
+public sealed partial class DiskCrashTests(ITestOutputHelper output) : IDisposable
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("disk-crash-");
+
+    public void Dispose() => _folder.Delete(recursive: true);
+
+    private Task<ServerProcess> StartAsync() =>
+        ServerProcess.StartAsync(_folder.FullName, "--data-dir", Path.Combine(_folder.FullName, "data"), "--cache-dir", Path.Combine(_folder.FullName, "cache"));
+
+    private FileInfo[] Written() => new DirectoryInfo(Path.Combine(_folder.FullName, "cache")) is { Exists: true } cache
+        ? cache.GetFiles("*.kv", SearchOption.AllDirectories)
+        : [];
+
+    private static async Task<JsonElement> AskAsync(ServerProcess server, int number)
+    {
+        string prompt = $"{number}: {string.Join(' ', Enumerable.Range(0, 60).Select(i => $"word{(i * 7) + number}"))}";
+        using HttpResponseMessage answer = await server.Client.PostAsJsonAsync(
+            "/v1/completions", new Dictionary<string, object> { ["model"] = "tiny", ["prompt"] = prompt, ["max_tokens"] = 4, ["temperature"] = 0, ["ignore_eos"] = true });
+        string body = await answer.Content.ReadAsStringAsync();
+        Assert.True(answer.IsSuccessStatusCode, body);
+        return JsonDocument.Parse(body).RootElement.GetProperty("usage");
+    }
+
+    private static async Task<double> MetricAsync(ServerProcess server, string name)
+    {
+        string text = await server.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative));
+        return Sample().Matches(text).Where(match => match.Groups[1].Value == name).Sum(match => double.Parse(match.Groups[2].Value, CultureInfo.InvariantCulture));
+    }
+
+    [GeneratedRegex(@"^(\w+)(?:\{[^}]*\})? (\S+)$", RegexOptions.Multiline)]
+    private static partial Regex Sample();
+
+    [Fact]
+    public async Task A_server_killed_while_it_writes_comes_back_with_what_was_whole_and_nothing_else()
+    {
+        const int Prompts = 24;
+        await using (ServerProcess server = await StartAsync())
+        {
+            Task[] asked = [.. Enumerable.Range(0, Prompts).Select(i => AskAsync(server, i))];
+            using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
+            while (Written().Length < 12)
+                await Task.Delay(2, limit.Token);
+            // Some requests may be running yet: they end with the server.
+            await server.KillAsync();
+            await Task.WhenAll(asked.Select(one => one.ContinueWith(static _ => { }, TaskScheduler.Default)));
+        }
+        FileInfo[] left = Written();
+        // Beside what the kill left, what a kill at a worse moment of an unlucky file system would leave: the second half of a file missing.
+        byte[] whole = File.ReadAllBytes(left[0].FullName);
+        File.WriteAllBytes(left[0].FullName, whole[..(whole.Length / 2)]);
+
+        await using ServerProcess again = await StartAsync();
+        int cached = 0;
+        for (int i = 0; i < Prompts; i++)
+            cached += (await AskAsync(again, i)).GetProperty("prompt_tokens_details").GetProperty("cached_tokens").GetInt32();
+        double fromDisk = await MetricAsync(again, "inference_disk_hit_tokens_total"), refused = await MetricAsync(again, "inference_disk_cache_refused_files_total");
+        output.WriteLine($"{left.Length} files were left; {cached} tokens cached, {fromDisk} from disk, {refused} files refused");
+        Assert.True(fromDisk > 0, "nothing came back from disk");
+        // The damaged one, and those whose beginning had not been written yet.
+        Assert.True(refused >= 1, "the damaged file was not noticed");
+        Assert.Equal(0, await MetricAsync(again, "inference_engine_failed_steps_total"));
+        Assert.Empty(Directory.GetFiles(_folder.FullName, "*.tmp", SearchOption.AllDirectories));
+    }
+}
