@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using InferenceServer.Tests.Api;
 
@@ -14,15 +13,6 @@ public sealed class CrashTests : IDisposable
 
     private Task<ServerProcess> StartAsync() => ServerProcess.StartAsync(_folder.FullName, "--data-dir", Path.Combine(_folder.FullName, "data"));
 
-    private static async Task<string> PostAsync(ServerProcess server, string path, string body)
-    {
-        using StringContent content = new(body, Encoding.UTF8, "application/json");
-        using HttpResponseMessage answer = await server.Client.PostAsync(new Uri(path, UriKind.Relative), content);
-        string text = await answer.Content.ReadAsStringAsync();
-        Assert.True(answer.IsSuccessStatusCode, text);
-        return text;
-    }
-
     [Fact]
     public async Task A_stored_completion_whose_end_was_seen_outlives_kill_minus_9()
     {
@@ -31,8 +21,8 @@ public sealed class CrashTests : IDisposable
         List<JsonElement> chunks;
         await using (ServerProcess server = await StartAsync())
         {
-            whole = JsonDocument.Parse(await PostAsync(server, "/v1/chat/completions", Body + "}")).RootElement;
-            chunks = SseReader.Chunks(await PostAsync(server, "/v1/chat/completions", Body + ",\"stream\":true}"));
+            whole = JsonDocument.Parse(await server.PostAsync("/v1/chat/completions", Body + "}")).RootElement;
+            chunks = SseReader.Chunks(await server.PostAsync("/v1/chat/completions", Body + ",\"stream\":true}"));
             await server.KillAsync();
         }
 

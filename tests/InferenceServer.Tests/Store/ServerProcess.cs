@@ -60,6 +60,16 @@ internal sealed class ServerProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>The body of a JSON POST that was answered with success.</summary>
+    public async Task<string> PostAsync(string path, string body)
+    {
+        using StringContent content = new(body, Encoding.UTF8, "application/json");
+        using HttpResponseMessage answer = await Client.PostAsync(new Uri(path, UriKind.Relative), content);
+        string text = await answer.Content.ReadAsStringAsync();
+        Assert.True(answer.IsSuccessStatusCode, text);
+        return text;
+    }
+
     /// <summary>As kill -9 does: no handler runs, nothing is flushed.</summary>
     public async Task KillAsync()
     {

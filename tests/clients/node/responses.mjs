@@ -1,7 +1,8 @@
 // What an app does with responses, conversations and stored completions through the official client. Prints one JSON line.
 import OpenAI from "openai";
+import { real, report } from "./shared.mjs";
 
-const client = new OpenAI({ baseURL: process.argv[2], apiKey: "unused", maxRetries: 0, timeout: 60_000 });
+const client = new OpenAI({ baseURL: `${real}v1`, apiKey: "unused", maxRetries: 0, timeout: 60_000 });
 const model = (await client.models.list()).data[0].id;
 const options = { model, temperature: 0, max_output_tokens: 16 };
 
@@ -60,10 +61,10 @@ const messages = (await client.chat.completions.messages.list(stored.id)).data.m
 const updated = await client.chat.completions.update(stored.id, { metadata: { run: "b" } });
 const dropped = await client.chat.completions.delete(stored.id);
 
-console.log(JSON.stringify({
+report({
   whole: whole.output_text, streamed, types, last: last.response.output[0].content[0].text, accumulated: accumulated.output[0].content[0].text,
   chained: next.previous_response_id === whole.id && retrieved.id === next.id, inputItems,
   counted: counted.input_tokens === next.usage.input_tokens,
   conversationItems, removed: removed.deleted, cancelled: cancelled.status, resumed, missing, refused,
   listed: listed.length === 1 && listed[0] === stored.id, messages, updated: updated.metadata.run, dropped: dropped.deleted,
-}));
+});

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using InferenceServer.Tests.Store;
 
@@ -14,15 +13,6 @@ public sealed class ResponseCrashTests : IDisposable
 
     private Task<ServerProcess> StartAsync() => ServerProcess.StartAsync(_folder.FullName, "--data-dir", Path.Combine(_folder.FullName, "data"));
 
-    private static async Task<string> PostAsync(ServerProcess server, string path, string body)
-    {
-        using StringContent content = new(body, Encoding.UTF8, "application/json");
-        using HttpResponseMessage answer = await server.Client.PostAsync(new Uri(path, UriKind.Relative), content);
-        string text = await answer.Content.ReadAsStringAsync();
-        Assert.True(answer.IsSuccessStatusCode, text);
-        return text;
-    }
-
     private static async Task<JsonElement> GetAsync(ServerProcess server, string path) =>
         JsonDocument.Parse(await server.Client.GetStringAsync(new Uri(path, UriKind.Relative))).RootElement;
 
@@ -36,10 +26,10 @@ public sealed class ResponseCrashTests : IDisposable
         string conversation;
         await using (ServerProcess server = await StartAsync())
         {
-            conversation = Id(JsonDocument.Parse(await PostAsync(server, "/v1/conversations", "{}")).RootElement);
-            whole = JsonDocument.Parse(await PostAsync(server, "/v1/responses", $"{Body}5,\"input\":\"One\",\"conversation\":\"{conversation}\"}}")).RootElement;
-            streamed = ResponseHost.Events(await PostAsync(server, "/v1/responses", $"{Body}5,\"input\":\"Two\",\"stream\":true}}"))[^1].GetProperty("response");
-            running = JsonDocument.Parse(await PostAsync(server, "/v1/responses", $"{Body}3000,\"input\":\"Three\",\"background\":true}}")).RootElement;
+            conversation = Id(JsonDocument.Parse(await server.PostAsync("/v1/conversations", "{}")).RootElement);
+            whole = JsonDocument.Parse(await server.PostAsync("/v1/responses", $"{Body}5,\"input\":\"One\",\"conversation\":\"{conversation}\"}}")).RootElement;
+            streamed = ResponseHost.Events(await server.PostAsync("/v1/responses", $"{Body}5,\"input\":\"Two\",\"stream\":true}}"))[^1].GetProperty("response");
+            running = JsonDocument.Parse(await server.PostAsync("/v1/responses", $"{Body}3000,\"input\":\"Three\",\"background\":true}}")).RootElement;
             await server.KillAsync();
         }
 
@@ -53,7 +43,7 @@ public sealed class ResponseCrashTests : IDisposable
         List<JsonElement> events = ResponseHost.Events(await again.Client.GetStringAsync(new Uri($"/v1/responses/{Id(running)}?stream=true", UriKind.Relative)));
         Assert.Equal(["response.created", "response.failed"], ResponseHost.Types(events));
         // A chain goes on over the crash.
-        JsonElement next = JsonDocument.Parse(await PostAsync(again, "/v1/responses", $"{Body}5,\"input\":\"Four\",\"previous_response_id\":\"{Id(streamed)}\"}}")).RootElement;
+        JsonElement next = JsonDocument.Parse(await again.PostAsync("/v1/responses", $"{Body}5,\"input\":\"Four\",\"previous_response_id\":\"{Id(streamed)}\"}}")).RootElement;
         Assert.True(next.GetProperty("usage").GetProperty("input_tokens").GetInt32() > streamed.GetProperty("usage").GetProperty("input_tokens").GetInt32() + 5);
     }
 }
