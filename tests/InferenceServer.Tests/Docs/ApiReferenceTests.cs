@@ -21,7 +21,7 @@ public sealed partial class ApiReferenceTests
     private static string DocsFile => Path.Combine(SharedFolder.RepositoryRoot, "docs", "api.md");
 
     private static Task<TestHost> StartAsync(TempStore kept) => TestHost.StartAsync(
-        new ScriptedEngine { Script = reply => reply.SayAsync("{}") }, replies: new ServedReplies(ToolTests.Hermes, ScriptedVocabulary.Instance.ControlTokens), store: kept.Store);
+        new ScriptedEngine { Script = reply => reply.SayAsync("{}") }, replies: new ServedReplies(ToolTests.Hermes, ScriptedVocabulary.Instance.ControlTokens), store: kept.Store, embedders: EmbeddingProbes.Models);
 
     [Fact]
     public async Task The_reference_is_what_the_server_does()

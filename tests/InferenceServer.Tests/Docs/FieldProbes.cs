@@ -26,7 +26,7 @@ internal static class FieldProbes
         [Completions] = "\"model\":\"scripted\",\"prompt\":\"Hi\"",
         ["/tokenize"] = "\"content\":\"Hi\"",
         ["/detokenize"] = "\"tokens\":[72,105]",
-    }.Concat(ResponseProbes.Plain).Concat(DialectProbes.Plain).ToDictionary();
+    }.Concat(ResponseProbes.Plain).Concat(DialectProbes.Plain).Concat(EmbeddingProbes.Plain).ToDictionary();
 
     public static IReadOnlyList<FieldProbe> All { get; } =
     [
@@ -61,6 +61,7 @@ internal static class FieldProbes
         .. Of("/detokenize", ("anything else", "\"surprise\":1")),
         .. ResponseProbes.All,
         .. DialectProbes.All,
+        .. EmbeddingProbes.All,
     ];
 
     public static IEnumerable<FieldProbe> Of(string route, params (string Field, string Members)[] probes) =>
