@@ -12,11 +12,15 @@ public sealed class TokenVocabularyTrie
     /// <summary>Longer plain tokens (1% of Qwen2's) are walked with the rest, so that a string with room for this many needs no thought about its end.</summary>
     private const int MaxPlainCodePoints = 16;
 
+    /// <summary>Counts with fewer repetitions to go are told apart: longer tokens, which need a walk of their own, would be too many.</summary>
+    private const int LeastReach = 16;
+
     private readonly byte[] _paths;
     private readonly int[] _pathStarts;
     private readonly TokenTrie _all;
     private readonly TokenTrie _rest;
     private readonly ulong[][] _plainUpTo; // [n]: plain tokens of 1 to n code points
+    private readonly int[] _tokensByLength; // that are walked, the shortest first
     private readonly HashSet<int> _endTokens;
     private readonly HashSet<string> _controlNames;
     private readonly Lock _gate = new();
@@ -42,6 +46,7 @@ public sealed class TokenVocabularyTrie
             for (int n = plainLengths[token]; n > 0 && n <= longest; n++)
                 _plainUpTo[n][token >> 6] |= 1UL << token;
         (int, byte[])[] walked = [.. Enumerable.Range(0, paths.Length).Where(t => paths[t].Length > 0).Select(t => (t, paths[t]))];
+        _tokensByLength = [.. walked.OrderBy(w => w.Item2.Length).Select(w => w.Item1)];
         _all = new(walked);
         _rest = new(walked.Where(w => plainLengths[w.Item1] is 0 or > MaxPlainCodePoints));
     }
@@ -49,7 +54,7 @@ public sealed class TokenVocabularyTrie
     public int VocabularySize { get; }
 
     /// <summary>Memory of the tries and the shared bit sets; masks come on top, up to the budget.</summary>
-    public long Bytes => _paths.Length + (4L * _pathStarts.Length) + _all.Bytes + _rest.Bytes + ((long)_plainUpTo.Length * WordCount * sizeof(ulong));
+    public long Bytes => _paths.Length + (4L * _pathStarts.Length) + (4L * _tokensByLength.Length) + _all.Bytes + _rest.Bytes + ((long)_plainUpTo.Length * WordCount * sizeof(ulong));
 
     /// <summary>Memory of the masks cached at the moment.</summary>
     public long CachedMaskBytes => Volatile.Read(ref _maskBytes);
@@ -100,12 +105,42 @@ public sealed class TokenVocabularyTrie
             known.Used = true;
             return known;
         }
+        if (cache.FarFromBounds(configuration, LeastReach, out int reach) is var far && !ReferenceEquals(far, configuration))
+            return MaskNear(cache, classOf, configuration, MaskOf(cache, classOf, far), reach);
         ulong[] allowed = new ulong[WordCount];
         ulong[]? shared = PlainTokensFor(cache, configuration);
         int count = (shared is null ? _all : _rest).CollectAllowed(cache, classOf, configuration, allowed);
         TokenSet mask = TokenSet.Create(this, shared, allowed, count);
         Keep(configuration, mask);
         return mask;
+    }
+
+    /// <summary>The mask of a configuration by that of a simpler one, which is right for tokens of up to <paramref name="reach"/> bytes.</summary>
+    private TokenSet MaskNear(ConfigurationCache cache, ReadOnlySpan<byte> classOf, Configuration configuration, TokenSet simpler, int reach)
+    {
+        int longer = _tokensByLength.Length - CountUpTo(reach);
+        if (longer == 0)
+            return simpler;
+        ulong[] allowed = new ulong[WordCount];
+        simpler.CopyTo(allowed);
+        foreach (int token in _tokensByLength.AsSpan(^longer..))
+            allowed[token >> 6] &= ~(1UL << token);
+        _all.CollectAllowed(cache, classOf, configuration, allowed, longerThan: reach);
+        TokenSet mask = TokenSet.Create(this, null, allowed, VocabularySize);
+        Keep(configuration, mask);
+        return mask;
+    }
+
+    /// <summary>Tokens of at most so many bytes.</summary>
+    private int CountUpTo(int length)
+    {
+        int low = 0, high = _tokensByLength.Length;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            (low, high) = PathOf(_tokensByLength[middle]).Length <= length ? (middle + 1, high) : (low, middle);
+        }
+        return low;
     }
 
     /// <summary>The plain tokens that are allowed whatever follows the string; null where a walk must decide.</summary>

@@ -10,6 +10,12 @@ namespace InferenceServer.Engine.Constraints.Automaton;
 /// <summary>A position in the automaton and the stack below it: each frame is where its child returns to.</summary>
 internal sealed class Frame(int id, int node, int count, Frame? parent, int nesting)
 {
+    /// <summary>A count that stands for all that have reached the minimum and are not near the maximum, or,</summary>
+    public const int FarFromBounds = -1;
+
+    /// <summary>for all that are not near the minimum yet.</summary>
+    public const int FarBelowMinimum = -2;
+
     public int Id { get; } = id;
 
     public int Node { get; } = node;
@@ -102,6 +108,54 @@ internal sealed class ConfigurationCache
 
     /// <summary>The successors of a configuration by byte class.</summary>
     public Configuration?[] RowOf(Configuration configuration) => configuration.Row ?? Expand(configuration);
+
+    /// <summary>
+    /// The configuration that allows the same tokens of up to <paramref name="reach"/> bytes, in which counts that no such token brings to a bound are not
+    /// told apart: what a walk meets there it meets again at the next token. The configuration itself where every count is near a bound.
+    /// </summary>
+    /// <param name="least">The least reach that is worth it.</param>
+    public Configuration FarFromBounds(Configuration configuration, int least, out int reach)
+    {
+        int nearest = int.MaxValue;
+        reach = int.MaxValue;
+        if (!Array.Exists(configuration.Items, item => IsFar(item, least)))
+            return configuration;
+        lock (_gate)
+        {
+            Frame Blur(Frame frame)
+            {
+                Frame? parent = frame.Parent is null ? null : Blur(frame.Parent);
+                int count = frame.Count;
+                if (DistanceToBound(frame) is { } distance && distance >= least)
+                {
+                    nearest = Math.Min(nearest, distance);
+                    count = frame.Count < _automaton[frame.Node].Min ? Frame.FarBelowMinimum : Frame.FarFromBounds;
+                }
+                return FrameOf(frame.Node, count, parent, frame.Nesting);
+            }
+            Frame[] items = [.. configuration.Items.Select(Blur).DistinctBy(f => f.Id).OrderBy(f => f.Id)];
+            reach = nearest;
+            int capacity = configuration.PlainTextCapacity > least ? int.MaxValue : configuration.PlainTextCapacity;
+            return Intern(items, configuration.CanEnd, capacity, configuration.IsPlainTextOnly);
+        }
+    }
+
+    private bool IsFar(Frame item, int least)
+    {
+        for (Frame? frame = item; frame is not null; frame = frame.Parent)
+            if (DistanceToBound(frame) >= least)
+                return true;
+        return false;
+    }
+
+    /// <summary>Repetitions until a bound is reached; null where there is none to reach. A frame counts the repetition that it returns from.</summary>
+    private int? DistanceToBound(Frame frame)
+    {
+        AutomatonNode node = _automaton[frame.Node];
+        if (node.Kind != NodeKind.Repeat || frame.Count < 0 || (node.Max == int.MaxValue && frame.Count >= node.Min))
+            return null;
+        return (frame.Count < node.Min ? node.Min : node.Max) - frame.Count;
+    }
 
     /// <summary>The configuration of this epoch that equals one of an earlier epoch.</summary>
     public Configuration Import(Configuration old)
@@ -291,7 +345,7 @@ internal sealed class ConfigurationCache
                 case NodeKind.Repeat:
                     if (node.RepeatsPlainText)
                     {
-                        capacity = Math.Max(capacity, node.Max == int.MaxValue ? int.MaxValue : node.Max - frame.Count);
+                        capacity = Math.Max(capacity, node.Max == int.MaxValue || frame.Count < 0 ? int.MaxValue : node.Max - frame.Count);
                         plainTextOnly &= node.PlainTextEndsHere;
                     }
                     FollowRepeat(frame, node);
@@ -313,12 +367,12 @@ internal sealed class ConfigurationCache
 
     private void FollowRepeat(Frame frame, AutomatonNode node)
     {
-        if (frame.Count >= node.Min)
+        if (frame.Count >= node.Min || frame.Count == Frame.FarFromBounds)
             Visit(FrameOf(node.Next, 0, frame.Parent, frame.Nesting));
         if (frame.Count >= node.Max)
             return;
         // Without an upper bound, counts past the minimum are all alike: the automaton stays finite.
-        int count = node.Max == int.MaxValue ? Math.Min(frame.Count + 1, node.Min) : frame.Count + 1;
+        int count = frame.Count < 0 ? frame.Count : node.Max == int.MaxValue ? Math.Min(frame.Count + 1, node.Min) : frame.Count + 1;
         Frame after = FrameOf(frame.Node, count, frame.Parent, frame.Nesting);
         Visit(FrameOf(node.Body, 0, after, frame.Nesting + (node.Nests ? 1 : 0)));
     }

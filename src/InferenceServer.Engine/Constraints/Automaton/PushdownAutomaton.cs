@@ -153,7 +153,7 @@ internal sealed class PushdownAutomaton
     public int NeedAt(int node, int count)
     {
         AutomatonNode at = _nodes[node];
-        return at.Kind == NodeKind.Repeat ? NeedOf(at, count < at.Min) : at.Need;
+        return at.Kind == NodeKind.Repeat ? NeedOf(at, count != Frame.FarFromBounds && count < at.Min) : at.Need;
     }
 
     private int NeedOf(AutomatonNode node, bool needsBody)

@@ -112,9 +112,10 @@ internal sealed class TokenTrie
     }
 
     /// <summary>Sets the bits of the tokens whose bytes the automaton can read from a configuration on.</summary>
+    /// <param name="longerThan">Only those of more bytes; all by default.</param>
     /// <returns>How many there are.</returns>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first request should not wait for the JIT to tier up
-    public int CollectAllowed(ConfigurationCache cache, ReadOnlySpan<byte> classOf, Configuration start, Span<ulong> allowed)
+    public int CollectAllowed(ConfigurationCache cache, ReadOnlySpan<byte> classOf, Configuration start, Span<ulong> allowed, int longerThan = 0)
     {
         Node[] nodes = _nodes;
         Configuration?[][] rows = new Configuration?[_maxDepth + 1][];
@@ -123,10 +124,21 @@ internal sealed class TokenTrie
         for (int i = 0; i < nodes.Length;)
         {
             ref readonly Node node = ref nodes[i];
+            if (node.Depth + node.Height <= longerThan)
+            {
+                i = node.End;
+                continue;
+            }
             Configuration? next = rows[node.Depth - 1][classOf[node.Label]];
             if (next is null)
             {
                 i = node.End;
+                continue;
+            }
+            if (node.Depth <= longerThan)
+            {
+                rows[node.Depth] = cache.RowOf(next);
+                i++;
                 continue;
             }
             if (node.End == i + 1)

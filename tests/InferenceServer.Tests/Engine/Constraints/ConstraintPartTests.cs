@@ -135,6 +135,10 @@ public sealed class ConstraintPartTests
         { "almost plain", CompiledConstraint.FromRegex("[^\"\\\\\\x00-\\x1F\\u{10000}]*") },
         { "letters", CompiledConstraint.FromRegex("[a-z ]*[.]") },
         { "words", CompiledConstraint.FromRegex("(\\p{L}+ ){1,5}") },
+        { "bounded", CompiledConstraint.FromGbnf("root ::= [^\\n]{1,25} \"\\n\"") },
+        { "bounded below", CompiledConstraint.FromGbnf("root ::= [a-z ]{30,32} \"\\n\" [^\\n]{20,90}") },
+        { "bounded string", CompiledConstraint.FromJsonSchema("""{"type":"string","minLength":20,"maxLength":60}""") },
+        { "nested bounds", CompiledConstraint.FromGbnf("root ::= ([^\\n]{18,24} \"\\n\"){17,40}") },
     };
 
     [Theory]

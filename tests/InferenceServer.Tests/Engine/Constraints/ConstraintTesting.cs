@@ -17,7 +17,9 @@ internal static class ConstraintTesting
         " \"", ", ", "true", "false", "null", "tru", "nul", ":true", ":null", ",\"", "\":null", "10", "123", "00", "-1", ".5", "0.", "e1", "1e", "E+", "99", "2024", "-0",
         "\\n", "\\\"", "\\u00", "\\uD8", "\\ud83d\\ude00", "\\\\", "\\u", "name", "na", "me", "value", "kind", "left", "right", "items", "tag", "the ", " and", "hello", " world",
         "é", "ü", "日本", "日", "😀", "€", "aaaa", "bb", "ab", "abc", "xyz", "    ", "  ", "\t", "\n", "id", "foo", "bar", "baz", "red", "green", "blue", "@", ".com", "://", "http",
-        "-02-", "T12", ":00", "Z", "::", "ffff", "<tool_call>", "</tool_call>", "<tool", "_call>", "\n</", "</", "arguments", "root", "node", "child", "children"];
+        "-02-", "T12", ":00", "Z", "::", "ffff", "<tool_call>", "</tool_call>", "<tool", "_call>", "\n</", "</", "arguments", "root", "node", "child", "children",
+        // Longer than what bounds on lengths let masks take for granted.
+        "aaaaaaaaaaaaaaaaaaaa", "hello hello hello hello ", "日本日本日本日本日本日", "\"aaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaa\"", "                                        "];
 
     // Halves of characters, as byte-level vocabularies have them.
     private static readonly byte[][] Fragments = [[0xE6, 0x97], [0xA5, 0x22], [0xF0, 0x9F], [0x98, 0x80], [0x22, 0xE6], [0xC3], [0xA9, 0x22, 0x2C]];
