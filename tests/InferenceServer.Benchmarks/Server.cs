@@ -52,10 +52,11 @@ internal sealed class Server : IAsyncDisposable
 
     /// <summary>Streams a completion and reads it to its end.</summary>
     /// <param name="onChunk">Called with the time whenever bytes arrive.</param>
-    public async Task StreamAsync(int[] prompt, int maxTokens, string sampling = "\"temperature\":0", Action<long>? onChunk = null)
+    /// <param name="ignoreEos">Go on after an end-of-generation token; what obeys a constraint cannot.</param>
+    public async Task StreamAsync(int[] prompt, int maxTokens, string sampling = "\"temperature\":0", Action<long>? onChunk = null, bool ignoreEos = true)
     {
         StringBuilder body = new();
-        body.Append(CultureInfo.InvariantCulture, $"{{\"model\":\"{_model.Served.Id}\",\"stream\":true,\"ignore_eos\":true,\"max_tokens\":{maxTokens},{sampling},\"prompt\":[");
+        body.Append(CultureInfo.InvariantCulture, $"{{\"model\":\"{_model.Served.Id}\",\"stream\":true,{(ignoreEos ? "\"ignore_eos\":true," : "")}\"max_tokens\":{maxTokens},{sampling},\"prompt\":[");
         body.AppendJoin(',', prompt).Append("]}");
         if (!_idle.TryTake(out LeanConnection? connection))
             connection = await LeanConnection.OpenAsync(_address);
@@ -74,10 +75,10 @@ internal sealed class Server : IAsyncDisposable
     }
 
     /// <summary>All at once; seconds until the last has ended.</summary>
-    public async Task<double> RunAsync(IEnumerable<int[]> prompts, int maxTokens, string sampling = "\"temperature\":0")
+    public async Task<double> RunAsync(IEnumerable<int[]> prompts, int maxTokens, string sampling = "\"temperature\":0", bool ignoreEos = true)
     {
         long start = Stopwatch.GetTimestamp();
-        await Task.WhenAll(prompts.Select(prompt => StreamAsync(prompt, maxTokens, sampling)));
+        await Task.WhenAll(prompts.Select(prompt => StreamAsync(prompt, maxTokens, sampling, null, ignoreEos)));
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 

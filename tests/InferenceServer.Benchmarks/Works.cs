@@ -6,8 +6,8 @@ namespace InferenceServer.Benchmarks;
 /// <summary>The measured works. Each starts what it needs and returns its row; raw and served runs take turns, and ratios are taken pair by pair.</summary>
 internal static class Works
 {
-    private const int Cells = 16_384;
-    private const string TemperatureOne = "\"temperature\":1,\"top_p\":1,\"top_k\":0,\"seed\":1";
+    internal const int Cells = 16_384;
+    internal const string TemperatureOne = "\"temperature\":1,\"top_p\":1,\"top_k\":0,\"seed\":1";
 
     public static readonly (string Name, Func<BenchmarkSetup, Task<BenchmarkRow>> Run)[] All =
     [
@@ -19,6 +19,9 @@ internal static class Works
         ("steady", SteadyStreamsAsync),
         ("clients", ManyClientsAsync),
         ("memory", MemoryAsync),
+        ("constrained", ConstraintWorks.AgainstFreeAsync),
+        ("grammar", ConstraintWorks.AgainstLlamaAsync),
+        ("masks", ConstraintWorks.MasksAsync),
     ];
 
     private static async Task<BenchmarkRow> ThroughputAsync(
@@ -186,7 +189,7 @@ internal static class Works
             new() { ["heapGrowth"] = heapAfter / heap, ["rssGrowth"] = rssAfter / rss, ["bytesPerToken"] = perStreamToken });
     }
 
-    private static int[][] Prompts(BenchmarkSetup setup, int count, int length, int seed) =>
+    internal static int[][] Prompts(BenchmarkSetup setup, int count, int length, int seed) =>
         [.. Enumerable.Range(0, count).Select(i => setup.RandomTokens(length, (seed * 100_003) + i))];
 
     private static IEnumerable<double> Gaps(IEnumerable<long> stamps)
