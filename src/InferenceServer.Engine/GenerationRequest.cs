@@ -2,6 +2,7 @@
 
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Text;
 
 namespace InferenceServer.Engine;
 
@@ -41,6 +42,9 @@ public sealed record GenerationRequest
 
     /// <summary>What the reply must obey; null for anything.</summary>
     public TokenConstraint? Constraint { get; init; }
+
+    /// <summary>How long the reply may think in the open; null for no limit. Not together with log probabilities, which forced tokens have none of.</summary>
+    public ThinkingLimit? Thinking { get; init; }
 
     /// <summary>Cache entries are shared only within one namespace (tenant, adapter, salt).</summary>
     public string CacheNamespace { get; init; } = "";

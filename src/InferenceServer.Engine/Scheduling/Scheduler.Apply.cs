@@ -3,6 +3,7 @@
 using System.Diagnostics;
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Text;
 
 namespace InferenceServer.Engine.Scheduling;
 
@@ -41,6 +42,8 @@ internal sealed partial class Scheduler
         for (int i = 0; i < sampled && reason is null; i++)
             reason = TakeToken(sequence, result.TokenOf(sliceIndex, i));
         TakeBackDrafts(sequence, slice, sampled);
+        if (reason is null && sequence.Thinking is { IsSpent: true })
+            reason = EndThinking(sequence);
         if (reason is null && sequence.Constraint is not null)
             reason = ForceTokens(sequence);
         if (reason is { } end)
@@ -65,6 +68,21 @@ internal sealed partial class Scheduler
             return;
         Cache.Discard(sequence, kept, end);
         sequence.Computed = kept;
+    }
+
+    /// <summary>Writes what ends the thinking, in the model's place; the reply goes on from there.</summary>
+    private FinishReason? EndThinking(Sequence sequence)
+    {
+        foreach (int token in sequence.Request.Thinking!.CloseTokens.Span)
+        {
+            if (sequence.Constraint is { } constraint && !constraint.TryAccept(token))
+                throw new InvalidOperationException($"The constraint forbids token {token}, which ends the thinking.");
+            sequence.Sampler.Accept(token);
+            Counters.Forced++;
+            if (TakeToken(sequence, new SampledToken(token, null)) is { } reason)
+                return reason;
+        }
+        return null;
     }
 
     /// <summary>Appends what the grammar leaves no choice about, without sampling.</summary>
@@ -100,7 +118,7 @@ internal sealed partial class Scheduler
         sequence.PromptReached += fresh;
         // Tokens of the reply computed in bulk were computed before a preemption.
         int replyRows = sequence.Computed - Math.Max(before, sequence.PromptCount);
-        if (replyRows > MaxForcedTokens + 1 + Speculation.LongestDraft)
+        if (replyRows > MaxForcedTokens + ThinkingLimit.MaxCloseTokens + 1 + Speculation.LongestDraft)
             Counters.Recomputed += replyRows - 1;
     }
 
@@ -118,6 +136,7 @@ internal sealed partial class Scheduler
 
         string text = sequence.Text.Append(_vocabulary.TokenBytes(sampled.Token, request.ControlTokensInText?.Contains(sampled.Token) == true));
         Outbox.Add((sequence.Generation, new GenerationEvent(GenerationEventKind.Token, text, sampled.Token, sampled.Logprobs, null)));
+        sequence.Thinking?.Take(text);
         if (sequence.Text.MatchedStop is not null)
             return FinishReason.Stop;
         if (sequence.CompletionCount < request.MaxTokens && sequence.Count < _limits.ContextLength)

@@ -28,6 +28,7 @@ internal sealed class Sequence
         Sampler = new Sampler(Request.Sampling, prompt, vocabularySize, fallbackSeed: (ulong)Random.Shared.NextInt64());
         Text = new TokenTextDecoder(Request.StopStrings, texts);
         PromptLogprobs = Request.PromptLogprobs is null ? null : new TokenLogprobs?[PromptCount];
+        Thinking = Request.Thinking is { } limit ? new ThinkingWatch(limit) : null;
         if (Request.Constraint is { } constraint)
         {
             Constraint = new ConstraintState(constraint.Grammar, constraint.Vocabulary);
@@ -45,6 +46,9 @@ internal sealed class Sequence
     public Sampler Sampler { get; }
 
     public TokenTextDecoder Text { get; }
+
+    /// <summary>Null where the reply may think as long as it likes.</summary>
+    public ThinkingWatch? Thinking { get; }
 
     /// <summary>Where the reply is in its grammar; null when anything may be said. Moved on by whoever draws or forces a token.</summary>
     public ConstraintState? Constraint { get; }

@@ -61,6 +61,8 @@ internal sealed class ChatPromptRenderer
     {
         if (conversation.ReasoningEffort is not (null or "none" or "medium") && !_template.Reads("reasoning_effort"))
             throw ApiException.Unsupported("reasoning_effort", "the model's chat template has no such setting.");
+        if (conversation.Tools.Count > 0 || conversation.Messages.Any(message => message.Role == "tool" || message.ToolCalls is not null))
+            conversation = ToolsInText.Apply(conversation, _features, Replies.Calls is [var call, ..] ? call : KnownReplyFormats.Generic);
         try
         {
             return _template.Render(Context(conversation), _clock);
@@ -87,6 +89,11 @@ internal sealed class ChatPromptRenderer
         context.Set("documents", TemplateValue.None);
         if (conversation.ReasoningEffort is { } effort)
             context.Set("reasoning_effort", effort);
+        // Whoever wants no reasoning says so to templates that only know a switch; chat_template_kwargs come after and win.
+        if (conversation.ReasoningEffort == "none")
+            foreach (string name in (ReadOnlySpan<string>)["enable_thinking", "thinking"])
+                if (_template.Reads(name))
+                    context.Set(name, false);
         foreach ((string name, JsonElement value) in conversation.Kwargs ?? new Dictionary<string, JsonElement>())
         {
             if (name is "messages" or "add_generation_prompt" or "bos_token" or "eos_token" or "tools" or "documents")

@@ -32,7 +32,7 @@ public class TinyServer : IAsyncLifetime
         string[] template = [];
         if (ChatTemplate is { } source)
         {
-            template = ["--chat-template", Path.Combine(AppContext.BaseDirectory, $"{GetType().Name}.jinja")];
+            template = ["--chat-template", Path.Combine(AppContext.BaseDirectory, $"{GetType().FullName}.jinja")];
             await File.WriteAllTextAsync(template[1], source);
         }
         ServerOptions options = CommandLine.Read(

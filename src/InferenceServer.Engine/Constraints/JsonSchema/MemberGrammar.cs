@@ -15,6 +15,9 @@ internal sealed class MemberGrammar(SchemaCompiler compiler, MemberNotation nota
     // Names that nothing in the notations can be mistaken for.
     private static readonly Dfa Names = RegexCompiler.CompileWhole("[A-Za-z_$][A-Za-z0-9_.$-]{0,63}");
 
+    // What Python's repr writes between single quotes as it is.
+    private static readonly Dfa PlainInPython = RegexCompiler.CompileWhole("[^'\\\\\\x00-\\x1F]*");
+
     private static readonly SearchValues<char> NotInNames = SearchValues.Create("<>=:,'\"()[]{}\n\r\t");
 
     public Expression Separator { get; } = Expression.Text(notation.Separator);
@@ -42,7 +45,7 @@ internal sealed class MemberGrammar(SchemaCompiler compiler, MemberNotation nota
     private Expression.Choice Value(IReadOnlyList<SchemaNode> schemas, string close)
     {
         List<Expression> ways = [];
-        if (!notation.StringsAreBare && notation.ValueOpenByType.Count == 0 && !notation.TakesPythonScalars)
+        if (!notation.StringsAreBare && notation.ValueOpenByType.Count == 0 && !notation.TakesPythonScalars && notation.PythonQuote is null)
             return new([new Expression.Sequence([Expression.Text(notation.ValueOpen), compiler.ValueOf(schemas), Expression.Text(close)])]);
         foreach (SchemaAlternative alternative in compiler.Expander.Expand(schemas))
         {
@@ -51,8 +54,12 @@ internal sealed class MemberGrammar(SchemaCompiler compiler, MemberNotation nota
             if (alternative.Values is { } values)
             {
                 foreach (JsonElement value in values.Where(v => SchemaValues.Accepts(compiler.Expander, alternative, v)))
+                {
                     if (Listed(value, close) is { } listed)
                         ways.Add(listed);
+                    if (notation.PythonQuote is { } quote && value.ValueKind == JsonValueKind.String && PlainInPython.Accepts(value.GetString()!))
+                        ways.Add(new Expression.Sequence([Expression.Text(notation.ValueOpen + quote + value.GetString() + quote + close)]));
+                }
                 continue;
             }
             foreach ((JsonTypes type, string name) in ByType(alternative.Types))
@@ -80,6 +87,9 @@ internal sealed class MemberGrammar(SchemaCompiler compiler, MemberNotation nota
         SchemaAlternative only = alternative.Clone();
         only.Types = type;
         List<Expression> branches = compiler.BranchesOf(only, path);
+        if (notation.PythonQuote is { } quote && type == JsonTypes.String)
+            branches.Add(new Expression.Sequence([Expression.Text(quote),
+                new Expression.Terminal(SchemaCompiler.StringsOf(alternative)?.Intersect(PlainInPython) ?? PlainInPython, TextEncoding.Raw), Expression.Text(quote)]));
         if (notation.TakesPythonScalars && type is JsonTypes.Boolean or JsonTypes.Null)
             branches.AddRange(type == JsonTypes.Null ? [Expression.Text("None")] : ((string[])["True", "False"]).Where((_, i) =>
                 !alternative.NotValues.Exists(v => v.ValueKind == (i == 0 ? JsonValueKind.True : JsonValueKind.False))).Select(Expression.Text));

@@ -22,6 +22,9 @@ public sealed record MemberNotation(string Open, string ValueOpen, string Close,
     /// <summary>Stands around strings, at any depth, which are never escaped and cannot hold it; keys within are bare then. Null for JSON's strings.</summary>
     public string? Quote { get; init; }
 
+    /// <summary>A string may stand between these, too, with nothing in it that Python would escape; null for JSON's strings alone.</summary>
+    public string? PythonQuote { get; init; }
+
     /// <summary>Booleans and null may be written as Python's, too.</summary>
     public bool TakesPythonScalars { get; init; }
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Text;
 using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI;
@@ -16,6 +17,9 @@ internal sealed record PromptTokens(ReadOnlyMemory<int> Tokens, string Param)
 
     /// <summary>What the reply must obey; null for anything.</summary>
     public TokenConstraint? Constraint { get; init; }
+
+    /// <summary>As <see cref="GenerationRequest.Thinking"/>.</summary>
+    public ThinkingLimit? Thinking { get; init; }
 
     /// <summary>As <see cref="GenerationRequest.PromptLogprobs"/>.</summary>
     public int? PromptLogprobs { get; init; }
@@ -66,6 +70,7 @@ internal static class GenerationTranslator
             Timeout = Shorter(hints.Timeout, parameters.TimeoutMs),
             PredictedTokens = prompt.Predicted,
             Constraint = prompt.Constraint,
+            Thinking = prompt.Thinking,
             ControlTokensInText = prompt.ControlTokensInText,
             MessageBoundaries = prompt.Boundaries,
             PromptLogprobs = prompt.PromptLogprobs,

@@ -17,7 +17,7 @@ internal static class KnownReplyFormats
         Calls =
         [
             HarmonyCall("<|channel|>commentary to=functions.$name$skip<|message|>$arguments<|call|>"),
-            HarmonyCall(" to=functions.$name$skip<|message|>$arguments<|call|>"),
+            HarmonyCall(" to=functions.$name$skip<|message|>$arguments<|call|>", "<|channel|>commentary json"),
             HarmonyCall("<|channel|>analysis to=functions.$name$skip<|message|>$arguments<|call|>"),
         ],
         ParallelCalls = false,
@@ -83,8 +83,8 @@ internal static class KnownReplyFormats
         prompt.TrimEnd().EndsWith("<|start|>assistant", StringComparison.Ordinal)
         && source.Contains("<|channel|>", StringComparison.Ordinal) && source.Contains("<|message|>", StringComparison.Ordinal);
 
-    private static ToolCallFormat HarmonyCall(string call) => new("harmony",
-        [.. CallPiece.Parse(call).Select(piece => piece.Kind == CallPieceKind.Skip ? piece with { Text = " <|constrain|>json" } : piece)]);
+    private static ToolCallFormat HarmonyCall(string call, string skipped = " <|constrain|>json") => new("harmony",
+        [.. CallPiece.Parse(call).Select(piece => piece.Kind == CallPieceKind.Skip ? piece with { Text = skipped } : piece)]);
 
     private static ToolCallFormat Object(string name, string open, string close) =>
         ToolCallFormat.Parse(name, open + "{\"name\": \"$name\", \"arguments\": $arguments}" + close);

@@ -34,6 +34,9 @@ internal sealed class ReplyGrammar(ReplyFormat format, ReplyRules rules, IReadOn
 {
     private readonly Dictionary<(ArgumentSyntax Syntax, string Tool), ConstraintPart> _arguments = [];
 
+    // What the format's calls have where readers skip anything: models mix them.
+    private readonly string[] _skipped = [.. format.Calls.SelectMany(call => call.Pieces).Where(piece => piece.Kind == CallPieceKind.Skip).Select(piece => piece.Text).Append("").Distinct()];
+
     /// <exception cref="ConstraintException">A tool's schema cannot be enforced; the error names its place in the request.</exception>
     public ConstraintPart Build(CancellationToken cancellation)
     {
@@ -110,9 +113,10 @@ internal sealed class ReplyGrammar(ReplyFormat format, ReplyRules rules, IReadOn
                 CallPieceKind.Id => Id,
                 CallPieceKind.Index => Index,
                 CallPieceKind.Arguments => arguments,
+                CallPieceKind.Skip => ConstraintPart.Choice([.. _skipped.Select(Marker)]),
                 _ => Marker(Cut(piece.Text)),
             });
-            if (piece.Kind is CallPieceKind.Literal or CallPieceKind.Skip && IsCut(piece.Text))
+            if (piece.Kind == CallPieceKind.Literal && IsCut(piece.Text))
                 break;
         }
 
@@ -159,6 +163,7 @@ internal sealed class ReplyGrammar(ReplyFormat format, ReplyRules rules, IReadOn
         ArgumentSyntax.Members members => new("", members.KeyEnd, "", members.Separator)
         {
             Quote = members.IsPython ? null : members.Quote,
+            PythonQuote = members.Quote == "'" ? members.Quote : null,
             TakesPythonScalars = members.PythonScalars,
         },
         _ => null,

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using InferenceServer.Chat.Replies;
+using InferenceServer.Chat.Templates;
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Tests.Engine.Constraints;
 
@@ -141,6 +142,47 @@ public sealed class ReplyGrammarTests
                 AssertValid(parts, reply);
             }
         }
+    }
+
+    [SkippableFact]
+    public void The_formats_of_real_templates_are_enforced_and_what_they_print_passes()
+    {
+        string? folder = SharedFolder.Find("chat-templates");
+        Skip.If(folder is null, SharedFolder.AbsentReason);
+        StringBuilder faults = new();
+        foreach (string file in Directory.GetFiles(folder!, "*.jinja").Order())
+        {
+            string name = Path.GetFileNameWithoutExtension(file);
+            ChatTemplate template = ChatTemplate.Parse(File.ReadAllText(file));
+            ReplyFormat format = ReplyFormatProbe.Learn(template);
+            ProbeRenderer render = new(template);
+            ReplyOpening opening = format.OpeningOf(render.Prompt) == ReplyOpening.Call ? ReplyOpening.Call : ReplyOpening.None;
+            CompiledConstraint required = CompiledConstraint.FromParts(new ReplyGrammar(format,
+                new ReplyRules { Tools = Tools, MustCall = true, ManyCalls = false, Opening = opening, ReasoningIsOver = true }, [], TemplateRoundTripTests.Ends).Build(CancellationToken.None));
+            for (int seed = 0; seed < 5; seed++)
+            {
+                string reply = ConstraintTesting.RandomWalk(required, new Random(seed), patience: 250, limit: 20_000);
+                ReplyParts parts = Split(format, reply, opening);
+                if (parts.Calls.Count != 1 || parts.Content.Length > 0 || !JsonWriting.IsJson(parts.Calls[0].Arguments) || !SchemaValidator.IsValid(Schemas[parts.Calls[0].Name], parts.Calls[0].Arguments))
+                    faults.AppendLine($"{name}, seed {seed}: {parts}\n    of {reply}");
+            }
+
+            foreach (string arguments in (string[])["""{"city": "Oslo", "days": 2}""", """{"city": "A b", "days": 3, "unit": "c"}"""])
+            {
+                TemplateValue Calls(bool asText) => new TemplateList([ProbeCall.Call("get_weather", "callid001",
+                    asText ? arguments : TemplateValue.FromJson(JsonDocument.Parse(arguments).RootElement))]).Freeze();
+                string? turn = render.CallTurn(Calls(asText: false)) ?? render.CallTurn(Calls(asText: true));
+                if (turn is null || !turn.Contains("get_weather", StringComparison.Ordinal))
+                    continue;
+                string reply = TemplateRoundTripTests.ReplyOf(render.Prompt, turn).TrimStart();
+                CompiledConstraint auto = CompiledConstraint.FromParts(new ReplyGrammar(format,
+                    new ReplyRules { Tools = Tools, Opening = turn.StartsWith(render.Prompt, StringComparison.Ordinal) ? format.OpeningOf(render.Prompt) : ReplyOpening.None }, [], TemplateRoundTripTests.Ends).Build(CancellationToken.None));
+                if (!ConstraintTesting.Accepts(auto, reply))
+                    faults.AppendLine($"{name} refuses {JsonSerializer.Serialize(reply)}, calls {string.Concat(format.Calls[0].Pieces)}, section {format.Calls[0].SectionOpen} {format.Calls[0].SectionClose}");
+            }
+        }
+
+        Assert.True(faults.Length == 0, faults.ToString());
     }
 
     /// <summary>Throws markers and what they hold at a constraint and keeps what it accepts; where nothing fits, whatever single token does.</summary>

@@ -9,7 +9,7 @@ namespace InferenceServer.Tests.Chat.Replies;
 public class TemplateRoundTripTests
 {
     // What ends a reply: the engine never passes it on.
-    private static readonly string[] Ends =
+    internal static readonly string[] Ends =
     [
         "<|im_end|>", "</s>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|call|>", "<|eot|>", "<|end_of_msg|>", "<|end_of_text|>", "<|message_sep|>", "[e~[",
         "<｜end▁of▁sentence｜>", "<｜hy_eos:opensource｜>", "<turn|>", "<|role_end|>", "<|observation|>", "<|assistant_end|>", "<SPECIAL_12>", "</assistant>", "<|calls|>", "<|tool_response>",
@@ -68,6 +68,15 @@ public class TemplateRoundTripTests
             yield return ("escapes", SampleCalls.Escapes);
     }
 
+    /// <summary>The part of a printed turn that the model would write.</summary>
+    internal static string ReplyOf(string prompt, string turn)
+    {
+        string reply = turn.StartsWith(prompt, StringComparison.Ordinal) ? turn[prompt.Length..] : turn[MarkerText.CommonStart(prompt, turn).Length..];
+        foreach (string end in Ends)
+            reply = reply.TrimEnd() is var trimmed && trimmed.EndsWith(end, StringComparison.Ordinal) ? trimmed[..^end.Length] : reply;
+        return reply;
+    }
+
     private static string? Fault(ChatTemplate template, ReplyFormat format, IReadOnlyList<(string Name, string Arguments)> calls)
     {
         TemplateValue AsTemplate(bool asText) => new TemplateList(calls.Select((call, i) => ProbeCall.Call(call.Name, $"callid00{i}",
@@ -78,9 +87,7 @@ public class TemplateRoundTripTests
             return "was not printed";
         string prompt = render.Prompt;
         bool continues = turn.StartsWith(prompt, StringComparison.Ordinal);
-        string reply = continues ? turn[prompt.Length..] : turn[MarkerText.CommonStart(prompt, turn).Length..];
-        foreach (string end in Ends)
-            reply = reply.TrimEnd() is var trimmed && trimmed.EndsWith(end, StringComparison.Ordinal) ? trimmed[..^end.Length] : reply;
+        string reply = ReplyOf(prompt, turn);
         foreach (bool constrained in (ReadOnlySpan<bool>)[false, true])
         {
             ReplyParts parts = ReplyParts.Of(format, reply, SampleCalls.Tools, continues ? format.OpeningOf(prompt) : ReplyOpening.None, constrained);

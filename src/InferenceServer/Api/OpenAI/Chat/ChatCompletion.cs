@@ -26,7 +26,7 @@ public sealed record ChatCompletion(
 
 public sealed record ChatChoice(
     int Index, ChatReply Message, ChatLogprobs? Logprobs,
-    [property: Description("stop, length, tool_calls or content_filter.")] string FinishReason);
+    [property: Description("stop, length, tool_calls, content_filter, or function_call where the request had functions.")] string FinishReason);
 
 public sealed record ChatReply(
     string Role,
@@ -39,6 +39,10 @@ public sealed record ChatReply(
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyList<ChatToolCall>? ToolCalls { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("The one call, where the request had functions instead of tools.")]
+    public ChatFunctionCall? FunctionCall { get; init; }
 }
 
 public sealed record ChatLogprobs(IReadOnlyList<ChatTokenLogprob> Content, IReadOnlyList<ChatTokenLogprob>? Refusal);
@@ -80,6 +84,9 @@ public sealed record ChatDelta
     public string? ReasoningContent { get; init; }
 
     public IReadOnlyList<ChatCallDelta>? ToolCalls { get; init; }
+
+    [Description("Instead of tool_calls, where the request had functions.")]
+    public ChatFunctionDelta? FunctionCall { get; init; }
 }
 
 /// <param name="Index">Which call of the reply; id, type and name come once, arguments in pieces.</param>

@@ -32,7 +32,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
             ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, turn.Requests.Count, request.StreamOptions?.IncludeUsage ?? false,
-                request.XCacheReport, request.Timing)
+                request.XCacheReport, request.Timing, request.AnswersFunctionCall)
             { Moderation = turn.Moderation };
             await StreamAsync(http, buffer, turn, encoder, header, request);
             return;
@@ -57,6 +57,9 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
             StoredCompletionEndpoints.ToStore(StoreOwner.Of(http), Whole(storing.Replies(), header, turn, request), request)));
     }
 
+    /// <summary>OpenAI's name of an end, in the former terms where a request was made in those.</summary>
+    public static string FinishReason(ChatReplyEnd end, bool answersFunctionCall) => answersFunctionCall && end.FinishReason == "tool_calls" ? "function_call" : end.FinishReason;
+
     private static ChatCompletion Whole(ChatTurnReply[] replies, ChatHeader header, ChatTurn turn, ChatCompletionRequest request)
     {
         ChatChoice[] choices = new ChatChoice[replies.Length];
@@ -66,12 +69,13 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
             ChatReply message = new("assistant", reply.Content, reply.Refusal)
             {
                 ReasoningContent = reply.Reasoning,
-                ToolCalls = reply.Calls.Count > 0 ? reply.Calls : null,
+                ToolCalls = reply.Calls.Count > 0 && !request.AnswersFunctionCall ? reply.Calls : null,
+                FunctionCall = reply.Calls.Count > 0 && request.AnswersFunctionCall ? reply.Calls[0].Function : null,
             };
             ChatLogprobs? logprobs = request.Logprobs
                 ? new ChatLogprobs([.. reply.Logprobs.Select(token => LogprobFormatter.Chat(turn.Model.Vocabulary, token))], null)
                 : null;
-            choices[i] = new ChatChoice(i, message, logprobs, reply.End.FinishReason);
+            choices[i] = new ChatChoice(i, message, logprobs, FinishReason(reply.End, request.AnswersFunctionCall));
         }
 
         GenerationResult[] results = Array.ConvertAll(replies, reply => reply.End.Result);

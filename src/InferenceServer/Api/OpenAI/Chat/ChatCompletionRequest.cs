@@ -35,12 +35,26 @@ public sealed record ChatCompletionRequest : GenerationParameters
     [JsonIgnore]
     public ToolSelection ToolSelection { get; init; } = ToolSelection.Auto;
 
+    [Description("Former name of tools, without their type. The answer then has function_call instead of tool_calls.")]
+    public IReadOnlyList<ChatFunction>? Functions { get; init; }
+
+    [Description("Former name of tool_choice: none, auto or {\"name\": ...}.")]
+    public JsonElement? FunctionCall { get; init; }
+
+    /// <summary>Whether the request was made in these terms.</summary>
+    [JsonIgnore]
+    public bool AnswersFunctionCall { get; init; }
+
     [Description("Whether one reply may make several calls.")]
     public bool ParallelToolCalls { get; init; } = true;
 
     [Description("Passed to the chat template, if it knows such a setting.")]
     [AllowedValues("none", "minimal", "low", "medium", "high", "xhigh", "max")]
     public string? ReasoningEffort { get; init; }
+
+    [Description("Extra: most tokens of thinking; then it is closed and the reply goes on. -1 sets no limit.")]
+    [Range(-1, int.MaxValue)]
+    public int? ReasoningBudget { get; init; }
 
     [Description("Extra: variables for the chat template, such as enable_thinking.")]
     public IReadOnlyDictionary<string, JsonElement>? ChatTemplateKwargs { get; init; }
@@ -115,7 +129,7 @@ public sealed record Prediction([property: Description("The expected reply.")] s
 /// <summary>One message of a conversation. Content given in parts is joined.</summary>
 public sealed record ChatMessage
 {
-    [AllowedValues("system", "developer", "user", "assistant", "tool")]
+    [AllowedValues("system", "developer", "user", "assistant", "tool", "function")]
     public required string Role { get; init; }
 
     [Description("The text, or an array of parts {\"type\": \"text\", \"text\": ...}.")]
@@ -126,6 +140,9 @@ public sealed record ChatMessage
 
     [Description("Calls that an assistant message made.")]
     public IReadOnlyList<ChatToolCall>? ToolCalls { get; init; }
+
+    [Description("Former name: the one call that an assistant message made; a message of role function answers it.")]
+    public ChatFunctionCall? FunctionCall { get; init; }
 
     [Description("For role tool: the call that this message answers.")]
     public string? ToolCallId { get; init; }

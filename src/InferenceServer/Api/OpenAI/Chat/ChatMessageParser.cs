@@ -13,11 +13,20 @@ internal static class ChatMessageParser
     {
         List<ChatMessage> messages = JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages).ConvertAll(item => ReadMessage(item.Value, item.Path, ignored));
         HashSet<string> calls = [];
+        string? former = null; // the last call in the former terms, which has no id of its own
         for (int i = 0; i < messages.Count; i++)
         {
+            if (messages[i].FunctionCall is { } call)
+                messages[i] = messages[i] with { FunctionCall = null, ToolCalls = [new ChatToolCall(former = $"function_call_{i}", "function", call)] };
+            else if (messages[i].Role == "function")
+                messages[i] = messages[i] with
+                {
+                    Role = "tool",
+                    ToolCallId = former ?? throw ApiException.InvalidValue($"'messages[{i}].role' is function, and no assistant message before it has a function_call.", $"messages[{i}].role", "invalid_value"),
+                };
             if (messages[i].ToolCallId is { } answered && !calls.Contains(answered))
                 throw ApiException.InvalidValue($"'messages[{i}].tool_call_id' is no call of an assistant message before it.", $"messages[{i}].tool_call_id", "invalid_value");
-            calls.UnionWith((messages[i].ToolCalls ?? []).Select(call => call.Id));
+            calls.UnionWith((messages[i].ToolCalls ?? []).Select(made => made.Id));
         }
 
         return messages;
@@ -27,7 +36,7 @@ internal static class ChatMessageParser
     {
         JsonFields fields = new(value, path);
         _ = fields.Require("role");
-        string role = fields.OneOf("role", "system", "developer", "user", "assistant", "tool")!;
+        string role = fields.OneOf("role", "system", "developer", "user", "assistant", "tool", "function")!;
         JsonElement? content = fields.Take("content");
         ChatMessage message = new()
         {
@@ -40,18 +49,27 @@ internal static class ChatMessageParser
         };
         if (role == "assistant")
             message = ReadRefusal(fields, message);
-        if (message.Content is null && message.ToolCalls is null)
+        if (role == "assistant" && fields.Object("function_call") is { } call)
+        {
+            if (message.ToolCalls is not null)
+                throw ApiException.InvalidValue($"'{fields.PathOf("function_call")}' and 'tool_calls' cannot both be given: the former is the old name.", fields.PathOf("function_call"), "invalid_value");
+            message = message with { FunctionCall = new ChatFunctionCall(call.RequireString("name"), ReadArguments(call)) };
+            call.Close(ignored);
+        }
+
+        if (role == "function")
+            _ = fields.RequireString("name");
+        if (message.Content is null && message.ToolCalls is null && message.FunctionCall is null)
             throw ApiException.InvalidValue($"'{fields.PathOf("content")}' is required.", fields.PathOf("content"), "missing_required_parameter");
         fields.Close(ignored);
         return message;
     }
 
-    /// <summary>A refusal in the history is what the assistant said; audio and the former function_call cannot be rendered.</summary>
+    /// <summary>A refusal in the history is what the assistant said; audio cannot be rendered.</summary>
     private static ChatMessage ReadRefusal(JsonFields fields, ChatMessage message)
     {
-        foreach (string name in (ReadOnlySpan<string>)["audio", "function_call"])
-            if (fields.Take(name) is not null)
-                throw ApiException.Unsupported(fields.PathOf(name), name == "audio" ? "the model reads text only." : "use 'tool_calls'.");
+        if (fields.Take("audio") is not null)
+            throw ApiException.Unsupported(fields.PathOf("audio"), "the model reads text only.");
         return fields.String("refusal") is { } refusal && message.Content is null ? message with { Content = refusal } : message;
     }
 

@@ -20,6 +20,7 @@ internal static class ChatRequestParser
             TopLogprobs = body.Integer("top_logprobs", 0, 20),
             Prediction = ReadPrediction(body, ignored),
             ReasoningEffort = body.OneOf("reasoning_effort", "none", "minimal", "low", "medium", "high", "xhigh", "max"),
+            ReasoningBudget = body.Integer("reasoning_budget", -1, int.MaxValue),
             ChatTemplateKwargs = ReadKwargs(body),
             Store = body.Boolean("store") ?? false,
             Metadata = MetadataReader.Read(body),
@@ -30,6 +31,8 @@ internal static class ChatRequestParser
             throw ApiException.InvalidValue("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs", "invalid_value");
         if (ParameterReader.Key(body, "safety_identifier") is { } identifier)
             request = request with { User = request.User ?? identifier, SafetyIdentifier = identifier };
+        if (request.ReasoningBudget >= 0 && request.Logprobs)
+            throw ApiException.InvalidValue("'reasoning_budget' and 'logprobs' cannot both be given: what ends the thinking is not drawn, and has no probability.", "reasoning_budget", "invalid_value");
         request = ToolParser.Read(body, request, ignored);
         RefuseUnsupported(body);
         ReadCacheOptions(body, ignored);
@@ -40,10 +43,6 @@ internal static class ChatRequestParser
     /// <summary>Fields whose feature is not here. Values that mean "off" pass.</summary>
     private static void RefuseUnsupported(JsonFields body)
     {
-        if (body.Array("functions", 0, 1024) is { Count: > 0 })
-            throw ApiException.Unsupported("functions", "it is OpenAI's former name for 'tools'; use that.");
-        if (body.Take("function_call") is { } call && !(call.ValueKind == JsonValueKind.String && call.ValueEquals("none") || call.ValueEqualsAuto()))
-            throw ApiException.Unsupported("function_call", "it is OpenAI's former name for 'tool_choice'; use that.");
         foreach ((JsonElement value, string path) in body.Array("modalities", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "text")
                 throw ApiException.Unsupported(path, "this server answers in text only.");
@@ -66,8 +65,6 @@ internal static class ChatRequestParser
             ignored.Add(options.PathOf("ttl"));
         options.Close(ignored);
     }
-
-    private static bool ValueEqualsAuto(this JsonElement value) => value.ValueKind == JsonValueKind.String && value.ValueEquals("auto");
 
     private static Prediction? ReadPrediction(JsonFields body, List<string> ignored)
     {

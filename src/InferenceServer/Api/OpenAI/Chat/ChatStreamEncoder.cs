@@ -18,21 +18,23 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
     private readonly SseBuffer _buffer;
     private readonly ServedVocabulary _vocabulary;
     private readonly OpenAIStreamFrame _frame;
+    private readonly bool _answersFunctionCall;
     private readonly byte[][] _contentHeads;
     private readonly byte[][] _reasoningHeads;
     private readonly byte[][] _callHeads;
 
     public ChatStreamEncoder(SseBuffer buffer, ChatHeader header, ServedVocabulary vocabulary, int choices, bool includeUsage,
-        bool reportCache = false, bool reportTiming = false)
+        bool reportCache = false, bool reportTiming = false, bool answersFunctionCall = false)
     {
         _buffer = buffer;
         _vocabulary = vocabulary;
+        _answersFunctionCall = answersFunctionCall;
         string head = $"data: {{\"id\":{OpenAIStreamFrame.Quote(header.Id)},\"object\":\"chat.completion.chunk\",\"created\":{header.Created},\"model\":{OpenAIStreamFrame.Quote(header.Model)},"
             + $"\"service_tier\":{OpenAIStreamFrame.Quote(header.ServiceTier)},\"system_fingerprint\":{OpenAIStreamFrame.Quote(header.Fingerprint)},\"choices\":[";
         _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), choices, includeUsage, reportCache, reportTiming);
         byte[][] Heads(string field) =>
             [.. Enumerable.Range(0, choices).Select(choice => Encoding.UTF8.GetBytes($"{head}{{\"index\":{choice},\"delta\":{{\"{field}\":"))];
-        (_contentHeads, _reasoningHeads, _callHeads) = (Heads("content"), Heads("reasoning_content"), Heads("tool_calls"));
+        (_contentHeads, _reasoningHeads, _callHeads) = (Heads("content"), Heads("reasoning_content"), Heads(answersFunctionCall ? "function_call" : "tool_calls"));
     }
 
     /// <summary>What the last chunk reports; null where nobody asked for moderation.</summary>
@@ -86,6 +88,15 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
 
     private void Call(in ReplyDelta delta)
     {
+        if (_answersFunctionCall)
+        {
+            bool begins = delta.Kind == ReplyDeltaKind.CallBegin;
+            _buffer.Raw(begins ? "{\"name\":"u8 : "{\"arguments\":"u8);
+            _buffer.JsonString(delta.Text);
+            _buffer.Raw(begins ? ",\"arguments\":\"\"}"u8 : "}"u8);
+            return;
+        }
+
         _buffer.Raw("[{\"index\":"u8);
         _buffer.Number(delta.Call);
         if (delta.Kind == ReplyDeltaKind.CallBegin)
@@ -107,7 +118,7 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
     {
         OpenChoice(choice);
         _buffer.Raw("\"delta\":{},\"logprobs\":null,\"finish_reason\":"u8);
-        _buffer.JsonString(end.FinishReason);
+        _buffer.JsonString(ChatCompletionEndpoint.FinishReason(end, _answersFunctionCall));
         _buffer.Raw("}]"u8);
         _frame.Close();
     }

@@ -1,5 +1,7 @@
 using InferenceServer.Chat;
+using InferenceServer.Chat.Replies;
 using InferenceServer.Engine;
+using InferenceServer.Engine.Text;
 using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI.Chat;
@@ -18,6 +20,7 @@ internal static class ChatTranslator
         {
             Predicted = Predicted(request, model),
             Constraint = constraint,
+            Thinking = Thinking(request, model, rendered),
             ControlTokensInText = isSplit ? model.Replies.ControlTokensInText : null,
             Boundaries = model.Engine.TakesCheckpoints ? MessageBoundaries.Of(model, Conversation(request), rendered, tokens) : [],
         };
@@ -28,8 +31,32 @@ internal static class ChatTranslator
         return requests;
     }
 
-    /// <summary>The text that the model would be given.</summary>
-    public static string Render(ChatCompletionRequest request, ServedModel model) => model.Chat(Conversation(request));
+    /// <summary>The limit on what is thought in the open, in terms of the model's markers.</summary>
+    private static ThinkingLimit? Thinking(ChatCompletionRequest request, ServedModel model, string rendered)
+    {
+        if (request.ReasoningBudget is not { } budget || budget < 0)
+            return null;
+        ReplyFormat format = model.Replies.Format;
+        // Who does not think in the open keeps any limit.
+        if (format.Reasoning is not { } markers || format.IsReasoningOver(rendered))
+            return null;
+        int[] tokens = model.Vocabulary.Tokenize(EndOfThinking(format, markers), false, true);
+        if (tokens.Length > ThinkingLimit.MaxCloseTokens)
+            throw ApiException.Unsupported("reasoning_budget", $"what ends this model's reasoning takes {tokens.Length} tokens, more than {ThinkingLimit.MaxCloseTokens}.");
+        return new ThinkingLimit(budget, markers.Open.Trim(), markers.Close.Trim(), format.OpeningOf(rendered) == ReplyOpening.Reasoning, tokens);
+    }
+
+    /// <summary>The text that the model is given. Where no thinking is left over, what the template has opened is closed again.</summary>
+    public static string Render(ChatCompletionRequest request, ServedModel model)
+    {
+        string rendered = model.Chat(Conversation(request));
+        return request.ReasoningBudget == 0 && model.Replies.Format is { Reasoning: { } markers } format && format.OpeningOf(rendered) == ReplyOpening.Reasoning
+            ? rendered + EndOfThinking(format, markers)
+            : rendered;
+    }
+
+    private static string EndOfThinking(ReplyFormat format, ReasoningMarkers markers) =>
+        format.AfterReasoning.Length > 0 ? markers.Close.Trim() + format.AfterReasoning : $"\n{markers.Close.Trim()}\n\n";
 
     /// <summary>Its tokens.</summary>
     public static int[] Tokenize(ChatCompletionRequest request, ServedModel model) => Tokenize(Render(request, model), model);

@@ -16,6 +16,10 @@ internal static class ToolParser
             if (!names.Add(tools[i].Function.Name))
                 throw ApiException.InvalidValue($"'tools[{i}].function.name' names '{tools[i].Function.Name}' for the second time.", $"tools[{i}].function.name", "invalid_value");
         JsonElement? choice = body.Take("tool_choice");
+        if (body.Array("functions", 0, MaxTools) is { Count: > 0 } functions)
+            return ReadFormer(body, request, functions, tools.Count > 0 ? "tools" : choice is not null ? "tool_choice" : null, ignored);
+        if (body.Take("function_call") is { } call && !(call.ValueKind == JsonValueKind.String && (call.ValueEquals("none") || call.ValueEquals("auto"))))
+            throw ApiException.InvalidValue("'function_call' asks for a call, and 'functions' has none.", "function_call", "invalid_value");
         return request with
         {
             Tools = tools,
@@ -34,6 +38,13 @@ internal static class ToolParser
         if (type != "function")
             throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
         JsonFields function = new(tool.Require("function"), tool.PathOf("function"));
+        ChatTool read = ReadFunction(function, ignored);
+        tool.Close(ignored);
+        return read;
+    }
+
+    private static ChatTool ReadFunction(JsonFields function, List<string> ignored)
+    {
         string name = ReadName(function);
         JsonElement? parameters = function.Take("parameters");
         if (parameters is { ValueKind: not JsonValueKind.Object } wrong)
@@ -41,8 +52,25 @@ internal static class ToolParser
         ChatFunction read = new(name, function.String("description"), parameters?.Clone(), function.Boolean("strict"));
         string parametersPath = function.PathOf("parameters");
         function.Close(ignored);
-        tool.Close(ignored);
-        return new ChatTool(type, read) { ParametersPath = parametersPath };
+        return new ChatTool("function", read) { ParametersPath = parametersPath };
+    }
+
+    /// <summary><c>functions</c> and <c>function_call</c>, which came before tools: one call a reply, answered in the same terms.</summary>
+    private static ChatCompletionRequest ReadFormer(JsonFields body, ChatCompletionRequest request, List<(JsonElement Value, string Path)> functions, string? beside, List<string> ignored)
+    {
+        if (beside is not null)
+            throw ApiException.InvalidValue($"'functions' and '{beside}' cannot both be given: the former is the old name.", "functions", "invalid_value");
+        List<ChatTool> tools = functions.ConvertAll(item => ReadFunction(new JsonFields(item.Value, item.Path), ignored));
+        HashSet<string> names = [];
+        for (int i = 0; i < tools.Count; i++)
+            if (!names.Add(tools[i].Function.Name))
+                throw ApiException.InvalidValue($"'functions[{i}].name' names '{tools[i].Function.Name}' for the second time.", $"functions[{i}].name", "invalid_value");
+        ToolSelection selection = ToolSelection.Auto;
+        if (body.Take("function_call") is { ValueKind: JsonValueKind.Object } named)
+            selection = new(ToolMode.Named, [ReadReference(new JsonFields(named, "function_call"), names, ignored)]);
+        else if (body.OneOf("function_call", "none", "auto") is "none")
+            selection = ToolSelection.None;
+        return request with { Tools = tools, ToolSelection = selection, ParallelToolCalls = false, AnswersFunctionCall = true };
     }
 
     /// <summary>A function's name, of what every call format can write.</summary>
@@ -103,7 +131,7 @@ internal static class ToolParser
     {
         string name = function.RequireString("name");
         if (!names.Contains(name))
-            throw ApiException.InvalidValue($"'{function.PathOf("name")}' is none of the functions in 'tools'.", function.PathOf("name"), "invalid_value");
+            throw ApiException.InvalidValue($"'{function.PathOf("name")}' is none of the functions given.", function.PathOf("name"), "invalid_value");
         function.Close(ignored);
         return name;
     }
