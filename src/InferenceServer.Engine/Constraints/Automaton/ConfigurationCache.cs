@@ -187,7 +187,11 @@ internal sealed class ConfigurationCache
                     edges.Add((edge, item));
                 }
             Configuration?[] row = new Configuration?[classes];
+            edges.Sort((a, b) => a.Edge.Low.CompareTo(b.Edge.Low));
             List<Frame> targets = [];
+            List<(ByteEdge Edge, Frame Item)> open = []; // the edges that the class at hand takes
+            Dictionary<Frame, Configuration?> alone = []; // where many edges lead to one place, as those of a large set of characters do
+            int next = 0;
             for (int c = 0; c < classes; c++)
             {
                 if (c > 0 && !boundary[c])
@@ -195,11 +199,16 @@ internal sealed class ConfigurationCache
                     row[c] = row[c - 1];
                     continue;
                 }
+                open.RemoveAll(e => e.Edge.High < c);
+                for (; next < edges.Count && edges[next].Edge.Low <= c; next++)
+                    open.Add(edges[next]);
                 targets.Clear();
-                foreach ((ByteEdge edge, Frame item) in edges)
-                    if (edge.Low <= c && c <= edge.High)
-                        targets.Add(FrameOf(edge.Target, 0, item.Parent, item.Nesting));
-                row[c] = targets.Count == 0 ? null : Close(targets);
+                foreach ((ByteEdge edge, Frame item) in open)
+                    targets.Add(FrameOf(edge.Target, 0, item.Parent, item.Nesting));
+                if (targets.Count != 1)
+                    row[c] = targets.Count == 0 ? null : Close(targets);
+                else if (!alone.TryGetValue(targets[0], out row[c]))
+                    alone.Add(targets[0], row[c] = Close(targets));
             }
             configuration.Flow = FlowOf(configuration, row);
             configuration.Row = row;
@@ -225,15 +234,17 @@ internal sealed class ConfigurationCache
         }
         ulong best = 0;
         Configuration? to = null;
+        ulong counted = mixed;
         for (int group = 0; group < 64; group++)
         {
-            if (successorOf[group] is not { } successor || ((mixed | best) >> group & 1) != 0)
+            if (successorOf[group] is not { } successor || (counted >> group & 1) != 0)
                 continue;
             ulong groups = 0;
             for (int other = group; other < 64; other++)
                 if (ReferenceEquals(successorOf[other], successor))
                     groups |= 1UL << other;
             groups &= ~mixed;
+            counted |= groups;
             bool loops = ReferenceEquals(successor, configuration);
             if (loops || BitOperations.PopCount(groups) > BitOperations.PopCount(best))
                 (best, to) = (groups, successor);
