@@ -52,10 +52,14 @@ public class TinyServer : IAsyncLifetime
             await _model.DisposeAsync();
     }
 
+    /// <summary>Test classes of one collection or several start at the same time, and write the same file.</summary>
+    private static readonly Lock Writing = new();
+
     private string TinyModelFile()
     {
         string path = Path.Combine(AppContext.BaseDirectory, $"tiny-http-{Architecture}{(FillsInMiddle ? "-middle" : "")}{(HasTokenizer ? "" : "-tokens")}.gguf");
-        TinyModel.Write(path, Architecture, fillsInMiddle: FillsInMiddle, hasTokenizer: HasTokenizer);
+        lock (Writing)
+            TinyModel.Write(path, Architecture, fillsInMiddle: FillsInMiddle, hasTokenizer: HasTokenizer);
         return path;
     }
 }
