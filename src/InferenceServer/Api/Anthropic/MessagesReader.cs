@@ -14,6 +14,7 @@ internal static class MessagesReader
         List<ChatMessage> messages = [];
         if (body.Take("system") is { } system && ReadText(system, "system", ignored) is { Length: > 0 } instructions)
             messages.Add(new ChatMessage { Role = "system", Content = instructions });
+        HashSet<string> calls = [];
         List<(JsonElement Value, string Path)> turns = JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages);
         foreach ((JsonElement value, string path) in turns)
         {
@@ -22,11 +23,14 @@ internal static class MessagesReader
             string role = turn.OneOf("role", "user", "assistant", "system")!;
             JsonElement content = turn.Require("content");
             if (role == "assistant")
+            {
                 Add(messages, ReadAssistant(content, turn.PathOf("content"), ignored));
+                calls.UnionWith((messages[^1].ToolCalls ?? []).Select(call => call.Id));
+            }
             else if (role == "system")
                 messages.Add(new ChatMessage { Role = role, Content = ReadText(content, turn.PathOf("content"), ignored) });
             else
-                ReadUser(content, turn.PathOf("content"), messages, ignored);
+                ReadUser(content, turn.PathOf("content"), messages, calls, ignored);
             turn.Close(ignored);
         }
 
@@ -54,7 +58,7 @@ internal static class MessagesReader
             messages.Add(message);
     }
 
-    private static void ReadUser(JsonElement content, string path, List<ChatMessage> messages, List<string> ignored)
+    private static void ReadUser(JsonElement content, string path, List<ChatMessage> messages, HashSet<string> calls, List<string> ignored)
     {
         if (content.ValueKind == JsonValueKind.String)
         {
@@ -67,16 +71,18 @@ internal static class MessagesReader
             if (type == "text")
                 Add(messages, new ChatMessage { Role = "user", Content = TextOf(block) });
             else if (type == "tool_result")
-                messages.Add(ReadResult(block, ignored));
+                messages.Add(ReadResult(block, calls, ignored));
             else
                 throw Refuse(block, type, path);
             block.Close(ignored);
         }
     }
 
-    private static ChatMessage ReadResult(JsonFields block, List<string> ignored)
+    private static ChatMessage ReadResult(JsonFields block, HashSet<string> calls, List<string> ignored)
     {
         string id = block.RequireString("tool_use_id");
+        if (!calls.Contains(id))
+            throw ApiException.InvalidValue($"'{block.PathOf("tool_use_id")}' is no tool_use of an assistant's turn before it.", block.PathOf("tool_use_id"), "invalid_value");
         string text = block.Take("content") is { } content ? ReadText(content, block.PathOf("content"), ignored) : "";
         // Templates have no place for it but the text.
         if (block.Boolean("is_error") == true)

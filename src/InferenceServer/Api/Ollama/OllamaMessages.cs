@@ -77,6 +77,8 @@ internal static class OllamaMessages
         string? name = fields.String("tool_name") is { Length: > 0 } toolName ? toolName : null;
         string? id = fields.String("tool_call_id") is { Length: > 0 } given ? given : null;
         int answered = open.FindIndex(call => id is not null ? call.Id == id : name is null || call.Name == name);
+        if (answered < 0 && id is not null)
+            throw ApiException.InvalidValue($"'{fields.PathOf("tool_call_id")}' is no call of the assistant's message before it.", fields.PathOf("tool_call_id"), "invalid_value");
         if (answered >= 0)
         {
             (id, name) = (open[answered].Id, name ?? open[answered].Name);
