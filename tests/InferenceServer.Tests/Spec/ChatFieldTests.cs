@@ -110,7 +110,7 @@ public sealed class ChatFieldTests
         {
             string body = string.Join(',', new[]
             {
-                tried.Members.Contains("\"model\":", StringComparison.Ordinal) ? null : "\"model\":\"scripted\"",
+                tried.Members.StartsWith("\"model\":", StringComparison.Ordinal) ? null : "\"model\":\"scripted\"",
                 tried.Members.Contains("\"messages\":", StringComparison.Ordinal) ? null : $"\"messages\":[{User}]",
                 tried.Members,
             }.OfType<string>());
