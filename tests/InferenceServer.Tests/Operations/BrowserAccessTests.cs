@@ -97,7 +97,7 @@ public sealed class BrowserAccessTests
     [InlineData("POST", Chat, 200)]
     [InlineData("POST", "/v1/completions", 400)]
     [InlineData("GET", "/nowhere", 404)]
-    [InlineData("GET", Chat, 405)]
+    [InlineData("GET", "/v1/completions", 405)]
     [InlineData("GET", "/health", 200)]
     [InlineData("GET", "/docs", 200)]
     public async Task Every_answer_has_an_id_the_callers_own_where_it_is_sane(string method, string path, int status)
