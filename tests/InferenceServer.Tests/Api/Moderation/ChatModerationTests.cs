@@ -2,8 +2,8 @@ using System.Net;
 using System.Text;
 using System.Text.Json;
 using InferenceServer.Engine;
-using InferenceServer.Moderation;
 using InferenceServer.Models;
+using InferenceServer.Moderation;
 using InferenceServer.Tests.Spec;
 
 namespace InferenceServer.Tests.Api.Moderation;

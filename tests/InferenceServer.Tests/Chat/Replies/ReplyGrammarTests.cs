@@ -237,7 +237,7 @@ public sealed class ReplyGrammarTests
         Assert.False(ConstraintTesting.Accepts(over, "<think>x</think>" + Json));
 
         CompiledConstraint either = Compile(hermes, new ReplyRules { Content = content, Tools = Tools });
-        foreach ((string reply, bool obeys) in ((string, bool)[]) [(Json, true), (Call, true), ("<think>x</think>\n\n" + Call + "\n" + Call, true), (Json + Call, false), (Call + Json, false), ("text", false)])
+        foreach ((string reply, bool obeys) in ((string, bool)[])[(Json, true), (Call, true), ("<think>x</think>\n\n" + Call + "\n" + Call, true), (Json + Call, false), (Call + Json, false), ("text", false)])
             Assert.True(obeys == ConstraintTesting.Accepts(either, reply), reply);
         Assert.True(ConstraintTesting.Accepts(Compile(hermes, new ReplyRules { Tools = Tools, MustCall = true }), "<think>x</think>\n" + Call));
     }
