@@ -12,21 +12,6 @@ namespace InferenceServer.Engine.Scheduling;
 
 internal sealed partial class Scheduler
 {
-    /// <summary>A request waits for another's prefill only where it saves at least this many tokens: a shorter wait is not worth a step.</summary>
-    private const int MinFollowTokens = 32;
-
-    /// <summary>Only so many waiting requests are looked at in a step: the rest are older than none of them by more than the queue is long.</summary>
-    private const int MaxCandidates = 64;
-
-    /// <summary>Cells left for each running sequence to grow before another is admitted; fewer would preempt it again at once.</summary>
-    private const int GrowthCells = 32;
-
-    /// <summary>
-    /// From so many reply tokens on a stream's pace is protected from others' prompts. Of requests that arrive together the first to decode
-    /// must not slow the others' prompts down: a fuller batch is worth more to all (16 streams: 10.7 rows a step with 0, 14.6 with this).
-    /// </summary>
-    private const int SteadyTokens = 16;
-
     /// <summary>Most tokens a grammar forces at a time; they are computed in one step with the next row.</summary>
     private const int MaxForcedTokens = 16;
 
@@ -35,21 +20,6 @@ internal sealed partial class Scheduler
 
     /// <summary>Rows of a step that may verify drafts, over all sequences: each wants logits, and room for those is reserved at load.</summary>
     internal const int DraftRows = 32;
-
-    /// <summary>A request waits at most this long for its prefix to be read from disk; then it computes what is missing.</summary>
-    private static readonly TimeSpan DiskWaitLimit = TimeSpan.FromSeconds(10);
-
-    /// <summary>A prompt's part of a step where several share it: two tiles of ggml's attention on the CPU (GGML_FA_TILE_Q is 64).</summary>
-    private const int WholeSlice = 128;
-
-    /// <summary>A prompt passed over in so many steps with prefill goes before shorter ones.</summary>
-    private const int MostStepsPassedOver = 16;
-
-    /// <summary>
-    /// A stream that is not steady yet waits for others' prompts so long in all, then it is protected as if it were: replies that start apart
-    /// end apart, and a decode step of 5 rows takes as long as one of 16.
-    /// </summary>
-    private const double MostSecondsHeldBack = 0.8;
 
     private readonly Comparison<Sequence> _prefillOrder;
     private bool _prefillTurn;
@@ -305,194 +275,9 @@ internal sealed partial class Scheduler
         _plan.Slices.Add(new PlanSlice(sequence, first, count, 0));
     }
 
-    /// <summary>Moves waiting requests into the batch while there is room; who waits for another's prefix stays.</summary>
-    private void Admit(long now)
-    {
-        if (_waiting.Count == 0 || _running.Count >= _options.MaxSequences)
-            return;
-        _candidates.Clear();
-        foreach (Sequence sequence in _waiting)
-        {
-            if (_candidates.Count == MaxCandidates)
-                break;
-            PrefixMatch match = Cache.Match(sequence.NamespaceKey, sequence.ReusableTokens);
-            _candidates.Add((_admission.RankOf(sequence, match.TotalTokens, now), sequence, match));
-        }
-        _candidates.Sort(static (a, b) => a.Rank.CompareTo(b.Rank));
-        foreach ((_, Sequence sequence, PrefixMatch match) in _candidates)
-        {
-            if (_running.Count >= _options.MaxSequences)
-                return;
-            if (FollowsALeader(sequence, match) || WaitsForDisk(sequence, match, now))
-                continue;
-            if (!HasRoomFor(sequence, match) || !Cache.TryBegin(sequence))
-                return;
-            Start(sequence, match, now);
-        }
-    }
-
-    /// <summary>A running request is computing a prefix that this one shares: wait for the shared part only.</summary>
-    private bool FollowsALeader(Sequence sequence, PrefixMatch match)
-    {
-        if (!Cache.SharesPrefixes)
-            return false;
-        foreach (Sequence leader in _running)
-        {
-            if (leader.Computed >= leader.PromptCount || leader.Request.CacheNamespace != sequence.Request.CacheNamespace)
-                continue;
-            if (sequence.Leader.Leader != leader)
-                sequence.Leader = (leader, leader.Tokens.CommonPrefixLength(sequence.ReusableTokens));
-            int common = sequence.Leader.CommonTokens;
-            if (common - match.TotalTokens < MinFollowTokens || leader.Computed >= common)
-                continue;
-            // The leader takes a checkpoint where the two part.
-            if (leader.Stops is null || leader.Computed < leader.Stops.Add(common, leader.Computed))
-                return true;
-        }
-        return false;
-    }
-
-    /// <summary>Part of its prefix is on disk only, and is being read.</summary>
-    private bool WaitsForDisk(Sequence sequence, PrefixMatch match, long now)
-    {
-        if (sequence.DiskWaitOver || match.TotalTokens - match.ReadyTokens < PrefixCache.MinRestoreTokens)
-            return false;
-        sequence.DiskWaitStart ??= now;
-        sequence.DiskWaitOver = _time.GetElapsedTime(sequence.DiskWaitStart.Value, now) >= DiskWaitLimit
-            || !Cache.TryLoad(sequence.NamespaceKey, sequence.Tokens[..match.TotalTokens]);
-        return !sequence.DiskWaitOver;
-    }
-
-    private bool HasRoomFor(Sequence sequence, PrefixMatch match)
-    {
-        if (_running.Count == 0)
-            return true;
-        CellLedger cells = Cache.Ledger;
-        int growth = Math.Min(GrowthCells * (_running.Count + 1), cells.Total / 4);
-        int wanted = sequence.Count - match.ResidentTokens + growth;
-        int evictable = cells.Cached - (match.ResidentTokens - match.PinnedTokens);
-        return wanted <= cells.Free + evictable;
-    }
-
-    private void Start(Sequence sequence, PrefixMatch match, long now)
-    {
-        _waiting.Remove(sequence);
-        _admission.Served(sequence, _waiting);
-        int place = _running.FindIndex(other => ComesBefore(sequence, other));
-        _running.Insert(place < 0 ? _running.Count : place, sequence);
-        sequence.LastPrefillStep = _prefillSteps;
-        if (sequence.FirstScheduled is null)
-        {
-            sequence.FirstScheduled = now;
-            sequence.CachedTokens = Math.Min(sequence.Computed, sequence.PromptCount);
-            sequence.CacheReport = new CacheReport(sequence.HostTokens, sequence.DiskTokens, Cache.ExplainMiss(sequence, match), sequence.CachedTokens);
-        }
-        // Where this prompt leaves what is known others may leave it too.
-        if (match.TreeTokens >= sequence.Computed + CheckpointStops.LeastDistance && match.TreeTokens < sequence.PromptCount)
-            sequence.Stops?.Add(match.TreeTokens, sequence.Computed);
-        int reached = Math.Min(sequence.Computed, sequence.PromptCount);
-        if (reached > sequence.PromptReached)
-        {
-            Counters.PromptCached += reached - sequence.PromptReached;
-            Counters.Prompt += reached - sequence.PromptReached;
-            sequence.PromptReached = reached;
-        }
-        Counters.HostHits += sequence.HostTokens;
-        Counters.DiskHits += sequence.DiskTokens;
-    }
-
-    /// <summary>Who is preempted last: the higher priority, then the earlier arrival.</summary>
-    private static bool ComesBefore(Sequence a, Sequence b) =>
-        a.Request.Priority != b.Request.Priority ? a.Request.Priority > b.Request.Priority : a.Ordinal < b.Ordinal;
-
-    /// <summary>
-    /// Shares the step's prefill budget: the shortest rests first, each a whole slice, since attention over a few rows of many sequences reads
-    /// every sequence's cells for all of them. Who was passed over for long goes first, so that a long prompt moves beside short ones.
-    /// </summary>
-    private void PlanPrefill()
-    {
-        _prefilling.Clear();
-        foreach (Sequence sequence in _running)
-            if (PlannedRows(sequence) == 0 && !(_prefillTurn && IsDecoding(sequence)))
-                _prefilling.Add(sequence);
-        if (_prefilling.Count == 0)
-            return;
-        _prefillSteps++;
-        _prefilling.Sort(_prefillOrder);
-        int budget = Math.Min(PrefillBudget(), _limits.BatchSize - _plan.Rows.Count);
-        if (_plan.Rows.Count > 0 && _limits.AttentionTileRows > 0)
-            budget = Math.Min(budget, Math.Max(_limits.AttentionTileRows - 1 - _plan.Rows.Count, 1));
-        int sharing = Math.Clamp(budget / WholeSlice, 1, _prefilling.Count);
-        for (int i = 0; i < _prefilling.Count && budget > 0; i++)
-        {
-            Sequence sequence = _prefilling[i];
-            int share = budget / Math.Max(sharing - i, 1);
-            int count = Math.Min(share, PrefillLeft(sequence));
-            if (sequence.PromptLogprobs is not null)
-                count = Math.Min(count, OutputsLeft());
-            if (!Cache.EnsureFree(count))
-                count = Cache.Ledger.Free;
-            if (count == 0)
-                continue;
-            AddRows(sequence, count);
-            sequence.LastPrefillStep = _prefillSteps;
-            _plan.PrefillRows += count;
-            budget -= count;
-        }
-    }
-
-    /// <summary>What is left to compute, up to where a checkpoint is taken.</summary>
-    private static int PrefillLeft(Sequence sequence) =>
-        Math.Min(sequence.Count, sequence.Stops?.NextAfter(sequence.Computed) ?? int.MaxValue) - sequence.Computed;
-
-    /// <summary>Rows with logits that one more sequence may have in this step: never none, since one is left for each that has no rows yet.</summary>
-    private int OutputsLeft()
-    {
-        int taken = 0;
-        foreach (PlanRow row in _plan.Rows)
-            taken += row.WantsLogits ? 1 : 0;
-        return _limits.MaxOutputs - taken - (_running.Count - _plan.Slices.Count - 1);
-    }
-
-    private int PrefillBudget() =>
-        _stepTime.PrefillBudget(AnySteady ? _running.Count(IsDecoding) : 0, _limits.BatchSize);
-
-    private bool AnySteady => _running.Exists(static s => s.CompletionCount >= SteadyTokens || s.SecondsHeldBack >= MostSecondsHeldBack);
-
-    /// <summary>
-    /// Whether replies and prompts are computed in steps of their own, in turn, because mixed they would take longer than both: rows enough for
-    /// attention in tiles, each of which reads the cells of every sequence in it.
-    /// </summary>
-    private bool TakesTurns()
-    {
-        if (_limits.AttentionTileRows == 0)
-            return false;
-        int decoding = 0, prefill = 0;
-        foreach (Sequence sequence in _running)
-            if (IsDecoding(sequence))
-                decoding++;
-            else
-                prefill += PrefillLeft(sequence);
-        return decoding > 0 && prefill + decoding >= _limits.AttentionTileRows && PrefillBudget() >= _limits.AttentionTileRows;
-    }
-
     /// <summary>Only its newest token and those that a grammar forced are to be computed.</summary>
     private static bool IsDecoding(Sequence sequence) =>
         sequence.Count - sequence.Computed is var rest && (rest == 1 || (rest <= MaxForcedTokens + 1 && sequence.Computed >= sequence.PromptCount));
-
-    private bool PassedOver(Sequence sequence) => _prefillSteps - sequence.LastPrefillStep > MostStepsPassedOver;
-
-    /// <summary>Everything running needs cells and nobody gets any: the least deserving give theirs up until somebody moves.</summary>
-    private void UnblockPrefill()
-    {
-        while (_plan.Rows.Count == 0 && _running.Count > 1)
-        {
-            Preempt(_running[^1]);
-            PlanPrefill();
-        }
-        if (_plan.Rows.Count == 0)
-            throw new InvalidOperationException("A single sequence does not fit the KV pool; its length was not checked against the context.");
-    }
 
     /// <summary>Its KV stays in the tree as an entry like any other, to be evicted or saved as room is needed; it waits to be resumed.</summary>
     private void Preempt(Sequence sequence)

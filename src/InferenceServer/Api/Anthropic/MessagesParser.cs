@@ -85,8 +85,7 @@ internal static class MessagesParser
             int budget = (int)JsonValue.Integer(thinking!.Require("budget_tokens"), "thinking.budget_tokens", 1, int.MaxValue);
             if (budget >= maxTokens)
                 throw ApiException.InvalidValue($"'thinking.budget_tokens' must be less than 'max_tokens', which is {maxTokens}; it is {budget}.", "thinking.budget_tokens", "out_of_range");
-            // Bounded by max_tokens only, as long as nothing ends the reasoning of a reply.
-            ignored.Add("thinking.budget_tokens");
+            chat = chat with { ReasoningBudget = budget };
         }
 
         thinking?.Close(ignored);

@@ -5,7 +5,6 @@ using InferenceServer.Chat;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Models;
-using Microsoft.Extensions.Time.Testing;
 
 namespace InferenceServer.Tests.Api.Anthropic;
 
@@ -159,6 +158,18 @@ public sealed partial class MessagesTests
         Assert.True(chat.Kwargs!["enable_thinking"].GetBoolean());
     }
 
+    [Theory]
+    [InlineData("{\"type\":\"enabled\",\"budget_tokens\":3}", 3)]
+    [InlineData("{\"type\":\"adaptive\"}", null)]
+    public async Task The_budget_of_thinking_reaches_the_engine_and_is_not_listed_as_ignored(string thinking, int? budget)
+    {
+        ScriptedEngine engine = Says("ok");
+        await using TestHost host = await StartAsync(engine);
+        using HttpResponseMessage answer = await host.PostAsync(Path, $"{{{Hi},\"thinking\":{thinking}}}");
+        Assert.False(answer.Headers.Contains("x-ignored-params"));
+        Assert.Equal(budget, engine.Submitted.Single().Request.Thinking?.Tokens);
+    }
+
     [Fact]
     public async Task Settings_reach_the_engine_unknown_fields_are_listed_and_there_is_no_thinking_unless_asked_for()
     {
@@ -281,26 +292,9 @@ public sealed partial class MessagesTests
     [Fact]
     public async Task Silence_is_filled_with_this_dialects_ping()
     {
-        FakeTimeProvider clock = new(TestHost.Created);
-        TaskCompletionSource release = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        ScriptedEngine engine = new()
-        {
-            Script = async reply =>
-            {
-                await release.Task;
-                await reply.SayAsync("x");
-            },
-        };
-        await using TestHost host = await StartAsync(engine, clock: clock);
-        Task<HttpResponseMessage> asking = host.PostAsync(Path, $"{{{Hi},\"stream\":true}}");
-        for (int i = 0; i < 400 && !asking.IsCompleted; i++)
-        {
-            clock.Advance(TimeSpan.FromSeconds(1));
-            await Task.Delay(10);
-        }
-
-        using HttpResponseMessage answer = await asking;
-        release.SetResult();
+        SilentEngine silence = new();
+        await using TestHost host = await StartAsync(silence.Engine, clock: silence.Clock);
+        using HttpResponseMessage answer = await silence.AskAsync(host, Path, $"{{{Hi},\"stream\":true}}");
         string stream = await answer.Content.ReadAsStringAsync();
         Assert.StartsWith("event: ping\ndata: {\"type\":\"ping\"}\n\n", stream, StringComparison.Ordinal);
         Assert.Contains("message_stop", stream, StringComparison.Ordinal);

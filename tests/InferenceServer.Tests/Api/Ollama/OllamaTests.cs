@@ -108,26 +108,9 @@ public sealed class OllamaTests
     [Fact]
     public async Task Total_time_counts_from_arrival_and_a_silence_is_filled_with_a_line_that_says_nothing()
     {
-        FakeTimeProvider clock = new(TestHost.Created);
-        TaskCompletionSource release = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        ScriptedEngine engine = new()
-        {
-            Script = async reply =>
-            {
-                await release.Task;
-                await reply.SayAsync("x");
-            },
-        };
-        await using TestHost host = await StartAsync(engine, clock: clock);
-        Task<HttpResponseMessage> asking = host.PostAsync("/api/generate", "{\"model\":\"scripted\",\"prompt\":\"Hi\"}");
-        for (int i = 0; i < 400 && !asking.IsCompleted; i++)
-        {
-            clock.Advance(TimeSpan.FromSeconds(1));
-            await Task.Delay(10);
-        }
-
-        using HttpResponseMessage answer = await asking;
-        release.SetResult();
+        SilentEngine silence = new();
+        await using TestHost host = await StartAsync(silence.Engine, clock: silence.Clock);
+        using HttpResponseMessage answer = await silence.AskAsync(host, "/api/generate", "{\"model\":\"scripted\",\"prompt\":\"Hi\"}");
         JsonElement[] lines = [.. (await answer.Content.ReadAsStringAsync()).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement)];
         Assert.Equal(("", false), (lines[0].GetProperty("response").GetString(), lines[0].GetProperty("done").GetBoolean()));
         Assert.Equal("x", string.Concat(lines.Select(line => line.GetProperty("response").GetString())));

@@ -24,7 +24,7 @@ internal static class ToolParser
         {
             Tools = tools,
             ToolChoice = choice?.Clone(),
-            ToolSelection = choice is { } given ? ReadChoice(given, names, ignored) : ToolSelection.Auto,
+            ToolSelection = choice is { } given ? ReadChoice(given, names, isNested: true, ignored) : ToolSelection.Auto,
             ParallelToolCalls = body.Boolean("parallel_tool_calls") ?? true,
         };
     }
@@ -82,7 +82,9 @@ internal static class ToolParser
             : throw ApiException.InvalidValue($"'{function.PathOf("name")}' must have 1 to {MaxNameLength} letters, digits, '_', '-' or '.'.", function.PathOf("name"), "invalid_value");
     }
 
-    private static ToolSelection ReadChoice(JsonElement choice, HashSet<string> names, List<string> ignored)
+    /// <summary><c>tool_choice</c>: a mode, a function, or the tools that may be called.</summary>
+    /// <param name="isNested">Chats put what is chosen into an object of its own, under the name of its type; responses do not.</param>
+    public static ToolSelection ReadChoice(JsonElement choice, HashSet<string> names, bool isNested, List<string> ignored)
     {
         const string Path = "tool_choice";
         ToolSelection selection;
@@ -95,13 +97,12 @@ internal static class ToolParser
         {
             JsonFields fields = new(choice, Path);
             string type = fields.RequireString("type");
-            selection = type switch
-            {
-                "function" => new(ToolMode.Named, [ReadReference(new JsonFields(fields.Require("function"), fields.PathOf("function")), names, ignored)]),
-                "allowed_tools" => ReadAllowed(new JsonFields(fields.Require("allowed_tools"), fields.PathOf("allowed_tools")), names, ignored),
-                _ => throw JsonValue.NotOneOf(fields.PathOf("type"), type, ["function", "allowed_tools"]),
-            };
-            fields.Close(ignored);
+            if (type is not ("function" or "allowed_tools"))
+                throw ApiException.Unsupported(fields.PathOf("type"), "only functions can be called: 'function' or 'allowed_tools'.");
+            JsonFields chosen = Chosen(fields, type, isNested);
+            selection = type == "function" ? new(ToolMode.Named, [ReadReference(chosen, names, ignored)]) : ReadAllowed(chosen, names, isNested, ignored);
+            if (isNested)
+                fields.Close(ignored);
         }
         else
             throw JsonValue.WrongType(choice, Path, "a string or an object");
@@ -110,7 +111,9 @@ internal static class ToolParser
         return selection;
     }
 
-    private static ToolSelection ReadAllowed(JsonFields allowed, HashSet<string> names, List<string> ignored)
+    private static JsonFields Chosen(JsonFields fields, string type, bool isNested) => isNested ? new(fields.Require(type), fields.PathOf(type)) : fields;
+
+    private static ToolSelection ReadAllowed(JsonFields allowed, HashSet<string> names, bool isNested, List<string> ignored)
     {
         _ = allowed.Require("mode");
         string mode = allowed.OneOf("mode", "auto", "required")!;
@@ -119,8 +122,9 @@ internal static class ToolParser
             JsonFields tool = new(item.Value, item.Path);
             if (tool.RequireString("type") is not "function" and var type)
                 throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
-            string name = ReadReference(new JsonFields(tool.Require("function"), tool.PathOf("function")), names, ignored);
-            tool.Close(ignored);
+            string name = ReadReference(Chosen(tool, "function", isNested), names, ignored);
+            if (isNested)
+                tool.Close(ignored);
             return name;
         });
         allowed.Close(ignored);

@@ -24,7 +24,7 @@ internal static class ResponseToolParser
 
         JsonElement? choice = body.Take("tool_choice") is { } chosen ? JsonValue.Keep(chosen, "tool_choice") : null;
         bool parallel = body.Boolean("parallel_tool_calls") ?? true;
-        ToolSelection selection = choice is { } given ? ReadChoice(given, [.. tools.Select(tool => tool.Name)], ignored) : ToolSelection.Auto;
+        ToolSelection selection = choice is { } given ? ToolParser.ReadChoice(given, [.. tools.Select(tool => tool.Name)], isNested: false, ignored) : ToolSelection.Auto;
         return request with
         {
             Tools = tools,
@@ -54,56 +54,4 @@ internal static class ResponseToolParser
         fields.Close(ignored);
         return tool;
     }
-
-    private static ToolSelection ReadChoice(JsonElement choice, HashSet<string> names, List<string> ignored)
-    {
-        const string Path = "tool_choice";
-        ToolSelection selection;
-        if (choice.ValueKind == JsonValueKind.String)
-            selection = new(ModeOf(JsonValue.String(choice, Path), Path));
-        else if (choice.ValueKind == JsonValueKind.Object)
-        {
-            JsonFields fields = new(choice, Path);
-            string type = fields.RequireString("type");
-            selection = type switch
-            {
-                "function" => new(ToolMode.Named, [ReadReference(fields, names)]),
-                "allowed_tools" => ReadAllowed(fields, names, ignored),
-                _ => throw ApiException.Unsupported(fields.PathOf("type"), "only functions can be called: 'function' or 'allowed_tools'."),
-            };
-            fields.Close(ignored);
-        }
-        else
-            throw JsonValue.WrongType(choice, Path, "a string or an object");
-        if (names.Count == 0 && selection.Mode is ToolMode.Required or ToolMode.Named)
-            throw ApiException.InvalidValue("'tool_choice' asks for a call, and 'tools' has none.", Path, "invalid_value");
-        return selection;
-    }
-
-    private static ToolSelection ReadAllowed(JsonFields fields, HashSet<string> names, List<string> ignored)
-    {
-        _ = fields.Require("mode");
-        string mode = fields.OneOf("mode", "auto", "required")!;
-        return new(ModeOf(mode, fields.PathOf("mode")), JsonFields.Items(fields.Require("tools"), fields.PathOf("tools"), 1, MaxTools).ConvertAll(item =>
-        {
-            JsonFields tool = new(item.Value, item.Path);
-            if (tool.RequireString("type") is not "function" and var type)
-                throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
-            string name = ReadReference(tool, names);
-            tool.Close(ignored);
-            return name;
-        }));
-    }
-
-    private static string ReadReference(JsonFields fields, HashSet<string> names) => fields.RequireString("name") is var name && names.Contains(name)
-        ? name
-        : throw ApiException.InvalidValue($"'{fields.PathOf("name")}' is none of the functions in 'tools'.", fields.PathOf("name"), "invalid_value");
-
-    private static ToolMode ModeOf(string mode, string path) => mode switch
-    {
-        "none" => ToolMode.None,
-        "auto" => ToolMode.Auto,
-        "required" => ToolMode.Required,
-        _ => throw JsonValue.NotOneOf(path, mode, ["none", "auto", "required"]),
-    };
 }
