@@ -33,50 +33,37 @@ internal static class ConstraintWorks
     public static async Task<BenchmarkRow> AgainstFreeAsync(BenchmarkSetup setup)
     {
         await using Server server = await Server.StartAsync(setup, Works.Cells);
-        List<double> ratios = [], free = [], held = [];
-        for (int pair = -1; pair < setup.Options.Pairs; pair++)
+        async Task<double> RunAsync(int seed, string fields, bool ignoreEos)
         {
-            int[][] prompts = Works.Prompts(setup, Streams, Input, 700 + pair);
-            double freeSeconds = await server.RunAsync(prompts, Output, Works.TemperatureOne);
+            double seconds = await server.RunAsync(Works.Prompts(setup, Streams, Input, seed), Output, fields, ignoreEos);
             await server.RestAsync();
-            prompts = Works.Prompts(setup, Streams, Input, 800 + pair);
-            double seconds = await server.RunAsync(prompts, Output, SchemaFields, ignoreEos: false);
-            await server.RestAsync();
-            if (pair < 0)
-                continue;
-            ratios.Add(freeSeconds / seconds);
-            free.Add(Streams * Output / freeSeconds);
-            held.Add(Streams * Output / seconds);
+            return seconds;
         }
-        double ratio = Report.Median(ratios);
+        Pairs pairs = await Pairs.RunAsync(
+            setup.Options.Pairs, pair => RunAsync(700 + pair, Works.TemperatureOne, ignoreEos: true), pair => RunAsync(800 + pair, SchemaFields, ignoreEos: false));
+        (double free, double held) = (Speed(pairs.FirstSeconds), Speed(pairs.SecondSeconds));
         return new BenchmarkRow($"{Streams} streams held to a JSON schema, {Input} in, {Output} out, temperature 1", ">= 0.85 of the same free",
-            $"{ratio:F3} ({Report.Median(held):F0} of {Report.Median(free):F0} tok/s; pairs {string.Join(' ', ratios.Select(r => r.ToString("F3")))})", ratio >= 0.85,
-            new() { ["ratio"] = ratio, ["held"] = Report.Median(held), ["free"] = Report.Median(free) });
+            $"{pairs.Ratio:F3} ({held:F0} of {free:F0} tok/s; pairs {pairs})", pairs.Ratio >= 0.85, new() { ["ratio"] = pairs.Ratio, ["held"] = held, ["free"] = free });
     }
+
+    private static double Speed(IEnumerable<double> seconds) => Streams * Output / Report.Median(seconds);
 
     /// <summary>One grammar, served by this engine over HTTP and by llama.cpp's own grammar sampler in a bare loop.</summary>
     public static async Task<BenchmarkRow> AgainstLlamaAsync(BenchmarkSetup setup)
     {
         await using Server server = await Server.StartAsync(setup, Works.Cells);
         using GrammarLoop raw = new(setup, Streams, Works.Cells, Grammar);
-        List<double> ratios = [], theirs = [], ours = [];
         string fields = Fields($"\"grammar\":{JsonSerializer.Serialize(Grammar)}");
-        for (int pair = -1; pair < setup.Options.Pairs; pair++)
+        int[][] Prompts(int pair) => Works.Prompts(setup, Streams, Input, 900 + pair);
+        Pairs pairs = await Pairs.RunAsync(setup.Options.Pairs, pair => Task.FromResult(raw.Run(Prompts(pair), Output)), async pair =>
         {
-            int[][] prompts = Works.Prompts(setup, Streams, Input, 900 + pair);
-            double rawSeconds = raw.Run(prompts, Output);
-            double seconds = await server.RunAsync(prompts, Output, fields, ignoreEos: false);
+            double seconds = await server.RunAsync(Prompts(pair), Output, fields, ignoreEos: false);
             await server.RestAsync();
-            if (pair < 0)
-                continue;
-            ratios.Add(rawSeconds / seconds);
-            theirs.Add(Streams * Output / rawSeconds);
-            ours.Add(Streams * Output / seconds);
-        }
-        double ratio = Report.Median(ratios);
+            return seconds;
+        });
+        (double theirs, double ours) = (Speed(pairs.FirstSeconds), Speed(pairs.SecondSeconds));
         return new BenchmarkRow($"{Streams} streams held to a GBNF grammar, served, against a bare loop with llama.cpp's sampler", ">= 2 x its tokens/s",
-            $"{ratio:F2} x ({Report.Median(ours):F0} against {Report.Median(theirs):F0} tok/s)", ratio >= 2,
-            new() { ["ratio"] = ratio, ["ours"] = Report.Median(ours), ["theirs"] = Report.Median(theirs) });
+            $"{pairs.Ratio:F2} x ({ours:F0} against {theirs:F0} tok/s)", pairs.Ratio >= 2, new() { ["ratio"] = pairs.Ratio, ["ours"] = ours, ["theirs"] = theirs });
     }
 
     private static readonly (string Name, Func<CompiledConstraint> Compile)[] Constraints =
@@ -90,6 +77,11 @@ internal static class ConstraintWorks
         ("lines", () => CompiledConstraint.FromGbnf("root ::= ([^\\n]{1,80} \"\\n\"){3}")),
         ("people in GBNF", () => CompiledConstraint.FromGbnf(Grammar)),
         ("regex", () => CompiledConstraint.FromRegex("(\\p{L}{1,12} ){1,20}\\p{L}+[.!?]")),
+        ("80 of any but a line's end", () => CompiledConstraint.FromRegex("[^\\n]{1,80}")),
+        ("200 letters", () => CompiledConstraint.FromRegex("\\p{L}{1,200}")),
+        ("counts in counts", () => CompiledConstraint.FromRegex("((\\p{Lu}\\p{Ll}{0,9}|\\p{N}{1,4})[ ,-]){1,30}(\\p{L}|\\p{M}){2,40}")),
+        ("letters in GBNF", () => CompiledConstraint.FromGbnf("root ::= ([a-zà-ÿа-я]{1,12} \" \"){1,20} [一-龥]{1,40} [.!?]")),
+        ("words in a schema", () => CompiledConstraint.FromJsonSchema("""{"type":"string","pattern":"^(\\p{L}{1,12} ){1,20}\\p{L}+$"}""")),
         ("calls in text", () => CompiledConstraint.FromParts(ConstraintPart.FreeText(
             [new("<tool_call>", ConstraintPart.Sequence(ConstraintPart.Text("\n{\"name\": \"f\", \"arguments\": "), ConstraintPart.JsonSchema(Schema), ConstraintPart.Text("}\n</tool_call>")))],
             resumes: true, allowsControlTokens: true))),

@@ -29,26 +29,18 @@ internal static class Works
     {
         await using Server server = await Server.StartAsync(setup, Cells);
         using RawLoop raw = new(setup, streams, Cells);
-        List<double> ratios = [], rawSpeeds = [], served = [];
-        for (int pair = -1; pair < setup.Options.Pairs; pair++)
+        Pairs pairs = await Pairs.RunAsync(setup.Options.Pairs, pair => Task.FromResult(raw.Run(Prompts(setup, streams, input, pair), output)), async pair =>
         {
-            int[][] prompts = Prompts(setup, streams, input, pair);
-            double rawSeconds = raw.Run(prompts, output);
-            double seconds = await server.RunAsync(prompts, output, sampling);
+            double seconds = await server.RunAsync(Prompts(setup, streams, input, pair), output, sampling);
             await server.RestAsync();
-            // The first pair warms caches and the just-in-time compiler up.
-            if (pair < 0)
-                continue;
-            ratios.Add(rawSeconds / seconds);
-            rawSpeeds.Add(streams * output / rawSeconds);
-            served.Add(streams * output / seconds);
-        }
-        double ratio = Report.Median(ratios);
+            return seconds;
+        });
+        double rawSpeed = streams * output / Report.Median(pairs.FirstSeconds), served = streams * output / Report.Median(pairs.SecondSeconds);
         EngineSnapshot end = server.Engine.Snapshot;
         Console.Error.WriteLine($"  steps {end.Steps}, mean rows {(double)end.DecodeRows / end.DecodeSteps:F1}, drafts {end.DraftTokensAccepted}/{end.DraftTokens}, decode step {end.DecodeStepSeconds * 1000:F1} ms, prefill row {end.PrefillRowSeconds * 1e6:F0} us");
         return new BenchmarkRow(work, $">= {bar:F2} of raw",
-            $"{ratio:F3} ({Report.Median(served):F0} of {Report.Median(rawSpeeds):F0} tok/s; pairs {string.Join(' ', ratios.Select(r => r.ToString("F3")))})", ratio >= bar,
-            new() { ["ratio"] = ratio, ["served"] = Report.Median(served), ["raw"] = Report.Median(rawSpeeds), ["meanRows"] = (double)end.DecodeRows / end.DecodeSteps });
+            $"{pairs.Ratio:F3} ({served:F0} of {rawSpeed:F0} tok/s; pairs {pairs})", pairs.Ratio >= bar,
+            new() { ["ratio"] = pairs.Ratio, ["served"] = served, ["raw"] = rawSpeed, ["meanRows"] = (double)end.DecodeRows / end.DecodeSteps });
     }
 
     private static async Task<BenchmarkRow> SharedPromptAsync(BenchmarkSetup setup)

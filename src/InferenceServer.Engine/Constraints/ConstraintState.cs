@@ -108,23 +108,23 @@ public sealed class ConstraintState
         int count = 0;
         isWhole = false;
         ReadOnlySpan<byte> classOf = _constraint.ClassOfByte;
-        for (Configuration at = _current; !_ended && count < bytes.Length && !at.CanEnd; count++)
+        ByteCursor cursor = new(_cache, _current);
+        for (; !_ended && count < bytes.Length && !cursor.CanEnd; count++)
         {
-            Configuration?[] row = _cache.RowOf(at);
+            Reading?[] steps = cursor.Steps;
             int forced = -1;
             for (int b = 0; b < 256; b++)
             {
-                if (row[classOf[b]] is null)
+                if (steps[classOf[b]] is null)
                     continue;
                 if (forced >= 0)
                     return count;
                 forced = b;
             }
-            if (forced < 0)
+            if (forced < 0 || !cursor.TryRead((byte)forced))
                 return count;
             bytes[count] = (byte)forced;
-            at = row[classOf[forced]]!;
-            isWhole = at.CanEnd && at.Items.Length == 0;
+            isWhole = cursor.IsAtEnd;
         }
         return count;
     }
@@ -159,17 +159,7 @@ public sealed class ConstraintState
             return null;
         Refresh();
         ReadOnlySpan<byte> path = _vocabulary.PathOf(token);
-        if (path.IsEmpty)
-            return null;
-        ReadOnlySpan<byte> classOf = _constraint.ClassOfByte;
-        Configuration? at = _current;
-        foreach (byte b in path)
-        {
-            at = _cache.RowOf(at)[classOf[b]];
-            if (at is null)
-                return null;
-        }
-        return at;
+        return path.IsEmpty ? null : _cache.After(_current, path);
     }
 
     private void Refresh()

@@ -150,7 +150,7 @@ public sealed class TokenVocabularyTrie
         if (longest <= 0)
             return null;
         if (configuration.PlainTextCapacity <= 0)
-            return cache.StaysOnPlainText(configuration) ? _plainUpTo[longest] : null;
+            return TextFlows.StaysOnPlainText(cache, configuration) ? _plainUpTo[longest] : null;
         if (configuration.PlainTextCapacity >= longest)
             return _plainUpTo[longest];
         return configuration.IsPlainTextOnly ? _plainUpTo[configuration.PlainTextCapacity] : null;

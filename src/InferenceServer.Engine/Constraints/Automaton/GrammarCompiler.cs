@@ -17,15 +17,13 @@ internal sealed class GrammarCompiler
     /// <summary>Counted repetitions of small bodies up to this many copies are unrolled; counting on the stack costs more.</summary>
     private const int MaxUnrolled = 8;
 
-    /// <summary>A repetition of a possibly empty body is followed through all its counts at once, so its count is limited.</summary>
-    private const int MaxEmptyRepetitions = 500;
-
     private const int EndNode = 0;
 
     private readonly List<AutomatonNode> _nodes = [new() { Kind = NodeKind.End }];
     private readonly Dictionary<GrammarRule, int> _entryOfRule = [];
     private readonly Queue<GrammarRule> _pendingRules = [];
     private readonly SortedSet<string> _controlTokens = [];
+    private readonly CharacterSpeller _characters = new();
     private readonly bool _countCalls;
     private readonly CancellationToken _cancellation;
     private int _jsonCharacter = -1;
@@ -47,8 +45,8 @@ internal sealed class GrammarCompiler
                 throw new ConstraintException(rule.Name, "this rule is referred to but not defined");
             compiler._nodes[compiler._entryOfRule[rule]].Targets = [compiler.Lower(rule.Body, EndNode)];
         }
-        compiler.RefuseLeftRecursion();
-        PushdownAutomaton automaton = new(compiler._nodes, start, maxNesting, compiler._controlTokens, cancellation);
+        LeftRecursion.Refuse(compiler._nodes, compiler._entryOfRule, cancellation);
+        PushdownAutomaton automaton = new(compiler._nodes, compiler._characters.Rests, start, maxNesting, compiler._controlTokens, cancellation);
         if (automaton.NeedAt(start, 0) > maxNesting)
             throw new ConstraintException(root.Name, automaton.NeedAt(start, 0) >= PushdownAutomaton.Unproductive
                 ? "nothing can satisfy this constraint" : $"needs nesting deeper than {maxNesting} levels");
@@ -86,7 +84,7 @@ internal sealed class GrammarCompiler
         {
             Expression.Literal(var bytes) => LowerLiteral(bytes, next),
             Expression.ControlToken token => LowerControlToken(token, next),
-            Expression.Characters(var set) => AddBytes([.. EdgesOf(set, next, [])]),
+            Expression.Characters(var set) => AddBytes([.. _characters.EdgesOf(set, next)]),
             Expression.Sequence(var items) => LowerSequence(items, next),
             Expression.Choice(var items) => AddChoice([.. items.Select(item => Lower(item, next))]),
             Expression.Repeat repeat => LowerRepeat(repeat, next),
@@ -187,55 +185,61 @@ internal sealed class GrammarCompiler
             readers[state] = AddBytes();
             entries[state] = dfa.IsAccepting(state) ? AddChoice(readers[state], next) : readers[state];
         }
-        ClassSpelling[] spellings = [.. dfa.ClassSets().Select(set => ClassSpelling.Of(set, encoding))];
-        Dictionary<(int, byte, byte), int> shared = [];
-        Dictionary<(int, int), int> escapes = [];
+        TerminalSpeller speller = new(this, dfa.ClassSets(), encoding);
+        Dictionary<int, List<int>> classesTo = [];
         List<ByteEdge> edges = [];
         for (int state = 0; state < dfa.StateCount; state++)
         {
             if (universal[state])
                 continue;
-            edges.Clear();
+            classesTo.Clear();
             ReadOnlySpan<int> targets = dfa.TargetsOf(state);
             for (int k = 0; k < targets.Length; k++)
                 if (targets[k] != Dfa.Dead)
-                    AddSpelling(spellings[k], k, entries[targets[k]], shared, escapes, edges);
+                {
+                    if (!classesTo.TryGetValue(targets[k], out List<int>? classes))
+                        classesTo.Add(targets[k], classes = []);
+                    classes.Add(k);
+                }
+            edges.Clear();
+            foreach ((int target, List<int> classes) in classesTo)
+                speller.Add([.. classes], entries[target], edges);
             edges.Sort((a, b) => a.Low.CompareTo(b.Low));
             _nodes[readers[state]].Edges = Merge(edges);
         }
         return entries[0];
     }
 
-    /// <summary>A class of characters in bytes: the sequences that need no escape, and the escapes without their backslash.</summary>
-    private sealed record ClassSpelling(List<(byte Low, byte High)[]> Plain, List<string> Escapes)
+    /// <summary>Spells the classes of a terminal: characters that need no escape in UTF-8, and escapes. What leads to one state is spelled as one set.</summary>
+    private sealed class TerminalSpeller(GrammarCompiler compiler, CodePointSet[] classSets, TextEncoding encoding)
     {
-        public static ClassSpelling Of(CodePointSet set, TextEncoding encoding)
-        {
-            List<string> escapes = [];
-            if (encoding == TextEncoding.JsonString && set.Ranges.Length > 0 && set.Ranges[0].Low <= '\\')
-            {
-                for (int c = 0; c <= '\\'; c++)
-                    if (JsonText.MustEscape.Contains(c) && set.Contains(c))
-                        escapes.AddRange(JsonText.EscapesOf((char)c).Select(e => e[1..]));
-                set = set.Except(JsonText.MustEscape);
-            }
-            List<(byte Low, byte High)[]> sequences = [];
-            foreach (CodePointRange range in set.Ranges)
-                Utf8Ranges.Split(range.Low, range.High, sequences);
-            return new(sequences, escapes);
-        }
-    }
+        private readonly Dictionary<int[], (CodePointSet Plain, string[] Escapes)> _spellings = new(new SequenceComparer<int>());
+        private readonly Dictionary<(string[], int), int> _escapes = [];
 
-    private void AddSpelling(
-        ClassSpelling spelling, int id, int next, Dictionary<(int, byte, byte), int> shared, Dictionary<(int, int), int> escapes, List<ByteEdge> edges)
-    {
-        foreach ((byte Low, byte High)[] sequence in spelling.Plain)
-            edges.Add(EdgeOf(sequence, next, shared));
-        if (spelling.Escapes.Count == 0)
-            return;
-        if (!escapes.TryGetValue((id, next), out int escaped))
-            escapes.Add((id, next), escaped = AddChoice([.. spelling.Escapes.Select(e => LowerLiteral(System.Text.Encoding.UTF8.GetBytes(e), next))]));
-        edges.Add(new('\\', '\\', escaped));
+        public void Add(int[] classes, int next, List<ByteEdge> edges)
+        {
+            if (!_spellings.TryGetValue(classes, out var spelling))
+                _spellings.Add(classes, spelling = Spell(CodePointSet.FromRanges(classes.SelectMany(k => classSets[k].Ranges.ToArray()))));
+            edges.AddRange(compiler._characters.EdgesOf(spelling.Plain, next));
+            if (spelling.Escapes.Length == 0)
+                return;
+            if (!_escapes.TryGetValue((spelling.Escapes, next), out int escaped))
+                _escapes.Add((spelling.Escapes, next), escaped =
+                    compiler.AddChoice([.. spelling.Escapes.Select(e => compiler.LowerLiteral(System.Text.Encoding.UTF8.GetBytes(e), next))]));
+            edges.Add(new('\\', '\\', escaped));
+        }
+
+        /// <summary>What needs no escape, and the escapes without their backslash.</summary>
+        private (CodePointSet Plain, string[] Escapes) Spell(CodePointSet set)
+        {
+            if (encoding != TextEncoding.JsonString || set.IsEmpty || set.Ranges[0].Low > '\\')
+                return (set, []);
+            List<string> escapes = [];
+            for (int c = 0; c <= '\\'; c++)
+                if (JsonText.MustEscape.Contains(c) && set.Contains(c))
+                    escapes.AddRange(JsonText.EscapesOf((char)c).Select(e => e[1..]));
+            return (set.Except(JsonText.MustEscape), [.. escapes]);
+        }
     }
 
     /// <summary>Joins neighbouring ranges of one target; the edges are sorted by their first byte.</summary>
@@ -244,33 +248,12 @@ internal sealed class GrammarCompiler
         List<ByteEdge> merged = [];
         foreach (ByteEdge edge in edges)
         {
-            if (merged.Count > 0 && merged[^1].Target == edge.Target && merged[^1].High + 1 == edge.Low)
+            if (merged.Count > 0 && merged[^1].Target == edge.Target && merged[^1].Rest == edge.Rest && merged[^1].High + 1 == edge.Low)
                 merged[^1] = merged[^1] with { High = edge.High };
             else
                 merged.Add(edge);
         }
         return [.. merged];
-    }
-
-    /// <summary>Edges that read one character of the set as UTF-8; nodes for the later bytes are shared through the dictionary.</summary>
-    private IEnumerable<ByteEdge> EdgesOf(CodePointSet set, int next, Dictionary<(int, byte, byte), int> shared)
-    {
-        List<(byte Low, byte High)[]> sequences = [];
-        foreach (CodePointRange range in set.Ranges)
-            Utf8Ranges.Split(range.Low, range.High, sequences);
-        return sequences.Select(sequence => EdgeOf(sequence, next, shared));
-    }
-
-    private ByteEdge EdgeOf((byte Low, byte High)[] sequence, int next, Dictionary<(int, byte, byte), int> shared)
-    {
-        for (int i = sequence.Length - 1; i > 0; i--)
-        {
-            var key = (next, sequence[i].Low, sequence[i].High);
-            if (!shared.TryGetValue(key, out int node))
-                shared.Add(key, node = AddBytes(new ByteEdge(key.Low, key.High, next)));
-            next = node;
-        }
-        return new(sequence[0].Low, sequence[0].High, next);
     }
 
     /// <summary>The shared sub-rule that reads one code point inside a JSON string, in any spelling.</summary>
@@ -286,7 +269,7 @@ internal sealed class GrammarCompiler
             new Expression.Sequence([OneOf("dD"), OneOf("01234567"), digit, digit])]);
         Expression pair = new Expression.Sequence([OneOf("dD"), OneOf("89abAB"), digit, digit, Expression.Text("\\u"), OneOf("dD"), OneOf("cdefCDEF"), digit, digit]);
         Expression escape = new Expression.Choice([OneOf("\"\\/bfnrt"), new Expression.Sequence([Expression.Text("u"), new Expression.Choice([notSurrogate, pair])])]);
-        List<ByteEdge> edges = [.. EdgesOf(CodePointSet.All.Except(JsonText.MustEscape), EndNode, [])];
+        List<ByteEdge> edges = [.. _characters.EdgesOf(CodePointSet.All.Except(JsonText.MustEscape), EndNode)];
         edges.Add(new('\\', '\\', Lower(escape, EndNode)));
         _jsonCharacter = AddBytes([.. edges]);
         _nodes[_jsonCharacter].IsPlainTextCharacter = true;
@@ -319,65 +302,5 @@ internal sealed class GrammarCompiler
             _nodes[readers[state]].Edges = Merge(edges);
         }
         return entries[trie.Start];
-    }
-
-    /// <summary>A rule that reaches itself before reading anything would push forever.</summary>
-    private void RefuseLeftRecursion()
-    {
-        bool[] nullable = ComputeNullable();
-        foreach (AutomatonNode node in _nodes)
-            if (node.Kind == NodeKind.Repeat && node.Max is > MaxEmptyRepetitions and < int.MaxValue && nullable[node.Body])
-                throw new ConstraintException("grammar", $"repeats something that may be empty up to {node.Max} times; the limit is {MaxEmptyRepetitions}");
-        HashSet<int> called = [.. _nodes.Where(n => n.Kind == NodeKind.Call).Select(n => n.Body)];
-        Stack<int> pending = new();
-        foreach ((GrammarRule rule, int entry) in _entryOfRule)
-        {
-            if (!called.Contains(entry))
-                continue;
-            _cancellation.ThrowIfCancellationRequested();
-            HashSet<int> seen = [entry];
-            pending.Push(entry);
-            while (pending.TryPop(out int id))
-            {
-                AutomatonNode node = _nodes[id];
-                if (node.Kind == NodeKind.Call && node.Body == entry)
-                    throw new ConstraintException(rule.Name, $"the rule '{rule.Name}' is left-recursive: it can reach itself before reading a character");
-                IEnumerable<int> reached = node.Kind switch
-                {
-                    NodeKind.Choice => node.Targets,
-                    NodeKind.Call => nullable[node.Body] ? [node.Body, node.Next] : [node.Body],
-                    NodeKind.Repeat => node.Min == 0 || nullable[node.Body] ? [node.Body, node.Next] : [node.Body],
-                    _ => [],
-                };
-                foreach (int target in reached)
-                    if (seen.Add(target))
-                        pending.Push(target);
-            }
-        }
-    }
-
-    private bool[] ComputeNullable()
-    {
-        bool[] nullable = new bool[_nodes.Count];
-        for (bool changed = true; changed;)
-        {
-            _cancellation.ThrowIfCancellationRequested();
-            changed = false;
-            for (int id = 0; id < nullable.Length; id++)
-            {
-                AutomatonNode node = _nodes[id];
-                bool value = node.Kind switch
-                {
-                    NodeKind.End => true,
-                    NodeKind.Choice => node.Targets.Any(t => nullable[t]),
-                    NodeKind.Call => nullable[node.Body] && nullable[node.Next],
-                    NodeKind.Repeat => (node.Min == 0 || nullable[node.Body]) && nullable[node.Next],
-                    _ => false,
-                };
-                changed |= value && !nullable[id];
-                nullable[id] |= value;
-            }
-        }
-        return nullable;
     }
 }

@@ -22,7 +22,8 @@ internal enum NodeKind : byte
 }
 
 /// <summary>Low and High are bytes while nodes are built and byte classes in the finished automaton.</summary>
-internal readonly record struct ByteEdge(int Low, int High, int Target);
+/// <param name="Rest">What must be read of a character after this byte, before the target is reached; -1 for nothing.</param>
+internal readonly record struct ByteEdge(int Low, int High, int Target, int Rest = -1);
 
 internal sealed class AutomatonNode
 {
@@ -64,11 +65,14 @@ internal sealed class PushdownAutomaton
     public const int Unproductive = int.MaxValue / 2;
 
     private readonly AutomatonNode[] _nodes;
+    private readonly RestEdge[][] _rests;
     private readonly byte[] _classOf = new byte[256];
 
-    public PushdownAutomaton(List<AutomatonNode> nodes, int start, int maxNesting, IReadOnlyCollection<string> controlTokens, CancellationToken cancellation)
+    public PushdownAutomaton(
+        List<AutomatonNode> nodes, IReadOnlyList<RestEdge[]> rests, int start, int maxNesting, IReadOnlyCollection<string> controlTokens, CancellationToken cancellation)
     {
         _nodes = [.. nodes];
+        _rests = [.. rests.Select(rest => (RestEdge[])[.. rest])];
         Start = start;
         MaxNesting = maxNesting;
         ControlTokens = controlTokens;
@@ -87,7 +91,10 @@ internal sealed class PushdownAutomaton
     public int ClassCount { get; }
 
     /// <summary>About its memory: a node and its edges.</summary>
-    public long Bytes => _nodes.Sum(node => 100L + (12 * node.Edges.Length) + (4 * node.Targets.Length));
+    public long Bytes => _nodes.Sum(node => 100L + (16 * node.Edges.Length) + (4 * node.Targets.Length)) + _rests.Sum(rest => 24L + (12 * rest.Length));
+
+    /// <summary>The later bytes of characters, by the numbers that edges have.</summary>
+    public IReadOnlyList<RestEdge[]> Rests => _rests;
 
     public int MaxNesting { get; }
 
@@ -103,12 +110,12 @@ internal sealed class PushdownAutomaton
     {
         // Bytes that plain string content never holds get boundaries of their own: see IsOutsidePlainText.
         HashSet<int> starts = [0, 0x20, '"', '"' + 1, '\\', '\\' + 1, ControlTokenBytes.Close];
-        foreach (AutomatonNode node in _nodes)
-            foreach (ByteEdge edge in node.Edges)
-            {
-                starts.Add(edge.Low);
-                starts.Add(edge.High + 1);
-            }
+        foreach ((int low, int high) in _nodes.SelectMany(node => node.Edges).Select(edge => (edge.Low, edge.High))
+            .Concat(_rests.SelectMany(rest => rest).Select(edge => (edge.Low, edge.High))))
+        {
+            starts.Add(low);
+            starts.Add(high + 1);
+        }
         int current = -1;
         for (int b = 0; b < 256; b++)
         {
@@ -118,7 +125,10 @@ internal sealed class PushdownAutomaton
         }
         foreach (AutomatonNode node in _nodes)
             for (int i = 0; i < node.Edges.Length; i++)
-                node.Edges[i] = new(_classOf[node.Edges[i].Low], _classOf[node.Edges[i].High], node.Edges[i].Target);
+                node.Edges[i] = node.Edges[i] with { Low = _classOf[node.Edges[i].Low], High = _classOf[node.Edges[i].High] };
+        foreach (RestEdge[] rest in _rests)
+            for (int i = 0; i < rest.Length; i++)
+                rest[i] = rest[i] with { Low = _classOf[rest[i].Low], High = _classOf[rest[i].High] };
         return current + 1;
     }
 

@@ -118,48 +118,61 @@ internal sealed class TokenTrie
     public int CollectAllowed(ConfigurationCache cache, ReadOnlySpan<byte> classOf, Configuration start, Span<ulong> allowed, int longerThan = 0)
     {
         Node[] nodes = _nodes;
-        Configuration?[][] rows = new Configuration?[_maxDepth + 1][];
-        rows[0] = cache.RowOf(start);
+        Level[] levels = new Level[_maxDepth + 1]; // by depth, how text goes on after the bytes up to there
+        levels[0].Set(cache.OutlookOf(start), cache);
         int count = 0;
         for (int i = 0; i < nodes.Length;)
         {
             ref readonly Node node = ref nodes[i];
-            if (node.Depth + node.Height <= longerThan)
+            int depth = node.Depth;
+            ref readonly Level before = ref levels[depth - 1];
+            if (depth + node.Height <= longerThan || before.Steps[classOf[node.Label]] is not { } step)
             {
                 i = node.End;
                 continue;
             }
-            Configuration? next = rows[node.Depth - 1][classOf[node.Label]];
-            if (next is null)
+            bool whole = false;
+            if (node.End > i + 1)
             {
-                i = node.End;
-                continue;
+                if (step.IsWithinCharacter)
+                    levels[depth] = new() { Steps = cache.StepsOf(step), Destinations = before.Destinations };
+                else
+                {
+                    Configuration next = cache.Land(before.Destinations, step);
+                    // Where every byte below, or all plain text, is taken alike, the whole subtree is allowed.
+                    whole = node.PlainBelow && next.PlainTextCapacity >= node.Height && depth > longerThan;
+                    if (!whole)
+                    {
+                        Outlook outlook = cache.OutlookOf(next);
+                        levels[depth].Set(outlook, cache);
+                        whole = depth > longerThan && (node.GroupsBelow & ~outlook.Flow.Groups) == 0 && TextFlows.FlowsFor(cache, outlook, node.Height);
+                    }
+                }
             }
-            if (node.Depth <= longerThan)
-            {
-                rows[node.Depth] = cache.RowOf(next);
-                i++;
-                continue;
-            }
-            if (node.End == i + 1)
-            {
-                count += Add(_order.AsSpan(node.FirstAt..node.OwnEndAt), allowed);
-                i++;
-                continue;
-            }
-            // Where every byte below, or all plain text, is taken alike, the whole subtree is allowed.
-            bool whole = node.PlainBelow && next.PlainTextCapacity >= node.Height;
-            if (!whole)
-            {
-                rows[node.Depth] = cache.RowOf(next);
-                Flow flow = next.Flow;
-                whole = (node.GroupsBelow & ~flow.Groups) == 0 && cache.FlowsFor(next, flow, node.Height);
-            }
-            int end = !whole ? node.OwnEndAt : node.End < nodes.Length ? nodes[node.End].FirstAt : _order.Length;
+            int end = depth <= longerThan ? node.FirstAt : !whole ? node.OwnEndAt : node.End < nodes.Length ? nodes[node.End].FirstAt : _order.Length;
             count += Add(_order.AsSpan(node.FirstAt..end), allowed);
             i = whole ? node.End : i + 1;
         }
         return count;
+    }
+
+    private struct Level
+    {
+        private Outlook? _outlook;
+
+        public Reading?[] Steps;
+
+        public Destinations Destinations;
+
+        /// <summary>Neighbours often go on alike, and writing references is what a walk spends most on.</summary>
+        public void Set(Outlook outlook, ConfigurationCache cache)
+        {
+            if (ReferenceEquals(_outlook, outlook))
+                return;
+            _outlook = outlook;
+            Steps = cache.StepsOf(outlook.Reading);
+            Destinations = outlook.Destinations;
+        }
     }
 
     private static int Add(ReadOnlySpan<int> tokens, Span<ulong> allowed)
