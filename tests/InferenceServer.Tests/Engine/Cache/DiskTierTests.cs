@@ -219,6 +219,46 @@ public sealed class DiskTierTests(ITestOutputHelper output) : IDisposable
         Assert.Contains("Could not find", driver.Scheduler.Cache.Disk!.LastError, StringComparison.Ordinal);
     }
 
+    [SmallDiskFact]
+    public void A_full_disk_costs_hits_and_is_used_again_when_there_is_room()
+    {
+        using SmallDisk disk = SmallDisk.TryMount(_folder.FullName, kilobytes: 64)!;
+        string ballast = Path.Combine(_folder.FullName, "ballast");
+        // Not a byte is free: what the tier writes from now on fails in the middle.
+        using SchedulerDriver driver = Start(hostBytes: 6_000);
+        using (FileStream filling = new(ballast, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0))
+        {
+            void WriteOn()
+            {
+                for (int i = 0; i < 64; i++)
+                    filling.Write(new byte[4096]);
+            }
+            Assert.ThrowsAny<IOException>(WriteOn);
+        }
+        void Ask(int salt)
+        {
+            Generation generation = driver.Submit(Prompt(150, salt), 4);
+            driver.RunToEnd();
+            driver.AssertReply(generation);
+            driver.Flush();
+        }
+        for (int i = 0; i < 8; i++)
+            Ask(i % 4);
+        EngineSnapshot full = EngineSnapshot.Of(driver.Scheduler);
+        output.WriteLine($"{full.DiskErrors} errors, the last: {driver.Scheduler.Cache.Disk!.LastError}");
+        Assert.True(full.DiskErrors > 0);
+        Assert.Contains("disk was full", driver.Scheduler.Cache.Disk!.LastError, StringComparison.Ordinal);
+        Assert.Equal((0, 0), (full.DiskCacheEntries, full.DiskWrites));
+        Assert.Equal(0, full.FailedSteps);
+        Assert.Empty(Directory.GetFiles(KvFolder, "*.tmp"));
+
+        File.Delete(ballast);
+        for (int i = 0; i < 8; i++)
+            Ask(i);
+        Assert.True(EngineSnapshot.Of(driver.Scheduler).DiskWrites > 0);
+        Assert.NotEmpty(Files());
+    }
+
     [Fact]
     public void A_file_that_vanishes_is_computed_again()
     {
