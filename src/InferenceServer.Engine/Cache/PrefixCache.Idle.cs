@@ -6,14 +6,14 @@ namespace InferenceServer.Engine.Cache;
 
 internal sealed partial class PrefixCache
 {
-    /// <summary>Fewer idle cells than this do not show in a step's time.</summary>
-    private const int FreeIdleCells = 1024;
+    /// <summary>Attention walks the pool's used part in steps of so many cells (llama_kv_cache::get_n_kv): fewer idle ones do not show in a step's time.</summary>
+    private const int FreeIdleCells = 256;
 
-    // An idle cell costs about 0.3 us a decoded row (100M-parameter model, 2 cores: 16 rows took 84 ms beside 12,000 idle cells, 25 ms alone) and
-    // a prompt's row 0.03 to 0.06 us, more where a step has few of them. An entry has cost as much as moving it out once that many rows were
-    // computed beside it; by then it goes.
+    // An idle cell costs about 0.3 us a row in steps below a tile of attention (100M-parameter model, 2 cores: 16 rows took 84 ms beside 12,000 idle
+    // cells, 25 ms alone) and a prompt's row in tiles 0.03 to 0.06 us. An entry has cost as much as moving it out once that many rows were computed
+    // beside it; by then it goes. (256 clients of 24 tokens each: 3.3 s with 256 rows and 1024 free cells, 3.1 s with these.)
     private const int RowsWorthARestore = 64; // it is saved already: restoring takes about 5 us a token
-    private const int RowsWorthASave = 256; // saving takes about 30 us a token, less with flash attention
+    private const int RowsWorthASave = 96; // saving takes 10 to 30 us a token
     private const int RowsWorthComputing = 8192; // no lower tier: it would have to be computed again, about 1 ms a token
 
     /// <summary>Tokens saved in one step: a larger piece would hold the steady streams up.</summary>

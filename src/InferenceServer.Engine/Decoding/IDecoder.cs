@@ -33,6 +33,7 @@ internal interface IDecoder : IDisposable
 /// In steps of at least so many rows attention reads, for all rows of a tile, what any of them reads (ggml's tiled attention on the CPU): rows of many
 /// sequences and a prompt's rows are cheaper in steps of their own. 0 where rows mix well.
 /// </param>
+/// <param name="RowTile">Kernels compute so many rows at a time, and a remainder slowly: 13 rows took 35 ms where 16 took 28 (ggml on the CPU). 1 where any number does.</param>
 internal sealed record DecoderLimits(
     int Cells, int ContextLength, int SequenceIds, int BatchSize, int MaxOutputs, bool SharesCells, long StateBytesPerToken, long CheckpointBytes = 0,
-    bool ComputesAhead = false, int AttentionTileRows = 0);
+    bool ComputesAhead = false, int AttentionTileRows = 0, int RowTile = 1);

@@ -12,6 +12,9 @@ internal sealed class LlamaDecoder : IDecoder
     /// <summary>GGML_FA_TILE_Q in ggml-cpu/common.h.</summary>
     private const int AttentionTileRows = 64;
 
+    /// <summary>tinyBLAS takes four columns at a time (sgemm.cpp, mnpack), and so do ggml's repacked types (ggml_gemm).</summary>
+    private const int RowTile = 4;
+
     private readonly LlamaContext _context;
     private readonly LlamaBatch _batch;
     private readonly SamplingThreads _sampling;
@@ -27,7 +30,8 @@ internal sealed class LlamaDecoder : IDecoder
         _sampling = new SamplingThreads(context.Logits);
         Limits = new DecoderLimits(
             context.CellCount, contextLength, context.MaxSequences, context.BatchSize, context.MaxOutputs, sharesCells, stateBytesPerToken,
-            CheckpointBytes: context.PreparePartialStates(), ComputesAhead: onDevice, AttentionTileRows: onDevice || quantizedKv ? 0 : AttentionTileRows);
+            CheckpointBytes: context.PreparePartialStates(), ComputesAhead: onDevice, AttentionTileRows: onDevice || quantizedKv ? 0 : AttentionTileRows,
+            RowTile: onDevice ? 1 : RowTile);
         _batch = new LlamaBatch(context.BatchSize);
     }
 

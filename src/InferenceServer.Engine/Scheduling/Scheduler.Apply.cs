@@ -58,10 +58,10 @@ internal sealed partial class Scheduler
     {
         if (slice.DraftCount == 0)
             return;
-        int accepted = sampled - 1;
-        sequence.Speculation!.Report(slice.DraftCount, accepted);
-        Counters.Drafted += slice.DraftCount;
-        Counters.DraftsAccepted += accepted;
+        int accepted = sampled - 1, drafted = slice.DraftCount - slice.FillCount;
+        sequence.Speculation!.Report(drafted, Math.Min(accepted, drafted));
+        Counters.Drafted += drafted;
+        Counters.DraftsAccepted += Math.Min(accepted, drafted);
         int end = sequence.Computed;
         int kept = Math.Min(end - (slice.DraftCount - accepted), sequence.Count);
         if (kept == end)

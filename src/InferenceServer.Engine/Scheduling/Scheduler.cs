@@ -18,14 +18,9 @@ internal sealed partial class Scheduler
     /// <summary>A sequence whose steps failed this often in a row is given up.</summary>
     private const int MaxFailedSteps = 3;
 
-    /// <summary>Rows of a step that may verify drafts, over all sequences: each wants logits, and room for those is reserved at load.</summary>
-    internal const int DraftRows = 32;
-
     private readonly Comparison<Sequence> _prefillOrder;
     private bool _prefillTurn;
     private long _prefillSteps;
-    private int _draftRows;
-    private readonly int[] _draft = new int[Speculation.LongestDraft];
     private readonly EngineOptions _options;
     private readonly DecoderLimits _limits;
     private readonly EngineVocabulary _vocabulary;
@@ -119,6 +114,7 @@ internal sealed partial class Scheduler
             PlanDecodeRows();
         if (_plan.Rows.Count == 0 && _running.Count > 0)
             UnblockPrefill();
+        FillTile();
         _plan.Ops.AddRange(Cache.PendingOps);
         Cache.PendingOps.Clear();
         return _plan;
@@ -135,7 +131,7 @@ internal sealed partial class Scheduler
             Counters.Steps++;
             Counters.StepSeconds += stepSeconds;
             Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
-            Counters.DecodeRows += decodeRows;
+            Counters.DecodeRows += decodeRows - _plan.FillRows;
             Cache.CountRows(_plan.Rows.Count);
             if (_prefillTurn && decodeRows == 0)
                 foreach (Sequence sequence in _running)
@@ -217,8 +213,7 @@ internal sealed partial class Scheduler
     {
         _draftRows = 0;
         // With prompts to compute, or requests to admit, a step's spare room is theirs.
-        // Where states cannot go back a draft that fails could not be taken back.
-        bool drafts = _options.Speculation && !Cache.NeedsCheckpoints && _waiting.Count == 0 && _running.TrueForAll(static s => s.Computed >= s.PromptCount);
+        bool drafts = CanTakeBack && _waiting.Count == 0 && _running.TrueForAll(static s => s.Computed >= s.PromptCount);
         for (int i = 0; i < _running.Count; i++)
         {
             Sequence sequence = _running[i];
@@ -240,28 +235,6 @@ internal sealed partial class Scheduler
         }
     }
 
-    /// <summary>Guesses that ride along with the last slice where they are likely to pay; room is never made for them.</summary>
-    private void AddDrafts(Sequence sequence)
-    {
-        int most = Math.Min(_limits.MaxOutputs - _options.MaxSequences, DraftRows) - _draftRows;
-        most = Math.Min(most, Cache.Ledger.Free - _running.Count - DraftRows);
-        most = Math.Min(most, _limits.BatchSize - _plan.Rows.Count - _running.Count);
-        // The reply's last token needs no guess after it.
-        most = Math.Min(most, Math.Min(sequence.Request.MaxTokens - sequence.CompletionCount, _limits.ContextLength - sequence.Count) - 1);
-        if (most <= 0)
-            return;
-        sequence.Speculation ??= new Speculation(sequence.Request.PredictedTokens, sequence.ExpectedCount);
-        int drafted = sequence.Speculation.Draft(sequence, _draft.AsSpan(0, Math.Min(most, _draft.Length)), _plan.Rows.Count, _stepTime.DecodeTimes);
-        if (drafted == 0)
-            return;
-        Cache.Ledger.TakePrivate(drafted);
-        for (int i = 0; i < drafted; i++)
-            _plan.Rows.Add(new PlanRow(_draft[i], sequence.Count + i, sequence.KvId, true));
-        PlanSlice slice = _plan.Slices[^1];
-        _plan.Slices[^1] = slice with { RowCount = slice.RowCount + drafted, DraftCount = drafted };
-        _draftRows += drafted;
-    }
-
     private void AddRows(Sequence sequence, int count)
     {
         Cache.Ledger.TakePrivate(count);
@@ -272,7 +245,7 @@ internal sealed partial class Scheduler
             bool isScored = sequence.PromptLogprobs is not null && position < sequence.PromptCount;
             _plan.Rows.Add(new PlanRow(sequence.Tokens[position], position, sequence.KvId, isScored || position == sequence.Count - 1));
         }
-        _plan.Slices.Add(new PlanSlice(sequence, first, count, 0));
+        _plan.Slices.Add(new PlanSlice(sequence, first, count, 0, 0));
     }
 
     /// <summary>Only its newest token and those that a grammar forced are to be computed.</summary>

@@ -27,11 +27,15 @@ internal sealed class Speculation(ReadOnlyMemory<int> predictedTokens, int expec
     public int Draft(Sequence sequence, Span<int> draft, int rows, StepTimes times)
     {
         int length = Math.Min(_controller.NextLength(rows, times), draft.Length);
-        if (length == 0)
-            return 0;
-        int count = _prediction?.Draft(sequence.Tokens[sequence.PromptCount..], draft[..length]) ?? 0;
+        return length == 0 ? 0 : Guess(sequence, draft[..length]);
+    }
+
+    /// <summary>As <see cref="Draft"/>, for rows that cost nothing: whatever can be guessed.</summary>
+    public int Guess(Sequence sequence, Span<int> draft)
+    {
+        int count = _prediction?.Draft(sequence.Tokens[sequence.PromptCount..], draft) ?? 0;
         _fromPrediction = count > 0;
-        return _fromPrediction ? count : _lookup.Draft(sequence.Tokens, draft[..length]);
+        return _fromPrediction ? count : _lookup.Draft(sequence.Tokens, draft);
     }
 
     public void Report(int drafted, int accepted)

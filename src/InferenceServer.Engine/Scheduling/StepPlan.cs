@@ -7,8 +7,8 @@ namespace InferenceServer.Engine.Scheduling;
 /// <summary>A token to compute.</summary>
 internal readonly record struct PlanRow(int Token, int Position, int SequenceId, bool WantsLogits);
 
-/// <summary>The rows of one sequence: <c>[FirstRow, FirstRow + RowCount)</c>. The last DraftCount of them are guesses to verify.</summary>
-internal readonly record struct PlanSlice(Sequence Sequence, int FirstRow, int RowCount, int DraftCount)
+/// <summary>The rows of one sequence: <c>[FirstRow, FirstRow + RowCount)</c>. The last DraftCount of them are guesses to verify, the last FillCount of these blind ones.</summary>
+internal readonly record struct PlanSlice(Sequence Sequence, int FirstRow, int RowCount, int DraftCount, int FillCount)
 {
     public int LastRow => FirstRow + RowCount - 1;
 
@@ -31,6 +31,9 @@ internal sealed class StepPlan
     /// <summary>Rows that belong to a prompt or to a resumed sequence catching up.</summary>
     public int PrefillRows { get; set; }
 
+    /// <summary>Rows that are there only because the step is faster with them.</summary>
+    public int FillRows { get; set; }
+
     public bool IsEmpty => Ops.Count == 0 && Rows.Count == 0;
 
     public void Clear()
@@ -38,6 +41,6 @@ internal sealed class StepPlan
         Ops.Clear();
         Rows.Clear();
         Slices.Clear();
-        PrefillRows = 0;
+        (PrefillRows, FillRows) = (0, 0);
     }
 }

@@ -35,7 +35,8 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
         output.WriteLine($"seed {seed}");
         Random random = new(seed);
         int contextLength = sharesCells ? Math.Min(cells, 250) : cells / sequenceIds;
-        DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, MaxOutputs: 48, sharesCells, StateBytesPerToken: 16, checkpointBytes);
+        DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, MaxOutputs: 48, sharesCells, StateBytesPerToken: 16, checkpointBytes,
+            AttentionTileRows: seed % 3 == 0 ? 0 : 32, RowTile: seed % 2 == 0 ? 4 : 1);
         EngineOptions options = new() { MaxSequences = Math.Max(2, sequenceIds / 2 - 1), HostCacheBytes = hostBytes };
         if (diskBytes > 0)
             options = options with { DiskCacheDirectory = _folder.FullName, DiskCacheBytes = diskBytes };

@@ -1,0 +1,79 @@
+// Rows beyond what a step must compute: guesses that are likely to pay, and what fills a step up to where its kernels are fastest.
+
+namespace InferenceServer.Engine.Scheduling;
+
+internal sealed partial class Scheduler
+{
+    /// <summary>Rows of a step that may verify drafts, over all sequences: each wants logits, and room for those is reserved at load.</summary>
+    internal const int DraftRows = 32;
+
+    private readonly int[] _draft = new int[Speculation.LongestDraft];
+    private int _draftRows;
+
+    /// <summary>Guesses that ride along with the last slice where they are likely to pay; room is never made for them.</summary>
+    private void AddDrafts(Sequence sequence)
+    {
+        int most = Math.Min(RoomForGuesses(sequence), _draft.Length);
+        if (most <= 0)
+            return;
+        sequence.Speculation ??= new Speculation(sequence.Request.PredictedTokens, sequence.ExpectedCount);
+        int drafted = sequence.Speculation.Draft(sequence, _draft.AsSpan(0, most), _plan.Rows.Count, _stepTime.DecodeTimes);
+        if (drafted > 0)
+            AddGuesses(drafted, fill: 0);
+    }
+
+    /// <summary>
+    /// Where kernels compute rows in tiles, rows up to the next tile cost less than none: a remainder is computed by another kernel, which reads all weights
+    /// again. So a prompt's rows get logits that nobody reads, or the last sequence guesses, likely or not.
+    /// </summary>
+    private void FillTile()
+    {
+        int outputs = 0;
+        foreach (PlanRow row in _plan.Rows)
+            outputs += row.WantsLogits ? 1 : 0;
+        // In a first tile few rows are cheaper than the tile.
+        if (_limits.RowTile <= 1 || outputs <= _limits.RowTile || outputs % _limits.RowTile == 0)
+            return;
+        int missing = Math.Min(_limits.RowTile - (outputs % _limits.RowTile), _limits.MaxOutputs - outputs);
+        for (int i = _plan.Rows.Count - 1; i >= 0 && missing > 0; i--)
+            if (!_plan.Rows[i].WantsLogits)
+            {
+                _plan.Rows[i] = _plan.Rows[i] with { WantsLogits = true };
+                missing--;
+            }
+        // Beside prompts every row that could be had was theirs.
+        PlanSlice last = _plan.Slices[^1];
+        if (missing == 0 || _plan.PrefillRows > 0 || last.DraftCount > 0 || !CanTakeBack || missing > RoomForGuesses(last.Sequence))
+            return;
+        last.Sequence.Speculation ??= new Speculation(last.Sequence.Request.PredictedTokens, last.Sequence.ExpectedCount);
+        Span<int> guesses = _draft.AsSpan(0, missing);
+        int likely = last.Sequence.Speculation.Guess(last.Sequence, guesses);
+        guesses[likely..].Fill(last.Sequence.Tokens[^1]);
+        AddGuesses(missing, fill: missing - likely);
+    }
+
+    /// <summary>Whether a guess that fails can be taken back, and guessing is wanted.</summary>
+    private bool CanTakeBack => _options.Speculation && !Cache.NeedsCheckpoints;
+
+    /// <summary>How many guesses may follow the sequence's newest token in this step: none is worth an eviction, or more than the reply may hold.</summary>
+    private int RoomForGuesses(Sequence sequence)
+    {
+        int most = Math.Min(_limits.MaxOutputs - _options.MaxSequences, DraftRows) - _draftRows;
+        most = Math.Min(most, Cache.Ledger.Free - _running.Count - DraftRows);
+        most = Math.Min(most, _limits.BatchSize - _plan.Rows.Count - _running.Count);
+        // The reply's last token needs no guess after it.
+        return Math.Min(most, Math.Min(sequence.Request.MaxTokens - sequence.CompletionCount, _limits.ContextLength - sequence.Count) - 1);
+    }
+
+    /// <summary>Adds the first guesses of the buffer to the plan's last slice.</summary>
+    private void AddGuesses(int count, int fill)
+    {
+        PlanSlice slice = _plan.Slices[^1];
+        Cache.Ledger.TakePrivate(count);
+        for (int i = 0; i < count; i++)
+            _plan.Rows.Add(new PlanRow(_draft[i], slice.Sequence.Count + i, slice.Sequence.KvId, true));
+        _plan.Slices[^1] = slice with { RowCount = slice.RowCount + count, DraftCount = count, FillCount = fill };
+        _plan.FillRows += fill;
+        _draftRows += count;
+    }
+}
