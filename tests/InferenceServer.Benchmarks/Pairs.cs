@@ -5,6 +5,9 @@ namespace InferenceServer.Benchmarks;
 /// <param name="SecondSeconds">By pair.</param>
 internal sealed record Pairs(IReadOnlyList<double> FirstSeconds, IReadOnlyList<double> SecondSeconds)
 {
+    /// <summary>Pairs that do not count: the just-in-time compiler's second thoughts took 0.4 s of CPU in the first, 0.1 s in the second, nothing after that.</summary>
+    public const int WarmUp = 2;
+
     /// <summary>How many times as fast the second run was, by pair.</summary>
     public IReadOnlyList<double> Ratios { get; } = [.. FirstSeconds.Zip(SecondSeconds, (first, second) => first / second)];
 
@@ -12,13 +15,13 @@ internal sealed record Pairs(IReadOnlyList<double> FirstSeconds, IReadOnlyList<d
 
     public override string ToString() => string.Join(' ', Ratios.Select(ratio => ratio.ToString("F3")));
 
-    /// <param name="pairs">How many count; one more, numbered -1, warms caches and the just-in-time compiler up before them.</param>
-    /// <param name="first">Gets the pair's number; returns its seconds.</param>
+    /// <param name="pairs">How many count.</param>
+    /// <param name="first">Gets the pair's number, below 0 for those that warm up; returns its seconds.</param>
     /// <param name="second">As the first.</param>
     public static async Task<Pairs> RunAsync(int pairs, Func<int, Task<double>> first, Func<int, Task<double>> second)
     {
         List<double> firstSeconds = [], secondSeconds = [];
-        for (int pair = -1; pair < pairs; pair++)
+        for (int pair = -WarmUp; pair < pairs; pair++)
         {
             (double before, double after) = (await first(pair), await second(pair));
             if (pair < 0)

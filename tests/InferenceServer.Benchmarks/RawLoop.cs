@@ -9,6 +9,7 @@ internal sealed class RawLoop : IDisposable
 {
     private readonly LlamaContext _context;
     private readonly LlamaBatch _batch;
+    private List<double>? _steps;
 
     public RawLoop(BenchmarkSetup setup, int sequences, int cells)
     {
@@ -17,10 +18,22 @@ internal sealed class RawLoop : IDisposable
         _batch = new LlamaBatch(_context.BatchSize);
     }
 
+    /// <summary>As below, and adds the seconds of each decode step.</summary>
+    public void Run(IReadOnlyList<int[]> prompts, int outputTokens, List<double> stepSeconds)
+    {
+        _steps = stepSeconds;
+        Run(prompts, outputTokens);
+        _steps = null;
+    }
+
     /// <summary>Prefills all prompts, as many rows a call as fit, then decodes that many tokens in each.</summary>
     /// <param name="sharedPrefix">Tokens that all prompts begin with, computed once and shared.</param>
     /// <returns>Seconds for all of it.</returns>
-    public double Run(IReadOnlyList<int[]> prompts, int outputTokens, int sharedPrefix = 0)
+    public double Run(IReadOnlyList<int[]> prompts, int outputTokens, int sharedPrefix = 0) =>
+        Run(prompts, [.. prompts.Select(_ => outputTokens)], sharedPrefix);
+
+    /// <param name="outputTokens">For each prompt; who has them all has no row in the steps that follow.</param>
+    public double Run(IReadOnlyList<int[]> prompts, IReadOnlyList<int> outputTokens, int sharedPrefix = 0)
     {
         _context.ClearMemory();
         long start = Stopwatch.GetTimestamp();
@@ -34,11 +47,14 @@ internal sealed class RawLoop : IDisposable
         for (int i = 0; i < prompts.Count; i++)
             Prefill(prompts[i].AsSpan(sharedPrefix), sharedPrefix, i);
         Flush();
-        for (int step = 1; step < outputTokens; step++)
+        for (int step = 1; step < outputTokens.Max(); step++)
         {
             for (int i = 0; i < prompts.Count; i++)
-                _batch.Add(1000 + step + i, prompts[i].Length + step - 1, i, true);
+                if (step < outputTokens[i])
+                    _batch.Add(1000 + step + i, prompts[i].Length + step - 1, i, true);
+            long began = Stopwatch.GetTimestamp();
             Flush();
+            _steps?.Add(Stopwatch.GetElapsedTime(began).TotalSeconds);
         }
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
