@@ -368,11 +368,15 @@ public sealed class SamplerTests
             sampler.Accept(1);
             for (int i = 0; i < 5; i++)
                 Draw();
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            for (int i = 0; i < 50; i++)
-                Draw();
-            long perDraw = (GC.GetAllocatedBytesForCurrentThread() - before) / 50;
-            Assert.True(perDraw == 0, $"{perDraw} bytes a draw with {options}");
+            // What the runtime allocates once, when it swaps a method's code, is not the sampler's: what is allocated in every round is.
+            long least = Enumerable.Range(0, 3).Min(_ =>
+            {
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                for (int i = 0; i < 50; i++)
+                    Draw();
+                return GC.GetAllocatedBytesForCurrentThread() - before;
+            });
+            Assert.True(least == 0, $"{least} bytes in 50 draws with {options}");
 
             void Draw()
             {
