@@ -61,6 +61,7 @@ internal sealed partial class Scheduler
         int most = Math.Min(_limits.MaxOutputs - _options.MaxSequences, DraftRows) - _draftRows;
         most = Math.Min(most, Cache.Ledger.Free - _running.Count - DraftRows);
         most = Math.Min(most, _limits.BatchSize - _plan.Rows.Count - _running.Count);
+        most = Math.Min(most, sequence.Thinking?.MostDrafted ?? most);
         // The reply's last token needs no guess after it.
         return Math.Min(most, Math.Min(sequence.Request.MaxTokens - sequence.CompletionCount, _limits.ContextLength - sequence.Count) - 1);
     }

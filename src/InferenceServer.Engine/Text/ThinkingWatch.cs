@@ -30,6 +30,14 @@ internal sealed class ThinkingWatch(ThinkingLimit limit)
     /// <summary>Whether the thinking must end now.</summary>
     public bool IsSpent => _phase == Phase.Within && _tokens >= limit.Tokens;
 
+    /// <summary>Most tokens that may be drafted: were all of them to come true, and one more with them, the limit would be reached and not passed.</summary>
+    public int MostDrafted => _phase switch
+    {
+        Phase.Over => int.MaxValue,
+        Phase.Within => limit.Tokens - _tokens - 1,
+        _ => limit.Tokens, // one of them at least is the marker that begins it
+    };
+
     /// <summary>Takes in the text that came with a token; it may be empty, or that of several where some was held back.</summary>
     public void Take(string text)
     {

@@ -25,17 +25,16 @@ public static class ByteVocabulary
 
     private const int Normal = 1, Control = 3;
 
-    /// <summary>Number of tokens with the three for filling in the middle, which come after the others: before the prefix, the suffix, and the middle.</summary>
-    public const int CountWithMiddle = Count + 3;
-
-    private static readonly string[] MiddleNames = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
+    /// <summary>The tokens for filling in the middle: before the prefix, the suffix, and the middle.</summary>
+    public static readonly IReadOnlyList<string> MiddleNames = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
 
     /// <summary>Adds the tokenizer's metadata; tokens beyond <see cref="Count"/> are numbered fillers.</summary>
-    /// <param name="fillsInMiddle">The first three of those are the tokens for filling in the middle.</param>
-    public static void Write(GgufWriter writer, int tokenCount = Count, bool fillsInMiddle = false)
+    /// <param name="controlTokens">Names of more control tokens, which are the first of those.</param>
+    public static void Write(GgufWriter writer, int tokenCount = Count, IReadOnlyList<string>? controlTokens = null)
     {
         ArgumentNullException.ThrowIfNull(writer);
-        ArgumentOutOfRangeException.ThrowIfLessThan(tokenCount, Count);
+        controlTokens ??= [];
+        ArgumentOutOfRangeException.ThrowIfLessThan(tokenCount, Count + controlTokens.Count);
         var tokens = new string[tokenCount];
         int[] types = new int[tokenCount];
         Array.Fill(types, Normal);
@@ -45,8 +44,8 @@ public static class ByteVocabulary
         types[EndOfText] = types[ImStart] = types[ImEnd] = Control;
         for (int token = Count; token < tokenCount; token++)
             tokens[token] = Filler(token);
-        for (int i = 0; fillsInMiddle && i < MiddleNames.Length; i++)
-            (tokens[Count + i], types[Count + i]) = (MiddleNames[i], Control);
+        for (int i = 0; i < controlTokens.Count; i++)
+            (tokens[Count + i], types[Count + i]) = (controlTokens[i], Control);
 
         writer.Add("tokenizer.ggml.model", "gpt2");
         writer.Add("tokenizer.ggml.pre", "gpt-2");

@@ -50,9 +50,10 @@ public static class TinyModel
     /// <param name="seed">Another seed gives other weights.</param>
     /// <param name="fillsInMiddle">With the tokens for filling in the middle.</param>
     /// <param name="hasTokenizer">Without one the model takes and gives tokens only.</param>
+    /// <param name="controlTokens">Names of control tokens besides ChatML's.</param>
     /// <param name="pooling">What its metadata says of pooling; Unspecified says nothing, but for the encoder, which then takes the mean. An encoder that ranks has a head for it.</param>
     public static void Write(string path, TinyArchitecture architecture = TinyArchitecture.Llama, int seed = 1, bool fillsInMiddle = false, bool hasTokenizer = true,
-        PoolingType pooling = PoolingType.Unspecified)
+        PoolingType pooling = PoolingType.Unspecified, IReadOnlyList<string>? controlTokens = null)
     {
         string name = architecture switch
         {
@@ -77,10 +78,11 @@ public static class TinyModel
         WriteHyperparameters(writer, name, architecture, layers);
         if (architecture is TinyArchitecture.Bert || pooling is not PoolingType.Unspecified)
             writer.Add($"{name}.pooling_type", (uint)(pooling is PoolingType.Unspecified ? PoolingType.Mean : pooling));
-        int tokens = fillsInMiddle ? ByteVocabulary.CountWithMiddle : ByteVocabulary.Count;
+        string[] moreControlTokens = [.. fillsInMiddle ? ByteVocabulary.MiddleNames : [], .. controlTokens ?? []];
+        int tokens = ByteVocabulary.Count + moreControlTokens.Length;
         if (hasTokenizer)
         {
-            ByteVocabulary.Write(writer, tokens, fillsInMiddle);
+            ByteVocabulary.Write(writer, tokens, moreControlTokens);
         }
         else
         {

@@ -147,13 +147,16 @@ internal sealed class ChatPromptRenderer
     {
         TemplateDict dict = new();
         dict.Set("role", role);
-        dict.Set("content", content is null ? (_features.TakesToolCalls ? TemplateValue.None : "") : Content(content));
+        dict.Set("content", content is null ? (_features.TakesToolCalls && _features.TakesCallsWithoutContent ? TemplateValue.None : "") : Content(content));
         if (message.Name is not null)
             dict.Set("name", message.Name);
         if (message.ToolCallId is not null)
             dict.Set("tool_call_id", message.ToolCallId);
         if (message.ReasoningContent is not null)
             dict.Set("reasoning_content", message.ReasoningContent);
+        // gpt-oss's template has its own name for it, and refuses it beside content in a message that calls.
+        if (message.ReasoningContent is not null && _features.ReasoningField is { } field && (message.ToolCalls is null || string.IsNullOrEmpty(content)))
+            dict.Set(field, message.ReasoningContent);
         if (message.ToolCalls is { } calls)
             dict.Set("tool_calls", new TemplateList(calls.Select(ToolCall)).Freeze());
         return dict.Freeze();

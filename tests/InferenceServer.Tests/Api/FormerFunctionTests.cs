@@ -23,7 +23,7 @@ public sealed class FormerFunctionTests
         ScriptedEngine engine = Saying(Call);
         await using TestHost host = await StartAsync(engine);
         JsonElement choice = (await host.PostJsonAsync(Path, $"{{{Hi},{Functions},\"function_call\":{{\"name\":\"now\"}}}}")).GetProperty("choices")[0], message = choice.GetProperty("message");
-        Assert.Equal(("function_call", "now", "{\"zone\": \"utc\"}"), (choice.GetProperty("finish_reason").GetString(),
+        Assert.Equal(("stop", "now", "{\"zone\": \"utc\"}"), (choice.GetProperty("finish_reason").GetString(),
             message.GetProperty("function_call").GetProperty("name").GetString(), message.GetProperty("function_call").GetProperty("arguments").GetString()));
         Assert.False(message.TryGetProperty("tool_calls", out _));
         Assert.NotNull(engine.Submitted.First().Request.Constraint);

@@ -15,6 +15,9 @@ public class TinyServer : IAsyncLifetime
 
     protected virtual bool HasTokenizer => true;
 
+    /// <summary>Names of control tokens besides ChatML's.</summary>
+    protected virtual IReadOnlyList<string> ControlTokens => [];
+
     internal virtual AccessOptions Access => new();
 
     /// <summary>A chat template instead of ChatML; null for that.</summary>
@@ -57,9 +60,9 @@ public class TinyServer : IAsyncLifetime
 
     private string TinyModelFile()
     {
-        string path = Path.Combine(AppContext.BaseDirectory, $"tiny-http-{Architecture}{(FillsInMiddle ? "-middle" : "")}{(HasTokenizer ? "" : "-tokens")}.gguf");
+        string path = Path.Combine(AppContext.BaseDirectory, $"tiny-http-{Architecture}{(FillsInMiddle ? "-middle" : "")}{(HasTokenizer ? "" : "-tokens")}{(ControlTokens.Count > 0 ? $"-{GetType().Name}" : "")}.gguf");
         lock (Writing)
-            TinyModel.Write(path, Architecture, fillsInMiddle: FillsInMiddle, hasTokenizer: HasTokenizer);
+            TinyModel.Write(path, Architecture, fillsInMiddle: FillsInMiddle, hasTokenizer: HasTokenizer, controlTokens: ControlTokens);
         return path;
     }
 }

@@ -24,11 +24,17 @@ public sealed record ChatTemplateFeatures
     /// <summary>Wants the arguments of a tool call as JSON text: with a dict it fails or prints Python's notation.</summary>
     public bool WantsArgumentsAsText { get; init; }
 
+    /// <summary>Prints calls beside content that is None, as clients send them; else the caller gives it an empty text.</summary>
+    public bool TakesCallsWithoutContent { get; init; }
+
     /// <summary>Prints messages of the role tool.</summary>
     public bool TakesToolRole { get; init; }
 
-    /// <summary>Prints an assistant message's <c>reasoning_content</c>, at least after the last user message.</summary>
-    public bool TakesReasoning { get; init; }
+    /// <summary>Prints an assistant message's reasoning, at least after the last user message.</summary>
+    public bool TakesReasoning => ReasoningField is not null;
+
+    /// <summary>The field of a message that it looks for reasoning in; null when in none.</summary>
+    public string? ReasoningField { get; init; }
 
     /// <summary>Reads <c>enable_thinking</c> or <c>thinking</c>: thinking can be switched.</summary>
     public bool CanSwitchThinking { get; init; }
@@ -48,8 +54,16 @@ public sealed record ChatTemplateFeatures
         bool takesObject = Prints(template, Mark, user, objectCall, ToolResult("x", hello))
             && !Prints(template, "{'qzx7arg'", user, objectCall, ToolResult("x", hello));
         bool takesText = Prints(template, Mark, user, textCall, ToolResult("x", hello));
-        TemplateDict reasoning = Message("assistant", hello);
-        reasoning.Set("reasoning_content", Mark);
+        TemplateDict without = ToolCall(takesObject ? new TemplateDict() : "{}", TemplateValue.None), empty = ToolCall(takesObject ? new TemplateDict() : "{}", "");
+        bool withoutContent = Prints(template, "probe", user, without, ToolResult("x", hello))
+            && (!Prints(template, "None", user, without, ToolResult("x", hello)) || Prints(template, "None", user, empty, ToolResult("x", hello)));
+        bool PrintsReasoning(string field)
+        {
+            TemplateDict reasoning = Message("assistant", hello);
+            reasoning.Set(field, Mark);
+            return Prints(template, Mark, user, reasoning) || Prints(template, Mark, user, WithReasoning(objectCall, field), ToolResult("x", hello));
+        }
+
         return new ChatTemplateFeatures
         {
             TakesTextContent = text,
@@ -60,7 +74,8 @@ public sealed record ChatTemplateFeatures
             TakesToolCalls = takesObject || takesText,
             WantsArgumentsAsText = takesText && !takesObject,
             TakesToolRole = Prints(template, Mark, user, takesObject ? ToolCall(new TemplateDict(), hello) : ToolCall("{}", hello), ToolResult(Mark, marked)),
-            TakesReasoning = Prints(template, Mark, user, reasoning) || Prints(template, Mark, user, WithReasoning(objectCall), ToolResult("x", hello)),
+            TakesCallsWithoutContent = withoutContent,
+            ReasoningField = Array.Find(["reasoning_content", "thinking"], PrintsReasoning),
             CanSwitchThinking = template.Reads("enable_thinking") || template.Reads("thinking"),
         };
     }
@@ -99,10 +114,11 @@ public sealed record ChatTemplateFeatures
         ("tool_calls", new TemplateList([TemplateDict.Of(
             ("id", "call12345"), ("type", "function"), ("function", TemplateDict.Of(("name", "probe"), ("arguments", arguments))))]).Freeze()));
 
-    private static TemplateDict WithReasoning(TemplateDict message)
+    private static TemplateDict WithReasoning(TemplateDict message, string field)
     {
         TemplateDict copy = message.Copy();
-        copy.Set("reasoning_content", Mark);
+        copy.Set("content", "");
+        copy.Set(field, Mark);
         TemplateDict plain = ToolCall(new TemplateDict(), "");
         plain.TryGet("tool_calls", out TemplateValue calls);
         copy.Set("tool_calls", calls);

@@ -1,6 +1,7 @@
 using InferenceServer.Engine;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Scheduling;
+using InferenceServer.Engine.Text;
 
 namespace InferenceServer.Tests.Engine.Scheduling;
 
@@ -431,6 +432,32 @@ public sealed class SchedulerTests
             Assert.True(steps < 50 && result.AcceptedPredictionTokens > 10, $"{steps} steps, {result.AcceptedPredictionTokens} accepted");
         else
             Assert.True(steps >= 55 && result.AcceptedPredictionTokens <= 5, $"{steps} steps, {result.AcceptedPredictionTokens} accepted");
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Drafts_that_come_true_do_not_think_past_the_limit(bool isOpen)
+    {
+        int[] prompt = Prompt(20, 60), truth = ScriptedDecoder.Reply(prompt, 40);
+        int[] close = [1, 2, 1];
+        string Text(params int[] tokens) => string.Concat(tokens.Select(token => (char)(token + 32)));
+        long accepted = 0;
+        for (int limit = 1; limit <= 30; limit++)
+        {
+            SchedulerDriver driver = new();
+            Generation generation = driver.Submit(prompt, 60, r => r with
+            {
+                PredictedTokens = truth,
+                Thinking = new ThinkingLimit(limit, Text(truth[0]), Text(close), isOpen, close),
+            });
+            driver.RunToEnd();
+            int thought = limit + (isOpen ? 0 : 1);
+            Assert.Equal([.. truth[..thought], .. close], driver.TokensOf(generation)[..(thought + close.Length)]);
+            accepted += driver.Scheduler.Counters.DraftsAccepted;
+        }
+
+        Assert.True(accepted > 100, $"{accepted} drafted tokens came true");
     }
 
     [Fact]

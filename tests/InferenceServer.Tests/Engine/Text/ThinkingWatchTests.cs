@@ -27,6 +27,20 @@ public sealed class ThinkingWatchTests
     }
 
     [Fact]
+    public void A_draft_is_as_long_as_what_is_left_of_the_limit()
+    {
+        ThinkingWatch watch = Watch(3);
+        List<int> most = [watch.MostDrafted];
+        foreach (string text in (string[])["<think>", "a", "b", "c", "</think>"])
+        {
+            watch.Take(text);
+            most.Add(watch.MostDrafted);
+        }
+
+        Assert.Equal([3, 2, 1, 0, -1, int.MaxValue], most);
+    }
+
+    [Fact]
     public void Thinking_that_ended_or_never_began_is_never_closed()
     {
         Assert.Empty(SpentAfter(Watch(2), "a", "<think>", "b", "c", "d"));

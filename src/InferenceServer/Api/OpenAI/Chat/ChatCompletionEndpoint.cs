@@ -33,7 +33,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
             using SseBuffer buffer = new(http.Response.BodyWriter);
             ChatStreamEncoder encoder = new(buffer, header, model.Vocabulary, turn.Requests.Count, request.StreamOptions?.IncludeUsage ?? false,
                 request.XCacheReport, request.Timing, request.AnswersFunctionCall)
-            { Moderation = turn.Moderation };
+            { Moderation = turn.Moderation, CallFinishReason = request.CallFinishReason };
             await StreamAsync(http, buffer, turn, encoder, header, request);
             return;
         }
@@ -57,8 +57,9 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
             StoredCompletionEndpoints.ToStore(StoreOwner.Of(http), Whole(storing.Replies(), header, turn, request), request)));
     }
 
-    /// <summary>OpenAI's name of an end, in the former terms where a request was made in those.</summary>
-    public static string FinishReason(ChatReplyEnd end, bool answersFunctionCall) => answersFunctionCall && end.FinishReason == "tool_calls" ? "function_call" : end.FinishReason;
+    /// <summary>OpenAI's name of an end.</summary>
+    /// <param name="callFinishReason">As <see cref="ChatCompletionRequest.CallFinishReason"/>.</param>
+    public static string FinishReason(ChatReplyEnd end, string callFinishReason) => end.FinishReason == "tool_calls" ? callFinishReason : end.FinishReason;
 
     private static ChatCompletion Whole(ChatTurnReply[] replies, ChatHeader header, ChatTurn turn, ChatCompletionRequest request)
     {
@@ -75,7 +76,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
             ChatLogprobs? logprobs = request.Logprobs
                 ? new ChatLogprobs([.. reply.Logprobs.Select(token => LogprobFormatter.Chat(turn.Model.Vocabulary, token))], null)
                 : null;
-            choices[i] = new ChatChoice(i, message, logprobs, FinishReason(reply.End, request.AnswersFunctionCall));
+            choices[i] = new ChatChoice(i, message, logprobs, FinishReason(reply.End, request.CallFinishReason));
         }
 
         GenerationResult[] results = Array.ConvertAll(replies, reply => reply.End.Result);

@@ -45,6 +45,10 @@ public sealed record ChatCompletionRequest : GenerationParameters
     [JsonIgnore]
     public bool AnswersFunctionCall { get; init; }
 
+    /// <summary>How a reply that calls ends, in OpenAI's terms: who names the function asked for no decision, and is told that the reply is whole.</summary>
+    [JsonIgnore]
+    public string CallFinishReason => ToolSelection.Mode == ToolMode.Named ? "stop" : AnswersFunctionCall ? "function_call" : "tool_calls";
+
     [Description("Whether one reply may make several calls.")]
     public bool ParallelToolCalls { get; init; } = true;
 

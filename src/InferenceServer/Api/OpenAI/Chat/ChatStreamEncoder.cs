@@ -40,6 +40,9 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
     /// <summary>What the last chunk reports; null where nobody asked for moderation.</summary>
     public TurnModeration? Moderation { get; init; }
 
+    /// <summary>How a reply that calls ends.</summary>
+    public string CallFinishReason { get; init; } = "tool_calls";
+
     public void Begin(int choice)
     {
         OpenChoice(choice);
@@ -118,7 +121,7 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
     {
         OpenChoice(choice);
         _buffer.Raw("\"delta\":{},\"logprobs\":null,\"finish_reason\":"u8);
-        _buffer.JsonString(ChatCompletionEndpoint.FinishReason(end, _answersFunctionCall));
+        _buffer.JsonString(ChatCompletionEndpoint.FinishReason(end, CallFinishReason));
         _buffer.Raw("}]"u8);
         _frame.Close();
     }
