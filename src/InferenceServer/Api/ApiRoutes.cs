@@ -39,7 +39,7 @@ internal static class ApiRoutes
             .Accepts<CompletionRequest>("application/json")
             .Produces<Completion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(CompletionChunk))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors();
         app.MapGet("/v1/models", (Delegate)models.ListAsync).WithName("listModels").WithTags("Models")
-            .WithSummary("The loaded models.").Produces<ModelList>();
+            .WithSummary("The loaded models.").WithMetadata(AnthropicModels.Page).Produces<ModelList>().ProducesErrors();
         app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models")
             .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
 

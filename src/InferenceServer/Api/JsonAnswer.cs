@@ -19,6 +19,7 @@ internal static class JsonAnswer
 
 internal static class IgnoredParameters
 {
+    private const string Header = "x-ignored-params";
     private const int MaxNames = 32;
     private const int MaxNameLength = 100;
 
@@ -32,7 +33,9 @@ internal static class IgnoredParameters
             throw ApiException.InvalidValue(
                 $"{(ignored.Count == 1 ? "This field is" : "These fields are")} unknown, and the server is strict: {string.Join(", ", ignored.Take(MaxNames).Select(HeaderSafe))}.",
                 HeaderSafe(ignored[0]), "unknown_parameter");
-        response.Headers["x-ignored-params"] = string.Join(", ", ignored.Take(MaxNames).Select(HeaderSafe));
+        // Those of the query are there before those of the body.
+        IEnumerable<string> before = response.Headers[Header].ToString() is { Length: > 0 } names ? [names] : [];
+        response.Headers[Header] = string.Join(", ", before.Concat(ignored.Take(MaxNames).Select(HeaderSafe)));
     }
 
     /// <summary>A client wrote the name: nothing of it may end a header or forge one.</summary>

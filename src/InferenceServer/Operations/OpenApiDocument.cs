@@ -29,6 +29,9 @@ internal static class OpenApiDocument
             {
                 [Scheme] = new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "bearer", Description = "Where the server was started with keys; the header x-api-key does as well." },
             };
+            foreach (IOpenApiSchema alternatives in document.Components.Schemas?.Values.Where(schema => schema.Discriminator is not null) ?? [])
+                RequireDiscriminator(alternatives);
+            RequireWhatIsSent(document);
             document.Security = [new OpenApiSecurityRequirement(), new OpenApiSecurityRequirement { [new OpenApiSecuritySchemeReference(Scheme, document)] = [] }];
             return Task.CompletedTask;
         });
@@ -36,6 +39,7 @@ internal static class OpenApiDocument
         {
             if (context.JsonPropertyInfo?.AttributeProvider?.IsDefined(typeof(SingleOrArrayAttribute), false) == true)
                 Widen(schema, context.JsonPropertyInfo);
+            DropOptional(schema, context.JsonTypeInfo);
             object[] allowed = context.JsonPropertyInfo?.AttributeProvider?.GetCustomAttributes(typeof(AllowedValuesAttribute), false) ?? [];
             if (allowed is [AllowedValuesAttribute names])
                 schema.Enum = [.. names.Values.Select(name => JsonValue.Create((string)name!))];
@@ -50,6 +54,50 @@ internal static class OpenApiDocument
                     operation.Responses["200"].Content![type] = content;
             return Task.CompletedTask;
         });
+    }
+
+    /// <summary>Of what is only ever sent by us all is there that cannot be null; the generator knows this of constructors' parameters only.</summary>
+    private static void RequireWhatIsSent(Microsoft.OpenApi.OpenApiDocument document)
+    {
+        HashSet<string> read = [], sent = [];
+        foreach (OpenApiOperation operation in document.Paths.Values.SelectMany(path => path.Operations?.Values ?? Enumerable.Empty<OpenApiOperation>()))
+        {
+            foreach (OpenApiMediaType content in operation.RequestBody?.Content?.Values.OfType<OpenApiMediaType>() ?? [])
+                Collect(content.Schema, read);
+            foreach (OpenApiMediaType content in operation.Responses?.Values.SelectMany(answer => answer.Content?.Values ?? []).OfType<OpenApiMediaType>() ?? [])
+                Collect(content.Schema, sent);
+        }
+
+        foreach (OpenApiSchema schema in sent.Except(read).Select(id => document.Components!.Schemas![id]).OfType<OpenApiSchema>())
+            foreach ((string name, IOpenApiSchema property) in schema.Properties ?? new Dictionary<string, IOpenApiSchema>())
+                if (property is OpenApiSchemaReference || property is { Type: { } type } && !type.HasFlag(JsonSchemaType.Null))
+                    (schema.Required ??= new HashSet<string>()).Add(name);
+
+        void Collect(IOpenApiSchema? schema, HashSet<string> into)
+        {
+            if (schema is null || (schema is OpenApiSchemaReference reference && !into.Add(reference.Reference.Id!)))
+                return;
+            IOpenApiSchema at = schema is OpenApiSchemaReference { Reference.Id: { } id } ? document.Components!.Schemas![id] : schema;
+            foreach (IOpenApiSchema? part in (IEnumerable<IOpenApiSchema?>)[.. at.Properties?.Values ?? [], .. at.AnyOf ?? [], .. at.OneOf ?? [], .. at.AllOf ?? [], at.Items, at.AdditionalProperties])
+                Collect(part, into);
+        }
+    }
+
+    /// <summary>What tells alternatives apart is always there; the generator says so of the whole only.</summary>
+    private static void RequireDiscriminator(IOpenApiSchema alternatives)
+    {
+        foreach (IOpenApiSchema alternative in alternatives.AnyOf ?? alternatives.OneOf ?? [])
+            if ((alternative is OpenApiSchemaReference reference ? reference.RecursiveTarget : alternative) is OpenApiSchema schema)
+                (schema.Required ??= new HashSet<string>()).Add(alternatives.Discriminator!.PropertyName!);
+    }
+
+    /// <summary>A parameter of a constructor counts as required to the generator; here it may be absent where it may be null.</summary>
+    private static void DropOptional(OpenApiSchema schema, JsonTypeInfo type)
+    {
+        if (schema.Required is not { Count: > 0 } required)
+            return;
+        foreach (JsonPropertyInfo property in type.Properties.Where(property => !property.IsRequired && property.IsGetNullable))
+            required.Remove(property.Name);
     }
 
     /// <summary>Says that a route also answers with a stream of this type.</summary>

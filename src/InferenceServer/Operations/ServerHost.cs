@@ -99,6 +99,7 @@ internal static class ServerHost
         app.UseCors();
         app.UseMiddleware<ApiKeyMiddleware>();
         app.UseMiddleware<ReplayMiddleware>();
+        app.UseMiddleware<QueryMiddleware>();
         ApiRoutes.Map(app);
         return app;
     }

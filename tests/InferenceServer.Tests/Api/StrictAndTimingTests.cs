@@ -59,6 +59,42 @@ public sealed class StrictAndTimingTests
         Assert.Equal(expected, last.GetProperty("timing").GetRawText());
         Assert.Equal(0, last.GetProperty("choices").GetArrayLength());
     }
+
+    [Theory]
+    [InlineData("/v1/responses", "\"model\":\"scripted\",\"input\":\"Hi\"")]
+    [InlineData("/v1/responses/compact", "\"model\":\"scripted\",\"input\":\"Hi\"")]
+    [InlineData("/v1/messages", "\"model\":\"scripted\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]")]
+    [InlineData("/api/chat", "\"model\":\"scripted\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]")]
+    [InlineData("/api/generate", "\"model\":\"scripted\",\"prompt\":\"Hi\"")]
+    [InlineData("/api/generate", "\"model\":\"scripted\",\"prompt\":\"Hi\",\"raw\":true")]
+    public async Task Every_dialect_says_where_the_time_went_when_asked(string path, string body)
+    {
+        ScriptedEngine engine = new()
+        {
+            Script = reply =>
+            {
+                reply.Token("Hello");
+                reply.Finish(timing: new(0.00125, 0.25, 2.5, 3.75), cached: 1);
+                return Task.CompletedTask;
+            },
+        };
+        await using TestHost host = await TestHost.StartAsync(engine);
+        JsonElement plain = await host.PostJsonAsync(path, $"{{{body},\"stream\":false}}");
+        JsonElement whole = await host.PostJsonAsync(path, $"{{{body},\"stream\":false,\"timing\":true}}");
+        Assert.False(plain.TryGetProperty("timing", out _));
+        Assert.Equal((1.25, 250, 2500, 1, 3.75), Read(whole.GetProperty("timing")));
+        if (path.StartsWith("/api", StringComparison.Ordinal))
+            Assert.Equal((250_000_000, 2_500_000_000), (whole.GetProperty("prompt_eval_duration").GetInt64(), whole.GetProperty("eval_duration").GetInt64()));
+        if (path.EndsWith("compact", StringComparison.Ordinal))
+            return;
+        using HttpResponseMessage streamed = await host.PostAsync(path, $"{{{body},\"stream\":true,\"timing\":true}}");
+        string line = Assert.Single((await streamed.Content.ReadAsStringAsync()).Split('\n'), line => line.Contains("\"timing\"", StringComparison.Ordinal));
+        JsonElement last = JsonDocument.Parse(line[line.IndexOf('{')..]).RootElement;
+        Assert.Equal((1.25, 250, 2500, 1, 3.75), Read((last.TryGetProperty("response", out JsonElement response) && response.ValueKind == JsonValueKind.Object ? response : last).GetProperty("timing")));
+
+        static (double, double, double, int, double) Read(JsonElement timing) => (timing.GetProperty("queue_ms").GetDouble(), timing.GetProperty("prefill_ms").GetDouble(),
+            timing.GetProperty("decode_ms").GetDouble(), timing.GetProperty("prompt_tokens_cached").GetInt32(), timing.GetProperty("mean_batch").GetDouble());
+    }
 }
 
 /// <summary>The same from a model that computes.</summary>

@@ -6,6 +6,7 @@ internal static class DialectProbes
     private const string Messages = "/v1/messages";
     private const string OllamaChat = "/api/chat";
     private const string OllamaGenerate = "/api/generate";
+    private const string Function = "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]";
     private const string User = "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]";
 
     public static IReadOnlyDictionary<string, string> Plain { get; } = new Dictionary<string, string>
@@ -25,6 +26,8 @@ internal static class DialectProbes
             ("thinking.budget_tokens", "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":8}"), ("thinking.type", "\"thinking\":{\"type\":\"between_tools\"}"),
             ("output_format", "\"output_format\":{\"type\":\"json_schema\",\"schema\":{\"type\":\"object\"}}"),
             ("system[].cache_control", "\"system\":[{\"type\":\"text\",\"text\":\"x\",\"cache_control\":{\"type\":\"ephemeral\"}}]"),
+            ("system[].citations", "\"system\":[{\"type\":\"text\",\"text\":\"x\",\"citations\":[]}]"),
+            ("messages[].content[].cache_control", Content("{\"type\":\"text\",\"text\":\"x\",\"cache_control\":{\"type\":\"ephemeral\"}}")),
             ("messages[].content[].type", Content("{\"type\":\"image\",\"source\":{}}")), ("messages[].content[].type", Content("{\"type\":\"document\",\"source\":{}}")),
             ("messages[].content[].citations", Content("{\"type\":\"text\",\"text\":\"x\",\"citations\":[]}")),
             ("messages[].content[].tool_use_id, content, is_error", Turns("{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"f\",\"input\":{}}", "{\"type\":\"tool_result\",\"tool_use_id\":\"t\",\"content\":\"x\",\"is_error\":true}")),
@@ -35,7 +38,15 @@ internal static class DialectProbes
             ("tools[].allowed_callers", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"allowed_callers\":[\"code_execution_20250825\"]")),
             ("tools[].eager_input_streaming", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"eager_input_streaming\":true")),
             ("anything else", "\"surprise\":1")),
+        .. FieldProbes.Of("/v1/messages/count_tokens",
+            ("max_tokens", "\"max_tokens\":9"), ("temperature", "\"temperature\":1"), ("top_p", "\"top_p\":1"), ("top_k", "\"top_k\":5"), ("stop_sequences", "\"stop_sequences\":[\"x\"]"),
+            ("stream", "\"stream\":true"), ("metadata", "\"metadata\":{\"user_id\":\"u\"}"), ("service_tier", "\"service_tier\":\"auto\""), ("timing", "\"timing\":true"),
+            ("cache_control", "\"cache_control\":{\"type\":\"ephemeral\"}"), ("output_format", "\"output_format\":{\"type\":\"json_schema\",\"schema\":{\"type\":\"object\"}}"),
+            ("container", "\"container\":\"c\""), ("mcp_servers", "\"mcp_servers\":[]"), ("inference_geo", "\"inference_geo\":\"us\""), ("speed", "\"speed\":\"fast\""),
+            ("anything else", "\"surprise\":1")),
         .. FieldProbes.Of(OllamaChat,
+            ("tool_choice", $"{Function},\"tool_choice\":\"none\""), ("parallel_tool_calls", $"{Function},\"parallel_tool_calls\":true"), ("functions[].name, description, parameters, strict", "\"functions\":[{\"name\":\"f\",\"description\":\"d\"}]"),
+            ("function_call", "\"functions\":[{\"name\":\"f\"}],\"function_call\":\"none\""),
             ("messages[].images", "\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"images\":[\"aGk=\"]}]"),
             ("messages[].thinking", "\"messages\":[{\"role\":\"assistant\",\"content\":\"x\",\"thinking\":\"y\"}]"),
             ("messages[].tool_name", "\"messages\":[{\"role\":\"tool\",\"content\":\"x\",\"tool_name\":\"f\"}]"),
@@ -46,7 +57,7 @@ internal static class DialectProbes
         .. FieldProbes.Of(OllamaGenerate,
             ("template", "\"template\":\"{{ .Prompt }}\""), ("context", "\"context\":[1,2]"), ("images", "\"images\":[\"aGk=\"]"),
             ("system", "\"system\":\"x\",\"raw\":true"), ("suffix", "\"suffix\":\"x\""), ("anything else", "\"surprise\":1")),
-        .. FieldProbes.Of("/api/show", ("verbose", "\"verbose\":true"), ("anything else", "\"surprise\":1")),
+        .. FieldProbes.Of("/api/show", ("name", "\"name\":\"scripted\""), ("verbose", "\"verbose\":true"), ("anything else", "\"surprise\":1")),
     ];
 
     private static string Content(string block) => $"\"messages\":[{{\"role\":\"user\",\"content\":[{block}]}}]";

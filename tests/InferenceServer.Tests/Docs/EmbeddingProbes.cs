@@ -33,7 +33,7 @@ internal static class EmbeddingProbes
             ("documents[].text", "\"documents\":[{\"text\":\"a\"}]"), ("model", $"\"model\":\"{Embedder}\""), ("anything else", "\"surprise\":1")),
         .. FieldProbes.Of("/api/embed",
             ("keep_alive", "\"keep_alive\":\"5m\""), ("options", "\"options\":{\"num_ctx\":4096}"), ("anything else", "\"surprise\":1")),
-        .. FieldProbes.Of("/api/embeddings", ("options", "\"options\":{\"num_ctx\":4096}"), ("anything else", "\"surprise\":1")),
+        .. FieldProbes.Of("/api/embeddings", ("keep_alive", "\"keep_alive\":\"5m\""), ("options", "\"options\":{\"num_ctx\":4096}"), ("anything else", "\"surprise\":1")),
     ];
 
     private static ServedEmbedder Model(string id) => new()

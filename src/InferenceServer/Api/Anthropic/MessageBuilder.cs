@@ -1,4 +1,5 @@
 using System.Text.Json;
+using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Engine;
 
@@ -8,7 +9,8 @@ namespace InferenceServer.Api.Anthropic;
 /// <param name="PromptTokens">All of them, cached or not.</param>
 /// <param name="MaxTokens">As the request has it.</param>
 /// <param name="OmitsThinking">Thinking blocks are left empty.</param>
-internal sealed record MessageHeader(string Id, string Model, string ServiceTier, int PromptTokens, int MaxTokens, bool OmitsThinking);
+/// <param name="ReportsTiming">Say where the time went.</param>
+internal sealed record MessageHeader(string Id, string Model, string ServiceTier, int PromptTokens, int MaxTokens, bool OmitsThinking, bool ReportsTiming);
 
 /// <summary>A reply as this dialect's message.</summary>
 internal static class MessageBuilder
@@ -32,6 +34,7 @@ internal static class MessageBuilder
             StopReason = StopReason(reply.End, header),
             StopSequence = reply.End.Result.StopString,
             Usage = Usage(reply.End, header),
+            Timing = Timing(reply.End, header),
         };
     }
 
@@ -54,6 +57,8 @@ internal static class MessageBuilder
             OutputTokensDetails = new OutputTokensDetails(end.ReasoningTokens),
         };
     }
+
+    public static RequestTiming? Timing(ChatReplyEnd end, MessageHeader header) => RequestTiming.Of(header.ReportsTiming, [end.Result], 1);
 
     public static ThinkingBlock Thinking(string thinking) => new(thinking, ThinkingSignature.Of(thinking));
 

@@ -20,6 +20,10 @@ public sealed record Message(
 
     [Description("Always null.")]
     public string? Diagnostics { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: with timing.")]
+    public OpenAI.RequestTiming? Timing { get; init; }
 }
 
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "type")]
@@ -88,8 +92,14 @@ public sealed record MessageStreamEvent(
     [Description("With message_delta: what all of it cost.")]
     public MessageUsage? Usage { get; init; }
 
+    [Description("Extra: with message_delta, where the request asked for timing.")]
+    public OpenAI.RequestTiming? Timing { get; init; }
+
     [Description("With error.")]
     public AnthropicErrorBody? Error { get; init; }
+
+    [Description("With error.")]
+    public string? RequestId { get; init; }
 }
 
 public sealed record MessageDelta
@@ -109,6 +119,12 @@ public sealed record MessageDelta
     public string? StopReason { get; init; }
 
     public string? StopSequence { get; init; }
+
+    [Description("Always null.")]
+    public string? StopDetails { get; init; }
+
+    [Description("Always null.")]
+    public string? Container { get; init; }
 }
 
 /// <summary>The answer of GET /v1/models to a request with the header <c>anthropic-version</c>.</summary>

@@ -72,6 +72,12 @@ internal sealed class MessageStreamEncoder(SseBuffer buffer, MessageHeader heade
             buffer.Raw("null"u8);
         buffer.Raw(",\"stop_details\":null,\"container\":null},\"usage\":"u8);
         buffer.Json(MessageBuilder.Usage(end, header), AnthropicJson.Wire.MessageUsage);
+        if (MessageBuilder.Timing(end, header) is { } timing)
+        {
+            buffer.Raw(",\"timing\":"u8);
+            buffer.Json(timing, AnthropicJson.Wire.RequestTiming);
+        }
+
         buffer.Raw("}\n\n"u8);
     }
 

@@ -52,6 +52,9 @@ public sealed record MessagesRequest
     [Description("How urgent the request is; standard_only is this server's default.")]
     [AllowedValues("auto", "standard_only")]
     public string? ServiceTier { get; init; }
+
+    [Description("Extra: say in timing, with a stream in message_delta, how long the request waited, its prompt took and its reply took.")]
+    public bool Timing { get; init; }
 }
 
 /// <summary>The body of POST /v1/messages/count_tokens: the fields that make the prompt.</summary>

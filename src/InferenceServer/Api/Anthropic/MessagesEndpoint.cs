@@ -19,7 +19,7 @@ internal sealed class MessagesEndpoint(ModelCatalogue models, TimeProvider clock
         ServedModel model = models.Find(chat.Model);
         using ChatTurn turn = await ChatTurn.StartAsync(model, chat, hints, trace, http.RequestAborted);
         string tier = GenerationTranslator.TierName(turn.Requests[0].Priority) == "default" ? "standard" : "priority";
-        MessageHeader header = new($"msg_{Guid.NewGuid():N}", model.Id, tier, turn.Requests[0].PromptTokens.Length, chat.MaxCompletionTokens!.Value, omitsThinking);
+        MessageHeader header = new($"msg_{Guid.NewGuid():N}", model.Id, tier, turn.Requests[0].PromptTokens.Length, chat.MaxCompletionTokens!.Value, omitsThinking, chat.Timing);
         if (chat.Stream)
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);

@@ -35,6 +35,7 @@ internal static class MessagesParser
             TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
             ServiceTier = body.OneOf("service_tier", "auto", "standard_only") == "standard_only" ? "default" : null,
             User = ReadUser(body, ignored),
+            Timing = body.Boolean("timing") ?? false,
         });
         chat = ReadTools(body, ReadOutput(body, chat, ignored), ignored);
         MessagesReader.TakeCacheControl(body);

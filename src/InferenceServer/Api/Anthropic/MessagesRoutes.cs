@@ -5,14 +5,17 @@ namespace InferenceServer.Api.Anthropic;
 
 internal static class MessagesRoutes
 {
+    // The beta side of their SDKs sends it; its fields are read one by one.
+    private static readonly ApiParameter Beta = new("beta", "Accepted: which fields are known does not depend on it.", Type: Microsoft.OpenApi.JsonSchemaType.Boolean);
+
     public static void Map(WebApplication app)
     {
         MessagesEndpoint messages = new(app.Services.GetRequiredService<ModelCatalogue>(), app.Services.GetRequiredService<TimeProvider>());
         app.MapPost("/v1/messages", (Delegate)messages.CreateAsync).WithName("createMessage").WithTags("Messages")
-            .WithSummary("Continue a conversation, as Anthropic's clients ask for it.").Accepts<MessagesRequest>("application/json")
+            .WithSummary("Continue a conversation, as Anthropic's clients ask for it.").WithMetadata(Beta).WithMetadata(ApiParameters.OfGeneration).Accepts<MessagesRequest>("application/json")
             .Produces<Message>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(MessageStreamEvent))).ProducesAnthropicErrors();
         app.MapPost("/v1/messages/count_tokens", (Delegate)messages.CountTokensAsync).WithName("countMessageTokens").WithTags("Messages")
-            .WithSummary("Count the tokens of the prompt that messages become.").Accepts<CountTokensRequest>("application/json")
+            .WithSummary("Count the tokens of the prompt that messages become.").WithMetadata(Beta).Accepts<CountTokensRequest>("application/json")
             .Produces<MessageTokenCount>().ProducesAnthropicErrors();
     }
 

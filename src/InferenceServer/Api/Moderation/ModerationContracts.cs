@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.ComponentModel.DataAnnotations;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -57,6 +58,54 @@ public sealed record ChatModerationResults(string Type, string Model, IReadOnlyL
 {
     internal static ChatModerationResults Of(ModerationRules rules, IEnumerable<ModerationVerdict> verdicts) => new("moderation_results", rules.Id,
         [.. verdicts.Select(verdict => ModerationResult.Of(rules, verdict) with { Type = "moderation_result", Model = rules.Id })]);
+}
+
+/// <summary>The <c>moderation</c> of a response.</summary>
+public sealed record ResponseModeration(ResponseModerationPart Input, ResponseModerationPart Output)
+{
+    /// <summary>Null where nobody asked for moderation.</summary>
+    internal static ResponseModeration? Of(TurnModeration? moderation)
+    {
+        if (moderation?.Report() is not { } report)
+            return null;
+        return new(Part(report.Input), Part(report.Output));
+
+        static ResponseModerationPart Part(ChatModerationResults results) => results.Results is [{ } result, ..]
+            ? new("moderation_result")
+            {
+                Model = results.Model,
+                Flagged = result.Flagged,
+                Categories = result.Categories,
+                CategoryScores = result.CategoryScores,
+                CategoryAppliedInputTypes = result.CategoryAppliedInputTypes,
+            }
+            : new("error") { Code = "not_judged", Message = "It was not judged: the input was refused, or only the other part was asked about." };
+    }
+}
+
+/// <summary>What the rules say of the input or the output of a response; of type error, with a code and a message, where they say nothing.</summary>
+public sealed record ResponseModerationPart([property: AllowedValues("moderation_result", "error")] string Type)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Model { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public bool? Flagged { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyDictionary<string, bool>? Categories { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyDictionary<string, double>? CategoryScores { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyDictionary<string, IReadOnlyList<string>>? CategoryAppliedInputTypes { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Code { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Message { get; init; }
 }
 
 /// <summary>What the moderation endpoint sends and receives.</summary>

@@ -50,6 +50,10 @@ public abstract record OllamaReply
     [JsonPropertyOrder(1)]
     [Description("From the first token to the last.")]
     public long? EvalDuration { get; init; }
+
+    [JsonPropertyOrder(1)]
+    [Description("Extra: with timing.")]
+    public OpenAI.RequestTiming? Timing { get; init; }
 }
 
 /// <summary>The answer of GET /api/tags.</summary>

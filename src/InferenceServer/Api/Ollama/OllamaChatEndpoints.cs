@@ -28,7 +28,7 @@ internal sealed class OllamaChatEndpoints(ModelCatalogue models, TimeProvider cl
         }
 
         ServedModel model = models.Find(OllamaRequestParser.IdOf(call.Model));
-        OllamaHeader header = new(call.Model, isChat, model, clock, trace);
+        OllamaHeader header = new(call.Model, isChat, (call.Chat?.Timing ?? false) || (call.Text?.Timing ?? false), model, clock, trace);
         if (call is { Chat: null, Text: null })
         {
             await OllamaReplyWriter.WriteLoadedAsync(http, header);

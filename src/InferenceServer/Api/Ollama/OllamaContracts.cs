@@ -4,17 +4,11 @@ using System.Text.Json;
 
 namespace InferenceServer.Api.Ollama;
 
-/// <summary>The body of POST /api/chat, for the OpenAPI document; <see cref="OllamaRequestParser"/> reads it.</summary>
-public sealed record OllamaChatRequest
+/// <summary>What the bodies of POST /api/chat and /api/generate have in common, for the OpenAPI document; <see cref="OllamaRequestParser"/> reads them.</summary>
+public abstract record OllamaReplyRequest
 {
     [Description("Name of the loaded model, as /api/tags lists it; ':latest' may be left out.")]
     public required string Model { get; init; }
-
-    [Description("The conversation so far, oldest first; without any the answer says that the model is loaded.")]
-    public IReadOnlyList<OllamaMessage>? Messages { get; init; }
-
-    [Description("Functions that the model may call, as OpenAI defines them.")]
-    public IReadOnlyList<OpenAI.Chat.ChatTool>? Tools { get; init; }
 
     [Description("Send a line of JSON for each piece of the reply.")]
     public bool Stream { get; init; } = true;
@@ -42,14 +36,24 @@ public sealed record OllamaChatRequest
 
     [Description("Accepted: a reply that fills the context ends with done_reason length.")]
     public bool? Shift { get; init; }
+
+    [Description("Extra: say in timing how long the request waited and how many sequences were computed beside it.")]
+    public bool Timing { get; init; }
+}
+
+/// <summary>The body of POST /api/chat.</summary>
+public sealed record OllamaChatRequest : OllamaReplyRequest
+{
+    [Description("The conversation so far, oldest first; without any the answer says that the model is loaded.")]
+    public IReadOnlyList<OllamaMessage>? Messages { get; init; }
+
+    [Description("Functions that the model may call, as OpenAI defines them.")]
+    public IReadOnlyList<OpenAI.Chat.ChatTool>? Tools { get; init; }
 }
 
 /// <summary>The body of POST /api/generate.</summary>
-public sealed record OllamaGenerateRequest
+public sealed record OllamaGenerateRequest : OllamaReplyRequest
 {
-    [Description("Name of the loaded model, as /api/tags lists it; ':latest' may be left out.")]
-    public required string Model { get; init; }
-
     [Description("What the user says, or with raw the text to continue; without one the answer says that the model is loaded.")]
     public string? Prompt { get; init; }
 
@@ -61,31 +65,6 @@ public sealed record OllamaGenerateRequest
 
     [Description("The prompt is the whole text, without the chat template.")]
     public bool Raw { get; init; }
-
-    [Description("Send a line of JSON for each piece of the reply.")]
-    public bool Stream { get; init; } = true;
-
-    [Description("\"json\", or a JSON Schema that the reply is held to while it is generated.")]
-    public JsonElement? Format { get; init; }
-
-    public OllamaOptions? Options { get; init; }
-
-    [Description("As in /api/chat.")]
-    public JsonElement? Think { get; init; }
-
-    [Description("Accepted: the model stays loaded as long as the server runs.")]
-    public JsonElement? KeepAlive { get; init; }
-
-    public bool Logprobs { get; init; }
-
-    [Range(0, 20)]
-    public int? TopLogprobs { get; init; }
-
-    [Description("Accepted: a prompt that does not fit is refused, never cut.")]
-    public bool? Truncate { get; init; }
-
-    [Description("Accepted: a reply that fills the context ends with done_reason length.")]
-    public bool? Shift { get; init; }
 }
 
 /// <summary>Sampling. Options that belong to loading a model (num_ctx, num_gpu, num_thread, ...) are listed in x-ignored-params: the start decided on them.</summary>

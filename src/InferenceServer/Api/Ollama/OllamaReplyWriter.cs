@@ -14,7 +14,8 @@ namespace InferenceServer.Api.Ollama;
 /// <summary>What is the same in every line of a reply and in a whole one.</summary>
 /// <param name="Name">The model as the client called it.</param>
 /// <param name="IsChat">A message; else the text of /api/generate.</param>
-internal sealed record OllamaHeader(string Name, bool IsChat, ServedModel Model, TimeProvider Clock, RequestTrace Trace)
+/// <param name="ReportsTiming">Say more of where the time went than this dialect does by itself.</param>
+internal sealed record OllamaHeader(string Name, bool IsChat, bool ReportsTiming, ServedModel Model, TimeProvider Clock, RequestTrace Trace)
 {
     /// <summary>Now, as this dialect writes times.</summary>
     public string Now() => Time(Clock.GetUtcNow());
@@ -55,6 +56,7 @@ internal static class OllamaReplyWriter
             PromptEvalDuration = Nanoseconds(end.Result.Timing.PrefillSeconds),
             EvalCount = end.Result.CompletionTokens,
             EvalDuration = Nanoseconds(end.Result.Timing.DecodeSeconds),
+            Timing = RequestTiming.Of(header.ReportsTiming, [end.Result], 1),
         };
 
     /// <summary>Null for a call that was cut off: run with what is there of its arguments it would do something else than was meant.</summary>

@@ -29,7 +29,7 @@ internal static class OllamaRequestParser
         List<ChatMessage> messages = OllamaMessages.Read(body, ignored);
         ChatCompletionRequest chat = ReadThinking(body, OllamaOptionReader.Read(body, new ChatCompletionRequest { Model = IdOf(name), Messages = messages }, ignored), out bool? thinks);
         chat = ToolParser.Read(body, chat, ignored);
-        chat = chat with { Constraint = ReadFormat(body), Stream = body.Boolean("stream") ?? true };
+        chat = chat with { Constraint = ReadFormat(body), Stream = body.Boolean("stream") ?? true, Timing = body.Boolean("timing") ?? false };
         int? top = ReadLogprobs(body);
         ReadRest(body, ignored);
         return new(name, chat.Stream, messages.Count == 0 ? null : chat with { Logprobs = top is not null, TopLogprobs = top }, null, thinks, top);
@@ -56,6 +56,7 @@ internal static class OllamaRequestParser
             Model = IdOf(name),
             Messages = system is null ? [user] : [new ChatMessage { Role = "system", Content = system }, user],
             Stream = body.Boolean("stream") ?? true,
+            Timing = body.Boolean("timing") ?? false,
         }, ignored), out bool? thinks);
         ConstraintSource? format = ReadFormat(body);
         int? top = ReadLogprobs(body);
@@ -86,6 +87,7 @@ internal static class OllamaRequestParser
         FrequencyPenalty = chat.FrequencyPenalty,
         RepetitionPenalty = chat.RepetitionPenalty,
         Stream = chat.Stream,
+        Timing = chat.Timing,
     };
 
     private static ChatCompletionRequest ReadThinking(JsonFields body, ChatCompletionRequest chat, out bool? thinks)

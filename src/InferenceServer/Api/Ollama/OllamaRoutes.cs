@@ -14,10 +14,10 @@ internal static class OllamaRoutes
         OllamaModelEndpoints models = new(catalogue);
         app.MapPost("/api/chat", (Delegate)replies.ChatAsync).WithName("ollamaChat").WithTags("Ollama")
             .WithSummary("Continue a conversation, as Ollama's clients ask for it.").Accepts<OllamaChatRequest>("application/json")
-            .Produces<OllamaChatAnswer>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaChatAnswer), Lines)).ProducesOllamaErrors();
+            .Produces<OllamaChatAnswer>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaChatAnswer), Lines)).WithMetadata(ApiParameters.OfGeneration).ProducesOllamaErrors();
         app.MapPost("/api/generate", (Delegate)replies.GenerateAsync).WithName("ollamaGenerate").WithTags("Ollama")
             .WithSummary("Answer one prompt, or continue a text.").Accepts<OllamaGenerateRequest>("application/json")
-            .Produces<OllamaGenerateAnswer>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaGenerateAnswer), Lines)).ProducesOllamaErrors();
+            .Produces<OllamaGenerateAnswer>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaGenerateAnswer), Lines)).WithMetadata(ApiParameters.OfGeneration).ProducesOllamaErrors();
         app.MapGet("/api/tags", (Delegate)models.TagsAsync).WithName("ollamaTags").WithTags("Ollama")
             .WithSummary("The loaded models.").Produces<OllamaModelList>();
         app.MapGet("/api/ps", (Delegate)models.RunningAsync).WithName("ollamaPs").WithTags("Ollama")

@@ -66,6 +66,27 @@ public sealed class ChatModerationTests
     }
 
     [Fact]
+    public async Task A_response_is_judged_when_it_asks_for_it_and_reports_what_was_found()
+    {
+        await using TestHost host = await StartAsync(Says("A dragon."), ModerationMode.Off);
+        const string Asked = ",\"moderation\":{\"model\":\"omni-moderation-latest\"}";
+        JsonElement scored = await host.PostJsonAsync("/v1/responses", $"{{\"model\":\"scripted\",\"input\":\"Hi\"{Asked}}}");
+        OpenAISpec.CheckAnswer(scored);
+        Assert.Equal("completed", scored.GetProperty("status").GetString());
+        Assert.Equal([false, true], ((string[])["input", "output"]).Select(part => scored.GetProperty("moderation").GetProperty(part).GetProperty("flagged").GetBoolean()));
+        JsonElement plain = await host.PostJsonAsync("/v1/responses", "{\"model\":\"scripted\",\"input\":\"Hi\"}");
+        Assert.False(plain.TryGetProperty("moderation", out _));
+
+        string blocking = Asked[..^1] + ",\"policy\":{\"input\":{\"mode\":\"block\"}}}";
+        JsonElement refused = await host.PostJsonAsync("/v1/responses", $"{{\"model\":\"scripted\",\"input\":\"Draw a dragon\"{blocking}}}");
+        OpenAISpec.CheckAnswer(refused);
+        Assert.Equal("content_filter", refused.GetProperty("incomplete_details").GetProperty("reason").GetString());
+        Assert.Equal(("moderation_result", "error"), (refused.GetProperty("moderation").GetProperty("input").GetProperty("type").GetString(), refused.GetProperty("moderation").GetProperty("output").GetProperty("type").GetString()));
+        using HttpResponseMessage unknown = await host.PostAsync("/v1/responses", "{\"model\":\"scripted\",\"input\":\"Hi\",\"moderation\":{\"model\":\"none\"}}");
+        await ErrorTests.AssertErrorAsync(unknown, 404, "moderation.model", "model_not_found");
+    }
+
+    [Fact]
     public async Task What_the_application_says_is_not_judged_and_earlier_turns_are()
     {
         ScriptedEngine engine = Says("Fine.");

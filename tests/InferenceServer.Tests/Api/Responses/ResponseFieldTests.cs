@@ -42,7 +42,7 @@ public sealed class ResponseFieldTests
         ["safety_identifier"] = ("\"s\"", null),
         ["user"] = ("\"u\"", null),
         ["prompt"] = ("{\"id\":\"p\"}", "prompt"),
-        ["moderation"] = ("{\"model\":\"m\"}", "moderation"),
+        ["moderation"] = ("{\"model\":\"omni-moderation-latest\"}", null),
         ["context_management"] = ("[{\"type\":\"compaction\"}]", "context_management"),
     };
 

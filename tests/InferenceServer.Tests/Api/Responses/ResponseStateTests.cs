@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceServer.Engine;
+using InferenceServer.Store;
 using InferenceServer.Tests.Spec;
 
 namespace InferenceServer.Tests.Api.Responses;
@@ -238,6 +239,57 @@ public sealed class ResponseStateTests
         for (int i = 0; i < 1000 && host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is not null; i++)
             await Task.Delay(5);
         Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{Id(queued)}"));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_second_turn_of_a_conversation_is_refused_while_one_runs_and_taken_after_it(bool background)
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        string conversation = Id(await host.CallAsync(HttpMethod.Post, "/v1/conversations", null, "{}"));
+        string fields = $"\"conversation\":\"{conversation}\",\"input\":";
+        Task<JsonElement> first = host.CreateAsync($"{fields}\"Hi\",\"background\":{(background ? "true" : "false")}");
+        for (int i = 0; i < 1000 && host.Engine.Submitted.IsEmpty; i++)
+            await Task.Delay(5);
+        Assert.Equal((400, "conversation", "conversation_locked"), await host.FailAsync($"{fields}\"And?\""));
+        // Others are free meanwhile.
+        string other = Id(await host.CallAsync(HttpMethod.Post, "/v1/conversations", null, "{}"));
+        Task<JsonElement> beside = host.CreateAsync($"\"conversation\":\"{other}\",\"input\":\"Hi\"");
+        held.Release();
+        _ = await UntilAsync(host, Id(await first), "completed");
+        _ = await beside;
+        for (int i = 0; i < 1000 && host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(await first)) is not null; i++)
+            await Task.Delay(5);
+        _ = await host.CreateAsync($"{fields}\"And?\"");
+        Assert.Equal(User("Hi") + Assistant("one two") + User("And?") + Turn, host.LastPrompt);
+        // A turn that could not begin holds nothing.
+        Assert.Equal((400, "temperature", "out_of_range"), await host.FailAsync($"{fields}\"x\",\"temperature\":9"));
+        host.Engine.Refuse = _ => new EngineUnavailableException("Gone.");
+        Assert.Equal(503, (await host.FailAsync($"{fields}\"x\"")).Status);
+        host.Engine.Refuse = _ => null;
+        _ = await host.CreateAsync($"{fields}\"Well?\"");
+    }
+
+    [Fact]
+    public async Task A_background_response_whose_end_cannot_be_stored_has_failed_and_not_at_the_next_start_only()
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        JsonElement queued = await host.CreateAsync("\"input\":\"Hi\",\"background\":true");
+        await host.Store.Database.WriteAsync(connection => connection.Execute("CREATE TRIGGER full BEFORE UPDATE ON responses BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"));
+        held.Release();
+        JsonElement failed = await UntilAsync(host, Id(queued), "failed");
+        Assert.Contains("could not be stored", failed.GetProperty("error").GetProperty("message").GetString(), StringComparison.Ordinal);
+        for (int i = 0; i < 1000 && host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is not null; i++)
+            await Task.Delay(5);
+        // Nothing of it runs any more, and on the disk it still does.
+        Assert.True((await host.Store.Store.Responses.FindAsync("", Id(queued)))!.Running);
+        _ = await UntilAsync(host, Id(queued), "failed");
+        await host.Store.Database.WriteAsync(connection => connection.Execute("DROP TRIGGER full"));
+        _ = await UntilAsync(host, Id(queued), "failed");
+        Assert.False((await host.Store.Store.Responses.FindAsync("", Id(queued)))!.Running);
     }
 
     [Fact]

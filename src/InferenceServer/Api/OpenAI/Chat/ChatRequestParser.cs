@@ -77,7 +77,7 @@ internal static class ChatRequestParser
         return new Prediction(content);
     }
 
-    private static ChatModerationOptions? ReadModeration(JsonFields body, List<string> ignored)
+    public static ChatModerationOptions? ReadModeration(JsonFields body, List<string> ignored)
     {
         if (body.Object("moderation") is not { } moderation)
             return null;

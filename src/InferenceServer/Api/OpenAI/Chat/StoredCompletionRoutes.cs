@@ -1,3 +1,4 @@
+using InferenceServer.Operations;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.OpenAI.Chat;
@@ -8,11 +9,13 @@ internal static class StoredCompletionRoutes
     {
         StoredCompletionEndpoints stored = new(app.Services.GetRequiredService<ServerStore>());
         app.MapGet("/v1/chat/completions", (Delegate)stored.ListAsync).WithName("listChatCompletions").WithTags("Chat")
-            .WithSummary("The stored completions; query: after, limit (1 to 100), order (asc, desc), model, metadata[key].").Produces<ChatCompletionList>().ProducesErrors();
+            .WithSummary("The stored completions.").WithMetadata(ApiParameters.OfPage("asc"))
+            .WithMetadata(new ApiParameter("model", "Only those of this model."),
+                new ApiParameter("metadata", "Only those whose metadata has all these pairs.", Type: Microsoft.OpenApi.JsonSchemaType.Object)).Produces<ChatCompletionList>().ProducesErrors();
         app.MapGet("/v1/chat/completions/{id}", (Delegate)stored.FindAsync).WithName("getChatCompletion").WithTags("Chat")
             .WithSummary("A stored completion.").Produces<ChatCompletion>().ProducesErrors();
         app.MapGet("/v1/chat/completions/{id}/messages", (Delegate)stored.ListMessagesAsync).WithName("getChatCompletionMessages").WithTags("Chat")
-            .WithSummary("The messages that a stored completion answered; query: after, limit, order.").Produces<StoredMessageList>().ProducesErrors();
+            .WithSummary("The messages that a stored completion answered.").WithMetadata(ApiParameters.OfPage("asc")).Produces<StoredMessageList>().ProducesErrors();
         app.MapPost("/v1/chat/completions/{id}", (Delegate)stored.UpdateAsync).WithName("updateChatCompletion").WithTags("Chat")
             .WithSummary("Replace a stored completion's metadata.").Accepts<MetadataUpdate>("application/json").Produces<ChatCompletion>().ProducesErrors();
         app.MapDelete("/v1/chat/completions/{id}", (Delegate)stored.DeleteAsync).WithName("deleteChatCompletion").WithTags("Chat")

@@ -1,5 +1,6 @@
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Responses;
+using InferenceServer.Operations;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.OpenAI.Conversations;
@@ -18,11 +19,11 @@ internal static class ConversationRoutes
         app.MapDelete("/v1/conversations/{id}", (Delegate)conversations.DeleteAsync).WithName("deleteConversation").WithTags("Conversations")
             .WithSummary("Delete a conversation and its items.").Produces<Deletion>().ProducesErrors();
         app.MapPost("/v1/conversations/{id}/items", (Delegate)conversations.CreateItemsAsync).WithName("createConversationItems").WithTags("Conversations")
-            .WithSummary("Add items.").Accepts<ConversationItemsRequest>("application/json").Produces<ResponseItemList>().ProducesErrors();
+            .WithSummary("Add items.").WithMetadata(ApiParameters.Include).Accepts<ConversationItemsRequest>("application/json").Produces<ResponseItemList>().ProducesErrors();
         app.MapGet("/v1/conversations/{id}/items", (Delegate)conversations.ListItemsAsync).WithName("listConversationItems").WithTags("Conversations")
-            .WithSummary("A conversation's items, newest first; query: after, limit, order.").Produces<ResponseItemList>().ProducesErrors();
+            .WithSummary("A conversation's items.").WithMetadata(ApiParameters.OfPage("desc")).WithMetadata(ApiParameters.Include).Produces<ResponseItemList>().ProducesErrors();
         app.MapGet("/v1/conversations/{id}/items/{item}", (Delegate)conversations.RetrieveItemAsync).WithName("getConversationItem").WithTags("Conversations")
-            .WithSummary("One item.").Produces<ResponseItem>().ProducesErrors();
+            .WithSummary("One item.").WithMetadata(ApiParameters.Include).Produces<ResponseItem>().ProducesErrors();
         app.MapDelete("/v1/conversations/{id}/items/{item}", (Delegate)conversations.DeleteItemAsync).WithName("deleteConversationItem").WithTags("Conversations")
             .WithSummary("Delete one item.").Produces<Conversation>().ProducesErrors();
     }

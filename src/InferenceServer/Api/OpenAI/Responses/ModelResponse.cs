@@ -2,6 +2,7 @@ using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using InferenceServer.Api.Moderation;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
@@ -55,7 +56,7 @@ public sealed record ModelResponse
 
     public float Temperature { get; init; } = 1;
 
-    public ResponseText Text { get; init; } = new(new ResponseTextFormat("text"));
+    public ResponseText Text { get; init; } = new();
 
     [Description("As it was given.")]
     public required JsonElement ToolChoice { get; init; }
@@ -76,6 +77,10 @@ public sealed record ModelResponse
     public string? User { get; init; }
 
     public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Where the request or the server asked for it.")]
+    public ResponseModeration? Moderation { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("Extra: what truncation: auto left out.")]
@@ -105,8 +110,10 @@ public sealed record ConversationReference(string Id);
 
 public sealed record ResponseReasoning(string? Effort, string? Summary);
 
-public sealed record ResponseText(ResponseTextFormat Format)
+public sealed record ResponseText
 {
+    public ResponseTextFormat Format { get; init; } = new("text");
+
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Verbosity { get; init; }
 }
@@ -133,7 +140,7 @@ public sealed record ResponseTool(
     [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
     string? Description = null,
     [property: Description("JSON schema of the arguments, an object; absent for none.")] JsonElement? Parameters = null,
-    [property: Description("Arguments obey the schema to the letter.")] bool? Strict = null);
+    [property: Description("Default: true, as OpenAI's is here. Arguments obey the schema to the letter either way.")] bool? Strict = true);
 
 /// <param name="DroppedTurns">A turn is a user's message and all that follows it up to the next.</param>
 /// <param name="DroppedMessages">Messages of these turns.</param>
@@ -165,4 +172,13 @@ public sealed record ResponseItemList(string Object, IReadOnlyList<ResponseItem>
 public sealed record ResponseInputTokenCount(string Object, int InputTokens);
 
 /// <summary>The answer of POST /v1/responses/compact: what to send as input instead of what was compacted.</summary>
-public sealed record CompactedResponse(string Id, string Object, IReadOnlyList<ResponseItem> Output, long CreatedAt, ResponseUsage Usage);
+public sealed record CompactedResponse(string Id, string Object, IReadOnlyList<ResponseItem> Output, long CreatedAt, ResponseUsage Usage)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: with x_cache_report.")]
+    public CacheUse? XCache { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: with timing.")]
+    public RequestTiming? Timing { get; init; }
+}

@@ -8,7 +8,7 @@ using InferenceServer.Store;
 namespace InferenceServer.Api.OpenAI.Responses;
 
 /// <summary>POST /v1/responses, and what can be done with a response afterwards.</summary>
-internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, ServerMetrics metrics, TimeProvider clock, ILogger<ResponseEndpoints> log)
+internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, ConversationLocks conversations, ServerMetrics metrics, TimeProvider clock, ILogger<ResponseEndpoints> log)
 {
     public async Task CreateAsync(HttpContext http)
     {
@@ -21,6 +21,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             throw ApiException.InvalidValue("'background' needs the response to be stored: there is no other way to fetch it.", "background", "invalid_value");
         ServedModel model = models.Find(request.Model);
         string owner = StoreOwner.Of(http);
+        using ConversationTurn? conversation = request.ConversationId is { } named ? conversations.Take(owner, named) : null;
         ResponseHistory history = await ResponseHistory.LoadAsync(store, owner, request);
         if (history.New.Count == 0 && history.Before.Count == 0)
             throw ApiException.InvalidValue("'input' is required.", "input", "missing_required_parameter");
@@ -37,7 +38,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             (chat, TruncationReport? truncated) = request.Truncation == "auto" ? ResponseTruncation.Fit(chat, model) : (chat, null);
             ModelResponse first = Begin(id, request, model, stores) with { XTruncation = truncated };
             ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New), store, clock, log);
-            await RunAsync(http, run, request, model, chat, hints);
+            await RunAsync(http, run, request, model, chat, hints, conversation);
         });
     }
 
@@ -122,7 +123,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         await JsonAnswer.WriteAsync(http, ResponseItemList.Of(found.Items, found.HasMore), ResponsesJson.Wire.ResponseItemList);
     }
 
-    private async Task RunAsync(HttpContext http, ResponseRun run, ResponseRequest request, ServedModel model, ChatCompletionRequest chat, RequestHints hints)
+    private async Task RunAsync(HttpContext http, ResponseRun run, ResponseRequest request, ServedModel model, ChatCompletionRequest chat, RequestHints hints, ConversationTurn? conversation)
     {
         ModelResponse first = run.Current;
         // A background run outlives this request and its trace.
@@ -143,7 +144,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             }
 
             ModelResponse queued = run.Current;
-            runs.Start(run, turn);
+            runs.Start(run, turn, conversation?.Pass());
             if (request.Stream)
                 await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);
             else
@@ -192,7 +193,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         SafetyIdentifier = request.SafetyIdentifier,
         Store = stores,
         Temperature = request.Temperature,
-        Text = request.Text ?? new ResponseText(new ResponseTextFormat("text")),
+        Text = request.Text ?? new ResponseText(),
         ToolChoice = request.ToolChoice ?? AutoChoice,
         Tools = request.Tools,
         TopLogprobs = request.TopLogprobs ?? 0,
@@ -205,7 +206,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
     private static JsonElement AutoChoice { get; } = JsonDocument.Parse("\"auto\"").RootElement;
 
     private async Task<StoredResponse> FindAsync(string owner, string id) =>
-        store.IsOn && await store.Responses.FindAsync(owner, id) is { } stored ? stored : throw NotFound(id);
+        store.IsOn && await store.Responses.FindAsync(owner, id) is { } stored ? await runs.SettleAsync(stored) : throw NotFound(id);
 
     private static Task AnswerAsync(HttpContext http, ModelResponse response) => JsonAnswer.WriteAsync(http, response, ResponsesJson.Wire.ModelResponse);
 

@@ -33,6 +33,9 @@ public sealed record ResponseRequest
     [Description("Send server-sent events as tokens come.")]
     public bool Stream { get; init; }
 
+    [Description("Only beside stream; there is nothing to choose, and include_obfuscation is refused.")]
+    public JsonElement? StreamOptions { get; init; }
+
     [Description("What else to answer with: message.output_text.logprobs, reasoning.encrypted_content.")]
     public IReadOnlyList<string> Include { get; init; } = [];
 
@@ -88,6 +91,39 @@ public sealed record ResponseRequest
     public string? SafetyIdentifier { get; init; }
 
     public string? User { get; init; }
+
+    [Description("Extra: drop tokens less likely than this share of the most likely one.")]
+    [Range(0, 1)]
+    public float MinP { get; init; }
+
+    [Description("Extra: locally typical sampling; 1 keeps all.")]
+    [Range(0, 1)]
+    public float TypicalP { get; init; } = 1;
+
+    [Description("Extra: divides positive and multiplies negative logits of tokens seen so far; 1 changes nothing.")]
+    [Range(0.01, 100)]
+    public float RepetitionPenalty { get; init; } = 1;
+
+    [Description("Extra: go on after an end-of-generation token until max_output_tokens.")]
+    public bool IgnoreEos { get; init; }
+
+    [Description("Extra: a grammar in llama.cpp's GBNF notation that the whole reply matches. At most one of text.format, grammar, regex and choice.")]
+    public string? Grammar { get; init; }
+
+    [Description("Extra: a regular expression that the whole reply matches.")]
+    public string? Regex { get; init; }
+
+    [Description("Extra: the reply is exactly one of these texts.")]
+    public IReadOnlyList<string>? Choice { get; init; }
+
+    [Description("Judge the input and the reply by the server's moderation rules.")]
+    public ChatModerationOptions? Moderation { get; init; }
+
+    [Description("Extra: say in x_cache what of the prompt was reused, and why not more.")]
+    public bool XCacheReport { get; init; }
+
+    [Description("Extra: say in timing how long the request waited, its prompt took and its reply took, and how many sequences were computed beside it.")]
+    public bool Timing { get; init; }
 
     /// <summary>Everything that the engine is told, but for the messages.</summary>
     [JsonIgnore]

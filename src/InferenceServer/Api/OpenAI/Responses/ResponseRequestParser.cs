@@ -48,6 +48,7 @@ internal static class ResponseRequestParser
             Logprobs = logprobs,
             TopLogprobs = logprobs ? request.TopLogprobs ?? 0 : null,
             ReasoningEffort = request.Reasoning?.Effort,
+            Moderation = ChatRequestParser.ReadModeration(body, ignored),
         }, ignored);
         chat = WithConstraint(chat, constraint);
         request = request with
@@ -85,8 +86,6 @@ internal static class ResponseRequestParser
     {
         if (body.Take("prompt") is not null)
             throw ApiException.Unsupported("prompt", "prompt templates are not kept here; send their text.");
-        if (body.Take("moderation") is not null)
-            throw ApiException.Unsupported("moderation", "this server has no such feature.");
         if (body.Array("context_management", 0, 8) is { Count: > 0 })
             throw ApiException.Unsupported("context_management", "use 'truncation' or /v1/responses/compact.");
         if (body.Take("personality") is not null)
@@ -163,7 +162,7 @@ internal static class ResponseRequestParser
         }
 
         text.Close(ignored);
-        return new ResponseText(read);
+        return new ResponseText { Format = read };
     }
 
     private static ResponseTextFormat ReadSchema(JsonFields format, ResponseTextFormat read, out ConstraintSource constraint)

@@ -1,6 +1,7 @@
 // One response on its way: reads the reply, writes events, stores the end, and only then tells it. It belongs to its own task, so that it can go on without
 // the request that began it. Always: the last event comes after the response is on the disk; the log ends whatever happens.
 
+using InferenceServer.Api.Moderation;
 using InferenceServer.Engine;
 using InferenceServer.Store;
 
@@ -45,6 +46,9 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
     /// <summary>What a stream or a background run ended in instead of a response; null where there is none, and where a client cancelled it.</summary>
     public ApiException? Failure { get; private set; }
 
+    /// <summary>It ended otherwise than by what is stored of it.</summary>
+    public bool IsUnsaved { get; private set; }
+
     /// <summary>Keeps it as it is: running. Completes when that is on the disk.</summary>
     public Task StoreAsync() => store.Responses.SaveAsync(
         StoredResponses.Write(Owner, _current, start.NewItems, start.Root, null), [.. start.NewItems.Select(item => item.Id)], null);
@@ -77,7 +81,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
             try
             {
                 await turn.ReadAsync(encoder);
-                ended = Whole(encoder);
+                ended = Whole(encoder) with { Moderation = ResponseModeration.Of(turn.Moderation) };
             }
             catch (ApiException error) when (Events is not null)
             {
@@ -98,6 +102,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
                 LogFault(log, Id, error);
             Failure = told;
             _current = Unfinished(told, _current.Output);
+            IsUnsaved = start.First.Background && !_dropped;
             events.Error(told);
             return _current;
         }

@@ -17,7 +17,8 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
     public ResponseRun? Find(string owner, string id) => _running.TryGetValue(id, out var found) && found.Run.Owner == owner ? found.Run : null;
 
     /// <summary>Lets a run go on by itself.</summary>
-    public void Start(ResponseRun run, ChatTurn turn)
+    /// <param name="conversation">The right to its conversation, until it has ended.</param>
+    public void Start(ResponseRun run, ChatTurn turn, ConversationTurn? conversation)
     {
         TaskCompletionSource begins = new(TaskCreationOptions.RunContinuationsAsynchronously);
         _running[run.Id] = (run, FollowAsync());
@@ -28,7 +29,19 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
             // It may end at once, and must not be entered after it was taken out.
             await begins.Task;
             await run.RunAsync(turn);
+            try
+            {
+                // Its end could not be written; that it failed is less to write, and if this fails too, whoever asks for it is told so.
+                if (run.IsUnsaved && await store.Responses.FindAsync(run.Owner, run.Id) is { } stored)
+                    await FailAsync(stored, run.Current.Error!.Message);
+            }
+            catch (Exception error)
+            {
+                LogUnmarked(log, run.Id, error);
+            }
+
             _running.TryRemove(run.Id, out _);
+            conversation?.Dispose();
             run.Dispose();
         }
     }
@@ -39,22 +52,38 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
             return;
         foreach (StoredResponse stored in await store.Responses.FindCutOffAsync())
         {
-            ModelResponse response = StoredResponses.Read(stored) with
-            {
-                Status = ModelResponse.Failed,
-                Error = new ResponseFailure("server_error", "The server ended before the response did."),
-            };
-            ResponseEventLog events = new();
-            using (ResponseEventWriter writer = new(events))
-            {
-                writer.Response("response.created", StoredResponses.Read(stored));
-                writer.Response("response.failed", response);
-            }
-
-            IReadOnlyList<ResponseItem> input = StoredResponses.ReadInput(stored);
-            await store.Responses.SaveAsync(StoredResponses.Write(stored.Owner, response, input, stored.Root, events.ToArray()), [.. input.Select(item => item.Id)], null);
-            LogCutOff(log, response.Id);
+            await FailAsync(stored, "The server ended before the response did.");
+            LogCutOff(log, stored.Id);
         }
+    }
+
+    /// <summary>A response as it is stored; one that is stored as running, and does not run, has failed.</summary>
+    public async Task<StoredResponse> SettleAsync(StoredResponse stored) => stored.Running && Find(stored.Owner, stored.Id) is null
+        ? await FailAsync(stored, "The response ended, and its end could not be stored.")
+        : stored;
+
+    private async Task<StoredResponse> FailAsync(StoredResponse stored, string why)
+    {
+        ModelResponse response = StoredResponses.Read(stored) with { Status = ModelResponse.Failed, Error = new ResponseFailure("server_error", why) };
+        ResponseEventLog events = new();
+        using (ResponseEventWriter writer = new(events))
+        {
+            writer.Response("response.created", StoredResponses.Read(stored));
+            writer.Response("response.failed", response);
+        }
+
+        IReadOnlyList<ResponseItem> input = StoredResponses.ReadInput(stored);
+        StoredResponse failed = StoredResponses.Write(stored.Owner, response, input, stored.Root, events.ToArray());
+        try
+        {
+            await store.Responses.SaveAsync(failed, [.. input.Select(item => item.Id)], null);
+        }
+        catch (ApiException)
+        {
+            // Logged where it failed. It is told as failed all the same, and written when it is asked for again, or at the next start.
+        }
+
+        return failed;
     }
 
     public async Task StopAsync(CancellationToken cancellationToken)
@@ -68,6 +97,9 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
             // The next start marks them as failed.
         }
     }
+
+    [LoggerMessage(EventId = 142, Level = LogLevel.Error, Message = "Response {ResponseId} failed, and that could not be stored")]
+    private static partial void LogUnmarked(ILogger logger, string responseId, Exception error);
 
     [LoggerMessage(EventId = 141, Level = LogLevel.Warning, Message = "Response {ResponseId} was cut off by the end of the last server; it is marked as failed")]
     private static partial void LogCutOff(ILogger logger, string responseId);

@@ -58,7 +58,11 @@ internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore s
             };
             IReadOnlyList<ResponseItem> output = [.. history.All.Where(item => item is { Type: ResponseItem.Message, Role: "user" }), summary];
             Usage usage = Usage.Of([replies[0].End.Result], 1, replies[0].End.ReasoningTokens);
-            CompactedResponse compacted = new($"resp_{Guid.NewGuid():N}", "response.compaction", output, clock.GetUtcNow().ToUnixTimeSeconds(), ResponseUsage.Of(usage));
+            CompactedResponse compacted = new($"resp_{Guid.NewGuid():N}", "response.compaction", output, clock.GetUtcNow().ToUnixTimeSeconds(), ResponseUsage.Of(usage))
+            {
+                XCache = CacheUse.Of(request.Chat.XCacheReport, [replies[0].End.Result]),
+                Timing = RequestTiming.Of(request.Chat.Timing, [replies[0].End.Result], 1),
+            };
             await JsonAnswer.WriteAsync(http, compacted, ResponsesJson.Wire.CompactedResponse);
         });
     }

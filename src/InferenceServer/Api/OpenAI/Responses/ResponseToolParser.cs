@@ -50,7 +50,7 @@ internal static class ResponseToolParser
         foreach ((JsonElement value, string path) in fields.Array("allowed_callers", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "direct")
                 throw ApiException.Unsupported(path, "only the model calls functions.");
-        ResponseTool tool = new(type, name, fields.String("description"), parameters is { } schema ? JsonValue.Keep(schema, fields.PathOf("parameters")) : null, fields.Boolean("strict"));
+        ResponseTool tool = new(type, name, fields.String("description"), parameters is { } schema ? JsonValue.Keep(schema, fields.PathOf("parameters")) : null, fields.Boolean("strict") ?? true);
         fields.Close(ignored);
         return tool;
     }
