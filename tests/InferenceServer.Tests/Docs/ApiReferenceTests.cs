@@ -271,7 +271,7 @@ public sealed partial class ApiReferenceTests
             {
                 // Names within a path are each server's own.
                 string ours = PathPattern().Replace("/v1" + path, "{}");
-                HashSet<string> described = [.. reference.Operations.Where(known => known.Method == method.ToUpperInvariant() && PathPattern().Replace(known.Path, "{}") == ours)
+                HashSet<string> described = [.. reference.Operations.Where(known => known.Method.Equals(method, StringComparison.OrdinalIgnoreCase) && PathPattern().Replace(known.Path, "{}") == ours)
                     .SelectMany(known => known.Operation["parameters"]!.AsArray()).Select(parameter => parameter!["name"]!.GetValue<string>())];
                 missing.AddRange((operation!["parameters"]?.AsArray() ?? []).Where(parameter => parameter!["in"]!.GetValue<string>() == "query")
                     .Select(parameter => parameter!["name"]!.GetValue<string>()).Where(name => !described.Contains(name)).Select(name => $"{method} {path}: {name}"));
