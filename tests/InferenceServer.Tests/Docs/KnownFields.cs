@@ -30,7 +30,7 @@ internal sealed partial class KnownFields(TestHost host, string[] names)
     {
         string[] parts = probe.Field.Split(", ");
         string beside = parts[0][..(parts[0].LastIndexOf('.') + 1)];
-        return [parts[0], .. parts.Skip(1).Select(name => beside + name), .. Enumerable.Range(0, beside.Length).Where(i => beside[i] == '.').Select(i => beside[..i])];
+        return [parts[0], .. parts.Skip(1).Select(name => beside + name), .. Enumerable.Range(0, beside.Length).Where(i => beside[i] == '.').Select(i => beside[..i].EndsWith("[]", StringComparison.Ordinal) ? beside[..(i - 2)] : beside[..i])];
     }
 
     private async Task<IEnumerable<string>> FindAsync(string route, string body, string place)

@@ -69,7 +69,7 @@ export async function use(real: string, scripted: string) {
   return {
     whole: whole.data!.choices[0]!.message.content, id: whole.response.headers.get("x-request-id"), streamed, usage,
     error: { status: failed.response.status, param: failed.error!.error!.param, code: failed.error!.error!.code },
-    response: response.data!.output[0]!.content![0]!.text, responded, format: response.data!.text.format.type,
+    response: response.data!.output[0]!.content![0]!.text, responded, format: response.data!.text.format?.type,
     message: first?.type === "text" ? first.text : null, types, generated,
     item: page.data!.data[0]!.content![0]!.text, more: page.data!.has_more, stored: stored.data!.data.length,
     call: called.data!.choices[0]!.message.tool_calls![0]!.function.name,
