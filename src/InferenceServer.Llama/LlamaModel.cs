@@ -29,6 +29,7 @@ public sealed class LlamaModel : IDisposable
         HeadCountKv = LlamaNative.llama_model_n_head_kv(handle);
         SlidingWindow = Math.Max(0, LlamaNative.llama_model_n_swa(handle));
         ClassCount = (int)LlamaNative.llama_model_n_cls_out(handle);
+        ClassLabels = ReadLabels(handle, ClassCount);
         SizeBytes = (long)LlamaNative.llama_model_size(handle);
         ParameterCount = (long)LlamaNative.llama_model_n_params(handle);
         HasEncoder = LlamaNative.llama_model_has_encoder(handle) != 0;
@@ -74,6 +75,9 @@ public sealed class LlamaModel : IDisposable
 
     /// <summary>Scores a reranking model gives a sequence.</summary>
     public int ClassCount { get; }
+
+    /// <summary>What its file calls these scores, in their order; empty where it does not say so for each.</summary>
+    public IReadOnlyList<string> ClassLabels { get; }
 
     /// <summary>Bytes of all tensors.</summary>
     public long SizeBytes { get; }
@@ -218,6 +222,23 @@ public sealed class LlamaModel : IDisposable
 
     /// <summary>Drops this reference; the memory goes with the last context.</summary>
     public void Dispose() => Handle.Dispose();
+
+    private static unsafe string[] ReadLabels(LlamaModelHandle handle, int count)
+    {
+        // A file names as many as it likes, and none of them need be there.
+        const int MostLabels = 1024;
+        if (count is < 1 or > MostLabels)
+            return [];
+        string[] labels = new string[count];
+        for (int i = 0; i < count; i++)
+        {
+            if (Marshal.PtrToStringUTF8((nint)LlamaNative.llama_model_cls_label(handle, (uint)i)) is not { Length: > 0 } label)
+                return [];
+            labels[i] = label;
+        }
+
+        return labels;
+    }
 
     private static unsafe string ReadDescription(LlamaModelHandle handle)
     {

@@ -26,11 +26,13 @@ if (command.Options is not { } options)
 using ILoggerFactory logs = LoggerFactory.Create(logging => ServerHost.ConfigureLogging(logging, LogLevel.Information));
 try
 {
-    ModerationGate moderation = new(options.ModerationRulesPath is { } rules ? ModerationRulesReader.Load(rules) : ModerationRules.BuiltIn, options.Moderation);
+    ModerationRules rules = options.ModerationRulesPath is { } path ? ModerationRulesReader.Load(path) : ModerationRules.BuiltIn;
     ApiKeyRing keys = ApiKeyRing.Load(options.ApiKeys, options.ApiKeyFile);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend }, logs.CreateLogger<LlamaLibrary>());
     await using LoadedModel model = ModelLoader.Load(options, library, logs, TimeProvider.System);
     await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options, library, model, logs);
+    (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(options, library, rules, logs);
+    await using LoadedEmbedder? judge = classifier?.Loaded;
     await using ServerStore store = ServerStore.Open(options, TimeProvider.System, logs.CreateLogger<ServerStore>());
     await using WebApplication app = ServerHost.Build(new WebHostOptions
     {
@@ -39,11 +41,11 @@ try
         Identity = new ServerIdentity($"{library.Description}: {library.Reason}"),
         Strict = options.Strict,
         Store = store,
-        Moderation = moderation,
+        Moderation = new ModerationGate(rules, options.Moderation, classifier?.Classifier),
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
-    }, new ModelCatalogue([model.Served], embedders.Served));
+    }, new ModelCatalogue([model.Served], embedders.Served, judge?.Served));
     await app.StartAsync();
-    Banner.Print(Console.Out, app.Urls.First(), model, embedders.Served, library, !keys.IsEmpty);
+    Banner.Print(Console.Out, app.Urls.First(), model, embedders.Served, judge?.Served, library, !keys.IsEmpty);
     await app.WaitForShutdownAsync();
     return 0;
 }

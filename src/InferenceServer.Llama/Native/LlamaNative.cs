@@ -50,6 +50,7 @@ internal static unsafe partial class LlamaNative
     [LibraryImport(Llama)] public static partial int llama_model_n_swa(LlamaModelHandle model);
     [LibraryImport(Llama)] public static partial int llama_model_rope_type(LlamaModelHandle model);
     [LibraryImport(Llama)] public static partial uint llama_model_n_cls_out(LlamaModelHandle model);
+    [LibraryImport(Llama)] public static partial byte* llama_model_cls_label(LlamaModelHandle model, uint i);
     [LibraryImport(Llama)] public static partial int llama_model_desc(LlamaModelHandle model, byte* buf, nuint buf_size);
     [LibraryImport(Llama)] public static partial ulong llama_model_size(LlamaModelHandle model);
     [LibraryImport(Llama)] public static partial ulong llama_model_n_params(LlamaModelHandle model);

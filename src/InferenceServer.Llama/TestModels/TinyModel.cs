@@ -52,8 +52,9 @@ public static class TinyModel
     /// <param name="hasTokenizer">Without one the model takes and gives tokens only.</param>
     /// <param name="controlTokens">Names of control tokens besides ChatML's.</param>
     /// <param name="pooling">What its metadata says of pooling; Unspecified says nothing, but for the encoder, which then takes the mean. An encoder that ranks has a head for it.</param>
+    /// <param name="labels">What a ranking encoder's classes are called; null for one class without a name.</param>
     public static void Write(string path, TinyArchitecture architecture = TinyArchitecture.Llama, int seed = 1, bool fillsInMiddle = false, bool hasTokenizer = true,
-        PoolingType pooling = PoolingType.Unspecified, IReadOnlyList<string>? controlTokens = null)
+        PoolingType pooling = PoolingType.Unspecified, IReadOnlyList<string>? controlTokens = null, IReadOnlyList<string>? labels = null)
     {
         string name = architecture switch
         {
@@ -78,6 +79,8 @@ public static class TinyModel
         WriteHyperparameters(writer, name, architecture, layers);
         if (architecture is TinyArchitecture.Bert || pooling is not PoolingType.Unspecified)
             writer.Add($"{name}.pooling_type", (uint)(pooling is PoolingType.Unspecified ? PoolingType.Mean : pooling));
+        if (labels is not null)
+            writer.Add($"{name}.classifier.output_labels", (IReadOnlyCollection<string>)labels);
         string[] moreControlTokens = [.. fillsInMiddle ? ByteVocabulary.MiddleNames : [], .. controlTokens ?? []];
         int tokens = ByteVocabulary.Count + moreControlTokens.Length;
         if (hasTokenizer)
@@ -92,7 +95,7 @@ public static class TinyModel
 
         var weights = new SeededWeights(writer, seed, GgufTensorType.F32);
         if (architecture is TinyArchitecture.Bert)
-            DeclareEncoder(weights, layers, tokens, ranks: pooling is PoolingType.Rank);
+            DeclareEncoder(weights, layers, tokens, classes: pooling is PoolingType.Rank ? labels?.Count ?? 1 : 0);
         else
             DeclareDecoder(weights, architecture, layers, tokens);
         weights.Fill(progress: null, CancellationToken.None);
@@ -223,7 +226,7 @@ public static class TinyModel
             weights.Constant($"{block}.post_ffw_norm.weight", 1, Width);
     }
 
-    private static void DeclareEncoder(SeededWeights weights, int layers, int tokens, bool ranks)
+    private static void DeclareEncoder(SeededWeights weights, int layers, int tokens, int classes)
     {
         weights.Matrix("token_embd.weight", Width, tokens, 1);
         weights.Matrix("token_types.weight", Width, 1, 0.1f);
@@ -240,12 +243,12 @@ public static class TinyModel
             Norm($"{block}.layer_output_norm");
         }
 
-        if (ranks)
+        if (classes > 0)
         {
             weights.Matrix("cls.weight", Width, Width, Projection);
             weights.Vector("cls.bias", 0.1f, Width);
-            weights.Matrix("cls.output.weight", Width, 1, Projection);
-            weights.Vector("cls.output.bias", 0.1f, 1);
+            weights.Matrix("cls.output.weight", Width, classes, Projection);
+            weights.Vector("cls.output.bias", 0.1f, classes);
         }
 
         void Norm(string name)

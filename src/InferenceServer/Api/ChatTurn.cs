@@ -59,7 +59,7 @@ internal sealed class ChatTurn : IDisposable
         ReplyReader[] replies = new ReplyReader[requests.Count];
         for (int i = 0; i < replies.Length; i++)
             replies[i] = new ReplyReader(guard.Split is { } options ? new ReplySplitter(model.Replies.Format, options) : null);
-        TurnModeration? moderation = TurnModeration.Of(request, hints.Moderation, trace, aborted);
+        TurnModeration? moderation = await TurnModeration.OfAsync(request, hints.Moderation, trace, aborted);
         moderation?.Begin(requests.Count);
         GenerationSet generations = moderation is { RefusesInput: true }
             ? GenerationSet.Ended(requests, aborted)

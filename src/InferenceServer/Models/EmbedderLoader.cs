@@ -1,5 +1,6 @@
 using InferenceServer.Engine.Embedding;
 using InferenceServer.Llama;
+using InferenceServer.Moderation;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Models;
@@ -63,6 +64,30 @@ internal static class EmbedderLoader
         catch
         {
             await new LoadedEmbedders(loaded).DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>The model that judges texts beside the rules, and what it calls its classes; null where none was named.</summary>
+    /// <exception cref="ServerStartException">It sorts into no classes, or into none that is a category.</exception>
+    /// <exception cref="LlamaException">It cannot be had or cannot be run.</exception>
+    public static async Task<(LoadedEmbedder Loaded, ModerationClassifier Classifier)?> LoadClassifierAsync(ServerOptions options, LlamaLibrary library, ModerationRules rules, ILoggerFactory logs)
+    {
+        if (options.ModerationModelPath is not { } path)
+            return null;
+        LlamaModel model = LlamaModel.Load(library, path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);
+        LoadedEmbedder? loaded = null;
+        try
+        {
+            loaded = Start(options, model, Path.GetFileNameWithoutExtension(path), File.GetLastWriteTimeUtc(path), null, logs) with { Own = model };
+            return (loaded, ModerationClassifier.For(loaded.Served, model.ClassLabels, rules));
+        }
+        catch
+        {
+            if (loaded is not null)
+                await loaded.DisposeAsync();
+            else
+                model.Dispose();
             throw;
         }
     }

@@ -4,11 +4,18 @@ namespace InferenceServer.Models;
 
 /// <summary>The models that this server answers for.</summary>
 /// <param name="embedders">Those that embed or rank; a model may be here and chat as well, under one name.</param>
-public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyList<ServedEmbedder>? embedders = null)
+/// <param name="moderation">The one that judges texts; nobody can ask for it by name.</param>
+public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyList<ServedEmbedder>? embedders = null, ServedEmbedder? moderation = null)
 {
     public IReadOnlyList<ServedEmbedder> Embedders { get; } = embedders ?? [];
 
+    /// <summary>What runs beside the models that chat: those that embed, and the one that judges.</summary>
+    public IReadOnlyList<ServedEmbedder> Side { get; } = [.. embedders ?? [], .. (ServedEmbedder[])(moderation is null ? [] : [moderation])];
+
     public IReadOnlyList<ServedModel> Models { get; } = models;
+
+    /// <summary>Those that embed and do not chat.</summary>
+    public IEnumerable<ServedEmbedder> EmbedOnly => Embedders.Where(embedder => Models.All(model => model.Id != embedder.Id));
 
     /// <exception cref="ApiException">404 when no such model is loaded, 400 when it only embeds.</exception>
     public ServedModel Find(string id) =>

@@ -112,13 +112,22 @@ internal static class ModelLoader
             ? library.Devices.Where(device => device.Type is LlamaDeviceType.Gpu or LlamaDeviceType.IntegratedGpu).Sum(device => device.FreeBytes)
             : 0;
         long budget = deviceBytes > 0 ? deviceBytes * 3 / 4 : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / MemoryShare;
-        long fits = Math.Max(CellAlignment, budget / bytesPerToken / CellAlignment * CellAlignment);
+        // What is loaded after this one needs room as well.
+        long fits = CellsThatFit(budget, SideModelBytes(options, model.Path), bytesPerToken);
         long wanted = Math.Max(model.TrainContextLength, Math.Min((long)model.TrainContextLength * options.MaxSequences, DefaultCellLimit));
         if (fits < model.TrainContextLength)
             notes.Add(string.Create(CultureInfo.InvariantCulture,
                 $"the model's context is {model.TrainContextLength} tokens, but only {fits} fit into {budget >> 20} MiB; raise it with --ctx-size, or take smaller --cache-type-k and --cache-type-v"));
         return (int)Math.Min(Math.Min(fits, wanted), int.MaxValue / 2);
     }
+
+    /// <summary>Tokens that a pool may have, in whole blocks and at least one; a quarter of the budget is left to it whatever else is loaded.</summary>
+    internal static long CellsThatFit(long budget, long reserved, long bytesPerToken) =>
+        Math.Max(CellAlignment, Math.Max(budget / 4, budget - reserved) / bytesPerToken / CellAlignment * CellAlignment);
+
+    /// <summary>Bytes that the models beside the chat model take: their files, and as much as a quarter of these for what they compute in.</summary>
+    internal static long SideModelBytes(ServerOptions options, string chatPath) => ((string?[])[options.EmbeddingModelPath, options.ModerationModelPath])
+        .Where(path => path is not null && Path.GetFullPath(path) != Path.GetFullPath(chatPath) && File.Exists(path)).Sum(path => new FileInfo(path!).Length * 5 / 4);
 
     private static string Fingerprint(LlamaLibrary library, LlamaModel model)
     {

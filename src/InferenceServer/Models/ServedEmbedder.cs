@@ -11,6 +11,8 @@ public sealed record ServedEmbedder
 
     public required DateTimeOffset Created { get; init; }
 
+    public ServedModelFile File { get; init; } = ServedModelFile.None;
+
     public required ServedVocabulary Vocabulary { get; init; }
 
     /// <summary>Numbers in a vector.</summary>
@@ -40,6 +42,7 @@ public sealed record ServedEmbedder
     {
         Id = id,
         Created = created,
+        File = ServedModelFile.Of(model, model.ChatTemplate ?? ""),
         Vocabulary = vocabulary,
         Dimensions = engine.Dimensions,
         MaxInputTokens = engine.MaxInputTokens,

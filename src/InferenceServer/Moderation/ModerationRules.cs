@@ -27,14 +27,15 @@ internal sealed class ModerationRules
     private readonly IReadOnlyList<ModerationRule> _rules;
     private readonly IReadOnlyList<string?> _refusals;
     private readonly string _refusal;
-    private readonly double _threshold;
+    private readonly double[] _thresholds;
 
     /// <param name="id">Changes whenever the rules do.</param>
+    /// <param name="thresholds">From which score on each category is flagged.</param>
     /// <param name="refusals">What is said to whom a category was refused; null for <paramref name="refusal"/>.</param>
-    public ModerationRules(string id, IReadOnlyList<string> categories, IReadOnlyList<ModerationRule> rules, IReadOnlyList<string?> refusals, string refusal, double threshold)
+    public ModerationRules(string id, IReadOnlyList<string> categories, IReadOnlyList<ModerationRule> rules, IReadOnlyList<string?> refusals, string refusal, double[] thresholds)
     {
         (Id, Categories, _rules) = (id, categories, rules);
-        (_refusals, _refusal, _threshold) = (refusals, refusal, threshold);
+        (_refusals, _refusal, _thresholds) = (refusals, refusal, thresholds);
     }
 
     /// <summary>A small set for English that comes with the server.</summary>
@@ -46,8 +47,14 @@ internal sealed class ModerationRules
     /// <summary>OpenAI's, then those that the file adds.</summary>
     public IReadOnlyList<string> Categories { get; }
 
+    /// <summary>A classifier's classes exclude each other: their scores add up to 1. Else each is a yes or no of its own.</summary>
+    public bool ClassesExclude { get; init; }
+
     /// <summary>The verdict on nothing at all.</summary>
-    public ModerationVerdict Clean() => new(new double[Categories.Count], _threshold);
+    public ModerationVerdict Clean() => Of(new double[Categories.Count]);
+
+    /// <summary>The verdict that these scores make, one a category.</summary>
+    public ModerationVerdict Of(double[] scores) => new(scores, _thresholds);
 
     public ModerationVerdict Check(string text, CancellationToken cancellation = default)
     {
@@ -60,7 +67,7 @@ internal sealed class ModerationRules
                 scores[rule.Category] = rule.Score;
         }
 
-        return new(scores, _threshold);
+        return Of(scores);
     }
 
     /// <summary>What is said instead: the words of the highest flagged category that has some.</summary>

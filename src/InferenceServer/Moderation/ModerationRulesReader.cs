@@ -7,7 +7,7 @@ using InferenceServer.Operations;
 namespace InferenceServer.Moderation;
 
 /// <summary>
-/// A rules file to <see cref="ModerationRules"/>. Its form: <c>{"refusal"?, "threshold"?, "categories": {NAME: {"refusal"?, "rules": [{"phrases"?, "patterns"?,
+/// A rules file to <see cref="ModerationRules"/>. Its form: <c>{"refusal"?, "threshold"?, "classes"?, "categories": {NAME: {"refusal"?, "threshold"?, "rules"?: [{"phrases"?, "patterns"?,
 /// "except"?, "score"?}]}}}</c>. Whatever is wrong is one line with the file and the line or the JSON path.
 /// </summary>
 internal sealed class ModerationRulesReader
@@ -32,6 +32,7 @@ internal sealed class ModerationRulesReader
     private readonly List<string> _categories = [.. ModerationRules.StandardCategories];
     private readonly List<ModerationRule> _rules = [];
     private readonly List<string?> _refusals = [.. ModerationRules.StandardCategories.Select(_ => (string?)null)];
+    private readonly Dictionary<int, double> _thresholds = [];
     private int _texts;
 
     private ModerationRulesReader(string source) => _source = source;
@@ -78,6 +79,7 @@ internal sealed class ModerationRulesReader
     {
         string refusal = StandardRefusal;
         double threshold = 0.5;
+        bool exclude = false;
         JsonElement? categories = null;
         foreach (JsonProperty member in Members(root, "$"))
         {
@@ -89,17 +91,25 @@ internal sealed class ModerationRulesReader
                 case "threshold":
                     threshold = Score(member.Value, "$.threshold");
                     break;
+                case "classes":
+                    exclude = Text(member.Value, "$.classes", 20) switch
+                    {
+                        "independent" => false,
+                        "exclusive" => true,
+                        _ => throw Wrong("$.classes", "it must be independent or exclusive"),
+                    };
+                    break;
                 case "categories":
                     categories = member.Value;
                     break;
                 default:
-                    throw Unknown("$", member.Name, "refusal, threshold and categories");
+                    throw Unknown("$", member.Name, "refusal, threshold, classes and categories");
             }
         }
 
         foreach (JsonProperty category in Members(categories ?? throw Wrong("$", "'categories' is missing"), "$.categories"))
             ReadCategory(category.Name, category.Value, $"$.categories['{category.Name}']");
-        return new ModerationRules(id, _categories, _rules, _refusals, refusal, threshold);
+        return new ModerationRules(id, _categories, _rules, _refusals, refusal, [.. _categories.Select((_, category) => _thresholds.GetValueOrDefault(category, threshold))]) { ClassesExclude = exclude };
     }
 
     private void ReadCategory(string name, JsonElement value, string path)
@@ -120,8 +130,10 @@ internal sealed class ModerationRulesReader
         {
             if (member.Name == "refusal")
                 _refusals[category] = Text(member.Value, $"{path}.refusal", MaxRefusalLength);
+            else if (member.Name == "threshold")
+                _thresholds[category] = Score(member.Value, $"{path}.threshold");
             else if (member.Name != "rules")
-                throw Unknown(path, member.Name, "refusal and rules");
+                throw Unknown(path, member.Name, "refusal, threshold and rules");
             else
                 foreach ((JsonElement rule, int index) in Items(member.Value, $"{path}.rules"))
                     ReadRule(category, rule, $"{path}.rules[{index}]");

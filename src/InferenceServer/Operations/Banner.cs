@@ -6,7 +6,7 @@ namespace InferenceServer.Operations;
 /// <summary>What the terminal shows once the server is ready.</summary>
 internal static class Banner
 {
-    public static void Print(TextWriter output, string address, LoadedModel model, IReadOnlyList<ServedEmbedder> embedders, LlamaLibrary library, bool wantsKey)
+    public static void Print(TextWriter output, string address, LoadedModel model, IReadOnlyList<ServedEmbedder> embedders, ServedEmbedder? judge, LlamaLibrary library, bool wantsKey)
     {
         output.WriteLine();
         output.WriteLine($"  InferenceServer {HealthEndpoints.Version} on {address}");
@@ -15,6 +15,8 @@ internal static class Banner
         foreach (ServedEmbedder embedder in embedders)
             output.WriteLine($"  {(embedder.Ranking is null ? "embeds " : "ranks  ")}  {embedder.Id}: up to {embedder.MaxInputTokens} tokens{(embedder.Ranking is null ? $", {embedder.Dimensions} numbers" : "")}"
                 + (embedder.SaysPooling ? "" : ", by the mean over the tokens, since its file does not say how it pools"));
+        if (judge is not null)
+            output.WriteLine($"  judges   {judge.Id}: {judge.Dimensions} classes, texts in pieces of {judge.MaxInputTokens} tokens");
         output.WriteLine($"  backend  {library.Description}, llama.cpp {library.Version} ({library.Reason})");
         foreach (string note in model.Notes)
             output.WriteLine($"  note     {note}");

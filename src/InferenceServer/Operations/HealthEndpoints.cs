@@ -54,7 +54,7 @@ internal sealed class HealthEndpoints(ModelCatalogue models, ServerIdentity iden
     {
         ServedModel model = models.Models[0];
         EngineSnapshot now = model.Engine.Snapshot();
-        string? failure = model.Engine.Failure() ?? models.Embedders.Select(embedder => embedder.Failure()).FirstOrDefault(reason => reason is not null);
+        string? failure = model.Engine.Failure() ?? models.Side.Select(model => model.Failure()).FirstOrDefault(reason => reason is not null);
         string status = failure is not null ? "failed" : readiness.IsDraining ? "draining" : readiness.IsWarm ? "ready" : "starting";
         return new HealthReport(status, failure, Version, model.Id, identity.Backend, Math.Round(clock.GetElapsedTime(_started).TotalSeconds, 3),
             now.WaitingRequests, now.RunningRequests, now.CellsTotal - now.CellsFree, now.CellsTotal);

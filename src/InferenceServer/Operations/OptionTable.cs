@@ -123,6 +123,9 @@ internal sealed class OptionTable
         "What is done about chats that the moderation rules flag: flag reports them, refuse answers with a refusal.", ModerationModes, ModerationMode.Off);
 
     private readonly Option<string?> _moderationRules = Text("--moderation-rules", "FILE", "Moderation rules, as JSON, instead of the small English set that is built in.");
+    private readonly Option<string?> _moderationModel = Text("--moderation-model", "PATH",
+        "A GGUF file that sorts texts into classes, to judge beside the rules what is said to the model: a class counts for the category of its name.");
+
     private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
 
     public OptionTable()
@@ -133,7 +136,7 @@ internal sealed class OptionTable
         [
             _model, _embeddingModel, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
-            _strict, _moderation, _moderationRules,
+            _strict, _moderation, _moderationRules, _moderationModel,
         ];
         foreach (Option option in Options)
         {
@@ -181,6 +184,7 @@ internal sealed class OptionTable
         Strict = parsed.GetValue(_strict),
         Moderation = parsed.GetValue(_moderation) ?? ModerationMode.Off,
         ModerationRulesPath = parsed.GetValue(_moderationRules),
+        ModerationModelPath = parsed.GetValue(_moderationModel),
         AllowedHosts = Listed(parsed, _allowedHosts),
     };
 

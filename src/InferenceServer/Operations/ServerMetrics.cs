@@ -35,7 +35,7 @@ internal sealed class ServerMetrics
         Moderation = new ModerationMetrics(factory);
         foreach (ServedModel model in models.Models)
             _ = new EngineCollector(factory, _registry, model);
-        foreach (ServedEmbedder model in models.Embedders)
+        foreach (ServedEmbedder model in models.Side)
             EmbeddingCollector.Add(factory, _registry, model);
     }
 

@@ -71,6 +71,9 @@ internal sealed record ServerOptions
     /// <summary>A rules file; null takes the built-in rules.</summary>
     public string? ModerationRulesPath { get; init; }
 
+    /// <summary>A model that judges beside the rules; null for none.</summary>
+    public string? ModerationModelPath { get; init; }
+
     /// <summary>As <see cref="WebHostOptions.Strict"/>.</summary>
     public bool Strict { get; init; }
 

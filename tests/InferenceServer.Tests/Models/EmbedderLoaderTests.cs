@@ -54,6 +54,20 @@ public sealed class EmbedderLoaderTests : IDisposable
     }
 
     [Fact]
+    public void The_default_pool_leaves_room_for_the_models_beside_it_and_keeps_a_quarter_for_itself()
+    {
+        string embedder = Path.Combine(_folder.FullName, "big.gguf"), chat = Path.Combine(_folder.FullName, "chat.gguf");
+        using (FileStream big = File.Create(embedder))
+            big.SetLength(800_000);
+        ServerOptions Options(params string[] arguments) => CommandLine.Read(arguments, new ConfigurationBuilder().Build(), _ => null).Options!;
+        Assert.Equal(0, ModelLoader.SideModelBytes(Options(), chat));
+        Assert.Equal(1_000_000, ModelLoader.SideModelBytes(Options("--embedding-model", embedder), chat));
+        Assert.Equal(2_000_000, ModelLoader.SideModelBytes(Options("--embedding-model", embedder, "--moderation-model", embedder), chat));
+        Assert.Equal(0, ModelLoader.SideModelBytes(Options("--embedding-model", embedder), embedder));
+        Assert.Equal([4096, 3072, 1024], ((long[])[0, 1024 * 1000, 1L << 40]).Select(reserved => ModelLoader.CellsThatFit(4096 * 1000, reserved, 1000)));
+    }
+
+    [Fact]
     public async Task What_cannot_start_is_one_line_that_names_the_option()
     {
         string chat = Write("model.gguf", TinyArchitecture.Llama, PoolingType.Unspecified), encoder = Write("other/model.gguf", TinyArchitecture.Bert, PoolingType.Mean);

@@ -24,7 +24,7 @@ public sealed record ModerationAnswer(string Id, [property: Description("The rul
 public sealed record ModerationResult(
     bool Flagged,
     [property: Description("OpenAI's categories, and those that the rules add.")] IReadOnlyDictionary<string, bool> Categories,
-    [property: Description("The highest score of the rules that match; 0 where none does.")] IReadOnlyDictionary<string, double> CategoryScores,
+    [property: Description("The highest score of the rules that match, and of the model where there is one; 0 where there is none.")] IReadOnlyDictionary<string, double> CategoryScores,
     IReadOnlyDictionary<string, IReadOnlyList<string>> CategoryAppliedInputTypes)
 {
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
@@ -56,8 +56,9 @@ public sealed record ChatModeration(ChatModerationResults Input, ChatModerationR
 /// <param name="Results">Of the input one, of the output one for each choice; none for what was not judged.</param>
 public sealed record ChatModerationResults(string Type, string Model, IReadOnlyList<ModerationResult> Results)
 {
-    internal static ChatModerationResults Of(ModerationRules rules, IEnumerable<ModerationVerdict> verdicts) => new("moderation_results", rules.Id,
-        [.. verdicts.Select(verdict => ModerationResult.Of(rules, verdict) with { Type = "moderation_result", Model = rules.Id })]);
+    /// <param name="judge">What judged: the rules, or the rules and a model.</param>
+    internal static ChatModerationResults Of(ModerationRules rules, string judge, IEnumerable<ModerationVerdict> verdicts) => new("moderation_results", judge,
+        [.. verdicts.Select(verdict => ModerationResult.Of(rules, verdict) with { Type = "moderation_result", Model = judge })]);
 }
 
 /// <summary>The <c>moderation</c> of a response.</summary>

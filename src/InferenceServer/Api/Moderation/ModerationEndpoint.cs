@@ -28,12 +28,12 @@ internal sealed class ModerationEndpoint(ModerationGate gate, ServerMetrics metr
         List<ModerationResult> results = new(inputs.Count);
         foreach (string input in inputs)
         {
-            ModerationVerdict verdict = gate.Rules.Check(input, http.RequestAborted);
+            ModerationVerdict verdict = await gate.CheckAsync(input, http.RequestAborted);
             metrics.Moderation.Judged(gate.Rules, verdict, "request", "reported");
             results.Add(ModerationResult.Of(gate.Rules, verdict));
         }
 
-        await JsonAnswer.WriteAsync(http, new ModerationAnswer($"modr-{Guid.NewGuid():N}", gate.Rules.Id, results), ModerationJson.Wire.ModerationAnswer);
+        await JsonAnswer.WriteAsync(http, new ModerationAnswer($"modr-{Guid.NewGuid():N}", gate.Id, results), ModerationJson.Wire.ModerationAnswer);
     }
 
     /// <exception cref="ApiException">404: there is no such moderation model.</exception>
@@ -41,7 +41,7 @@ internal sealed class ModerationEndpoint(ModerationGate gate, ServerMetrics metr
     {
         if (!gate.Answers(model))
             throw new ApiException(StatusCodes.Status404NotFound,
-                $"The moderation model '{(model.Length <= 100 ? model : model[..100] + "...")}' does not exist; there is '{gate.Rules.Id}', which OpenAI's names mean too.",
+                $"The moderation model '{(model.Length <= 100 ? model : model[..100] + "...")}' does not exist; there is '{gate.Id}', which OpenAI's names mean too.",
                 ErrorTypes.InvalidRequest, param, "model_not_found");
     }
 
@@ -87,7 +87,7 @@ internal static class ModerationRoutes
     {
         ModerationEndpoint moderations = new(app.Services.GetRequiredService<WebHostOptions>().Moderation, app.Services.GetRequiredService<ServerMetrics>());
         app.MapPost("/v1/moderations", (Delegate)moderations.HandleAsync).WithName("createModeration").WithTags("Moderations")
-            .WithSummary("Judge texts by the rules that the server was given.")
+            .WithSummary("Judge texts by the rules, and the model, that the server was given.")
             .Accepts<ModerationRequest>("application/json").Produces<ModerationAnswer>().ProducesErrors();
     }
 }

@@ -6,26 +6,27 @@ using InferenceServer.Operations;
 namespace InferenceServer.Api.Moderation;
 
 /// <summary>
-/// What moderation does in one chat turn: it judges the conversation before the model runs, and each reply as it comes. System and developer messages are the
+/// What moderation does in one chat turn: it judges the conversation before the model runs, and by the rules alone each reply as it comes. System and developer messages are the
 /// application's own and are not judged; the rest is, earlier turns included, since a client can write them as it likes. Belongs to the request's task.
 /// </summary>
 internal sealed class TurnModeration
 {
+    private readonly ModerationGate _gate;
     private readonly ModerationRules _rules;
     private readonly RequestTrace _trace;
     private readonly ModerationMode _outputMode;
     private readonly ModerationVerdict? _input;
     private ReplyModerator[] _replies = [];
 
-    private TurnModeration(ModerationRules rules, ModerationVerdict? input, ModerationMode outputMode, RequestTrace trace) =>
-        (_rules, _input, _outputMode, _trace) = (rules, input, outputMode, trace);
+    private TurnModeration(ModerationGate gate, ModerationVerdict? input, ModerationMode outputMode, RequestTrace trace) =>
+        (_gate, _rules, _input, _outputMode, _trace) = (gate, gate.Rules, input, outputMode, trace);
 
     /// <summary>True when the model is not to run.</summary>
     public bool RefusesInput { get; private init; }
 
     /// <summary>Judges what goes in. Null when neither the server nor the request wants moderation.</summary>
     /// <exception cref="ApiException">The request names a moderation model that is not here.</exception>
-    public static TurnModeration? Of(ChatCompletionRequest request, ModerationGate gate, RequestTrace trace, CancellationToken aborted)
+    public static async Task<TurnModeration?> OfAsync(ChatCompletionRequest request, ModerationGate gate, RequestTrace trace, CancellationToken aborted)
     {
         if (request.Moderation is { } asked)
             ModerationEndpoint.RequireModel(gate, asked.Model, "moderation.model");
@@ -33,11 +34,11 @@ internal sealed class TurnModeration
         ModerationMode outputMode = Stricter(gate.Mode, request.Moderation, request.Moderation?.Policy?.Output);
         if (inputMode == ModerationMode.Off && outputMode == ModerationMode.Off)
             return null;
-        ModerationVerdict? input = inputMode == ModerationMode.Off ? null : gate.Rules.Check(TextOf(request), aborted);
+        ModerationVerdict? input = inputMode == ModerationMode.Off ? null : await gate.CheckAsync(TextOf(request), aborted);
         bool refuses = inputMode == ModerationMode.Refuse && input!.IsFlagged;
         if (input is not null)
             trace.Moderated(gate.Rules, input, "input", refuses);
-        return new(gate.Rules, input, outputMode, trace) { RefusesInput = refuses };
+        return new(gate, input, outputMode, trace) { RefusesInput = refuses };
     }
 
     public void Begin(int choices)
@@ -71,8 +72,8 @@ internal sealed class TurnModeration
 
     /// <summary>What to report once every choice has ended.</summary>
     public ChatModeration Report() => new(
-        ChatModerationResults.Of(_rules, _input is null ? [] : [_input]),
-        ChatModerationResults.Of(_rules, RefusesInput || _outputMode == ModerationMode.Off ? [] : _replies.Select(reply => reply.Verdict)));
+        ChatModerationResults.Of(_rules, _gate.Id, _input is null ? [] : [_input]),
+        ChatModerationResults.Of(_rules, _rules.Id, RefusesInput || _outputMode == ModerationMode.Off ? [] : _replies.Select(reply => reply.Verdict)));
 
     /// <summary>The server's own setting is the least; a request that asks without a policy wants scores.</summary>
     private static ModerationMode Stricter(ModerationMode server, ChatModerationOptions? asked, ChatModerationMode? policy)

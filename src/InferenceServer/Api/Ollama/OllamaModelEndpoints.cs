@@ -12,11 +12,12 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models)
     // Clients compare it before they ask for tools, thinking or schemas: the release whose fields are read here.
     private const string SpokenVersion = "0.13.0";
 
-    public Task TagsAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaModelList([.. models.Models.Select(Describe)]), OllamaJson.Wire.OllamaModelList);
+    public Task TagsAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaModelList([.. Loaded.Select(model =>
+        new OllamaModel(NameOf(model.Id), NameOf(model.Id), OllamaHeader.Time(model.Created), model.File.SizeBytes, model.File.Digest, Details(model.File)))]), OllamaJson.Wire.OllamaModelList);
 
-    public Task RunningAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaRunningList([.. models.Models.Select(model => new OllamaRunningModel(
-        NameOf(model), NameOf(model), model.File.SizeBytes, model.File.Digest, Details(model.File), OllamaHeader.Time(DateTimeOffset.MaxValue),
-        model.File.GpuBytes, model.Engine.ContextLength))]), OllamaJson.Wire.OllamaRunningList);
+    public Task RunningAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaRunningList([.. Loaded.Select(model => new OllamaRunningModel(
+        NameOf(model.Id), NameOf(model.Id), model.File.SizeBytes, model.File.Digest, Details(model.File), OllamaHeader.Time(DateTimeOffset.MaxValue),
+        model.File.GpuBytes, model.ContextLength))]), OllamaJson.Wire.OllamaRunningList);
 
     public Task VersionAsync(HttpContext http) =>
         JsonAnswer.WriteAsync(http, new OllamaVersion(SpokenVersion, $"InferenceServer {HealthEndpoints.Version}"), OllamaJson.Wire.OllamaVersion);
@@ -36,18 +37,23 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models)
             IgnoredParameters.Announce(http.Response, ignored);
         }
 
-        ServedModel model = models.Find(OllamaRequestParser.IdOf(name));
-        await JsonAnswer.WriteAsync(http, Show(model), OllamaJson.Wire.OllamaModelInformation);
+        string id = OllamaRequestParser.IdOf(name);
+        OllamaModelInformation shown = models.EmbedOnly.FirstOrDefault(model => model.Id == id) is { } embedder
+            ? Show(embedder.Id, embedder.Created, embedder.File, ["embedding"])
+            : Show(models.Find(id));
+        await JsonAnswer.WriteAsync(http, shown, OllamaJson.Wire.OllamaModelInformation);
     }
 
     /// <summary>What would change the models of this server.</summary>
     public static Task RefuseAsync(HttpContext http) => throw new ApiException(StatusCodes.Status501NotImplemented,
         $"{http.Request.Path} is not there: this server serves the model that it was started with (--model) and changes none.", ErrorTypes.InvalidRequest, code: "not_implemented");
 
-    private static string NameOf(ServedModel model) => $"{model.Id}:latest";
+    /// <summary>Those that chat, then those that only embed.</summary>
+    private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Loaded =>
+        models.Models.Select(model => (model.Id, model.Created, model.File, model.Engine.ContextLength))
+            .Concat(models.EmbedOnly.Select(model => (model.Id, model.Created, model.File, model.MaxInputTokens)));
 
-    private static OllamaModel Describe(ServedModel model) =>
-        new(NameOf(model), NameOf(model), OllamaHeader.Time(model.Created), model.File.SizeBytes, model.File.Digest, Details(model.File));
+    private static string NameOf(string id) => $"{id}:latest";
 
     private static OllamaModelDetails Details(ServedModelFile file) =>
         new("", "gguf", file.Architecture, [file.Architecture], Parameters(file.ParameterCount), file.Quantization);
@@ -61,8 +67,13 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models)
             capabilities.Add("thinking");
         if (model.Vocabulary.Middle is not null)
             capabilities.Add("insert");
-        Dictionary<string, JsonElement> information = new() { ["general.parameter_count"] = Element(model.File.ParameterCount, OllamaJson.Wire.Int64) };
-        foreach ((string key, object value) in model.File.Metadata)
+        return Show(model.Id, model.Created, model.File, capabilities);
+    }
+
+    private static OllamaModelInformation Show(string id, DateTimeOffset created, ServedModelFile file, IReadOnlyList<string> capabilities)
+    {
+        Dictionary<string, JsonElement> information = new() { ["general.parameter_count"] = Element(file.ParameterCount, OllamaJson.Wire.Int64) };
+        foreach ((string key, object value) in file.Metadata)
             information[key] = value switch
             {
                 string text => Element(text, OllamaJson.Wire.String),
@@ -71,9 +82,9 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models)
                 double number when double.IsFinite(number) => Element(number, OllamaJson.Wire.Double),
                 _ => Element(value.ToString()!, OllamaJson.Wire.String),
             };
-        return new($"FROM {model.Id}", model.File.ChatTemplate, Details(model.File), information, capabilities, OllamaHeader.Time(model.Created))
+        return new($"FROM {id}", file.ChatTemplate, Details(file), information, capabilities, OllamaHeader.Time(created))
         {
-            License = model.File.Metadata.TryGetValue("general.license", out object? license) ? license as string : null,
+            License = file.Metadata.TryGetValue("general.license", out object? license) ? license as string : null,
         };
     }
 

@@ -8,18 +8,16 @@ internal sealed class ModelEndpoints(ModelCatalogue models)
 {
     public Task ListAsync(HttpContext http) => AnthropicErrors.Speaks(http.Request)
         ? AnthropicModels.ListAsync(http, models.Models)
-        : JsonAnswer.WriteAsync(http, new ModelList("list", [.. models.Models.Select(Describe), .. EmbedOnly().Select(Describe)]), OpenAIJson.Wire.ModelList);
+        : JsonAnswer.WriteAsync(http, new ModelList("list", [.. models.Models.Select(Describe), .. models.EmbedOnly.Select(Describe)]), OpenAIJson.Wire.ModelList);
 
     public Task FindAsync(HttpContext http)
     {
         string id = (string)http.Request.RouteValues["id"]!;
         if (AnthropicErrors.Speaks(http.Request))
             return AnthropicModels.WriteAsync(http, models.Find(id));
-        ModelDescription found = EmbedOnly().FirstOrDefault(model => model.Id == id) is { } embedder ? Describe(embedder) : Describe(models.Find(id));
+        ModelDescription found = models.EmbedOnly.FirstOrDefault(model => model.Id == id) is { } embedder ? Describe(embedder) : Describe(models.Find(id));
         return JsonAnswer.WriteAsync(http, found, OpenAIJson.Wire.ModelDescription);
     }
-
-    private IEnumerable<ServedEmbedder> EmbedOnly() => models.Embedders.Where(embedder => models.Models.All(model => model.Id != embedder.Id));
 
     private static ModelDescription Describe(ServedEmbedder model) => new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.MaxInputTokens);
 

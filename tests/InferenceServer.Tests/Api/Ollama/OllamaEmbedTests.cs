@@ -25,6 +25,21 @@ public sealed class OllamaEmbedTests(EmbeddingServer server) : IClassFixture<Emb
     }
 
     [Fact]
+    public async Task Models_that_only_embed_are_listed_and_shown()
+    {
+        foreach (string path in (string[])["/api/tags", "/api/ps"])
+        {
+            JsonElement listed = JsonDocument.Parse(await server.Host.Client.GetStringAsync(new Uri(path, UriKind.Relative))).RootElement.GetProperty("models");
+            Assert.Equal([$"{server.ChatId}:latest", $"{server.Model.Id}:latest"], listed.EnumerateArray().Select(model => model.GetProperty("name").GetString()!));
+            Assert.Equal("bert", listed[1].GetProperty("details").GetProperty("family").GetString());
+            Assert.True(listed[1].GetProperty("size").GetInt64() > 0);
+        }
+
+        JsonElement shown = await server.Host.PostJsonAsync("/api/show", $$"""{"model":"{{server.Model.Id}}:latest"}""");
+        Assert.Equal(["embedding"], shown.GetProperty("capabilities").EnumerateArray().Select(capability => capability.GetString()!));
+    }
+
+    [Fact]
     public async Task Too_long_a_text_is_cut_unless_that_is_forbidden()
     {
         string text = new('x', 5000);

@@ -1,0 +1,80 @@
+using InferenceServer.Api;
+using InferenceServer.Engine.Embedding;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+
+namespace InferenceServer.Moderation;
+
+/// <summary>
+/// A model that sorts texts into classes, beside the rules: a class counts for the category of its name. A text that is longer than the model reads is judged in
+/// pieces that overlap, each category by its highest score. Safe from any thread.
+/// </summary>
+internal sealed class ModerationClassifier
+{
+    // Of a piece's tokens, how much of the one before comes again, so that no sentence is seen in halves only.
+    private const int OverlapShare = 8;
+
+    private readonly ServedEmbedder _model;
+    private readonly ModerationRules _rules;
+    private readonly int[] _categories;
+
+    private ModerationClassifier(ServedEmbedder model, ModerationRules rules, int[] categories) => (_model, _rules, _categories) = (model, rules, categories);
+
+    public string Id => _model.Id;
+
+    /// <param name="labels">What the model calls its classes, in their order.</param>
+    /// <exception cref="ServerStartException">None of them is a category of the rules, or the model has no classes.</exception>
+    public static ModerationClassifier For(ServedEmbedder model, IReadOnlyList<string> labels, ModerationRules rules)
+    {
+        if (model.Ranking is null || labels.Count == 0)
+            throw new ServerStartException($"--moderation-model {model.Id}: its file names no classes to sort texts into (classifier.output_labels); choose a text classification model");
+        int[] categories = [.. labels.Select(label => rules.Categories.ToList().FindIndex(category => Fold(category) == Fold(label)))];
+        return categories.Any(category => category >= 0)
+            ? new(model, rules, categories)
+            : throw new ServerStartException($"--moderation-model {model.Id}: none of its classes ({string.Join(", ", labels.Take(20))}) is a category; give some the same name in --moderation-rules");
+    }
+
+    /// <exception cref="ApiException">The model could not judge it: what is not judged does not pass.</exception>
+    public async Task<ModerationVerdict> CheckAsync(string text, CancellationToken cancellation)
+    {
+        int[][] pieces = Pieces(_model.Vocabulary.Tokenize(text, false, false));
+        double[] scores = new double[_rules.Categories.Count];
+        try
+        {
+            foreach (float[] logits in await _model.Embed(pieces, cancellation))
+                Take(logits, scores);
+        }
+        catch (EmbeddingFailedException failed)
+        {
+            throw new ApiException(StatusCodes.Status500InternalServerError, $"The moderation model failed: {failed.Message}", ErrorTypes.Server, code: "moderation_failed");
+        }
+
+        return _rules.Of(scores);
+    }
+
+    private int[][] Pieces(int[] tokens)
+    {
+        (IReadOnlyList<int> before, IReadOnlyList<int> after) = (_model.Ranking!.Before, _model.Ranking.After);
+        int room = Math.Max(1, _model.MaxInputTokens - before.Count - after.Count);
+        List<int[]> pieces = [];
+        for (int start = 0; start < tokens.Length; start += Math.Max(1, room - (room / OverlapShare)))
+        {
+            pieces.Add([.. before, .. tokens.AsSpan(start, Math.Min(room, tokens.Length - start)), .. after]);
+            if (start + room >= tokens.Length)
+                break;
+        }
+
+        return [.. pieces];
+    }
+
+    private void Take(float[] logits, double[] scores)
+    {
+        double highest = logits.Max(), sum = logits.Sum(logit => Math.Exp(logit - highest));
+        for (int i = 0; i < Math.Min(logits.Length, _categories.Length); i++)
+            if (_categories[i] is >= 0 and var category)
+                scores[category] = Math.Max(scores[category], _rules.ClassesExclude ? Math.Exp(logits[i] - highest) / sum : 1 / (1 + Math.Exp(-logits[i])));
+    }
+
+    /// <summary>Self_Harm, self harm and self-harm are one name.</summary>
+    private static string Fold(string name) => string.Concat(name.ToLowerInvariant().Where(c => char.IsAsciiLetterOrDigit(c) || c == '/'));
+}
