@@ -1,4 +1,5 @@
 using InferenceServer.Engine;
+using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Llama.TestModels;
 using InferenceServer.Tests.Llama;
@@ -68,7 +69,8 @@ public sealed class MemoryKindTests(ITestOutputHelper output)
             Cold cold = await ColdAsync(tiny, prompt, 16);
             (int[] reply, GenerationResult result) = await tiny.RunAsync(TinyEngine.Greedy(prompt));
             AssertSame(cold, reply, result);
-            Assert.Equal(expected, result.CachedTokens);
+            // An entry that has left the pool meanwhile is not fetched back for fewer tokens than that.
+            Assert.InRange(result.CachedTokens, expected - PrefixCache.MinRestoreTokens + 1, expected);
             Assert.Equal(expected < parting ? CacheMissReasons.LastCheckpoint : CacheMissReasons.Diverged, result.Cache.Reason);
             Assert.Equal(expected, result.Cache.DivergedAt);
         }
