@@ -64,18 +64,21 @@ internal sealed record Outlook(Reading Reading, Destinations Destinations)
 internal sealed class Destinations(Frame[] frames)
 {
     private readonly Configuration?[] _atOne = new Configuration?[frames.Length];
-    private readonly ConcurrentDictionary<Reading, Configuration> _atSeveral = [];
+    private ConcurrentDictionary<Reading, Configuration>? _atSeveral; // few grammars need one
 
     /// <summary>By number of the end.</summary>
     public Frame[] Frames { get; } = frames;
 
-    public Configuration? After(Reading step) => step.OnlyEnd >= 0 ? Volatile.Read(ref _atOne[step.OnlyEnd]) : _atSeveral.GetValueOrDefault(step);
+    public Configuration? After(Reading step) => step.OnlyEnd >= 0 ? Volatile.Read(ref _atOne[step.OnlyEnd]) : Volatile.Read(ref _atSeveral)?.GetValueOrDefault(step);
 
+    /// <summary>For one thread at a time.</summary>
     public void Remember(Reading step, Configuration configuration)
     {
         if (step.OnlyEnd >= 0)
             Volatile.Write(ref _atOne[step.OnlyEnd], configuration);
+        else if (_atSeveral is { } several)
+            several[step] = configuration;
         else
-            _atSeveral[step] = configuration;
+            Volatile.Write(ref _atSeveral, new([new(step, configuration)]));
     }
 }

@@ -26,7 +26,7 @@ internal sealed class Reading(int[] ends, int[] items)
     /// <summary>What each class of bytes leads to, null where it is refused; the array is null until someone needed it.</summary>
     public volatile Reading?[]? Steps;
 
-    /// <summary>Groups of bytes that lead to one step, which reaches an end; null until someone needed it.</summary>
+    /// <summary>Groups of characters that lead to one step, which reaches an end; null until someone needed it.</summary>
     public volatile (ulong Groups, Reading Step)[]? Flows;
 }
 

@@ -4,10 +4,10 @@ using System.Numerics;
 
 namespace InferenceServer.Engine.Constraints.Automaton;
 
-/// <summary>Bytes that a configuration does not tell apart: whole subtrees of tokens made of them are judged at once.</summary>
-/// <param name="Groups">The groups of bytes that all lead to <paramref name="To"/>.</param>
+/// <summary>Characters that a configuration does not tell apart: whole subtrees of tokens made of them are judged at once.</summary>
+/// <param name="Groups">The groups of characters that all lead to <paramref name="To"/>.</param>
 /// <param name="To">The configuration itself where such text may go on for ever; else the next of a chain that counts.</param>
-/// <param name="Length">For how many bytes of these groups, at least, the successors lead on in the same way.</param>
+/// <param name="Length">For how many characters of these groups, at least, the successors lead on in the same way.</param>
 /// <param name="Ends">Whether <paramref name="Length"/> is all there is.</param>
 internal sealed record Flow(ulong Groups, Configuration? To, int Length, bool Ends)
 {
@@ -19,50 +19,80 @@ internal static class TextFlows
     /// <summary>Tokens longer than this are few.</summary>
     private const int ProbedFlow = 24;
 
-    /// <summary>Small and capital letters, of which most tokens are made, and digits.</summary>
-    private const ulong SmallLetters = 1, CapitalLetters = 2, Digits = 4;
-
-    /// <summary>Finds the successor that the groups of bytes share of which most tokens are made; itself when it is among them.</summary>
+    /// <summary>Finds the successor that the groups of characters share of which most tokens are made.</summary>
     public static Flow FlowOf(ConfigurationCache cache, Configuration configuration, Outlook outlook)
     {
         Flow best = Flow.None;
+        bool readsBytes = ReadsBytes(cache, outlook.Reading);
         foreach ((ulong groups, Reading step) in outlook.Reading.Flows ??= GroupsOf(cache, outlook.Reading))
         {
             Configuration to = cache.Land(outlook.Destinations, step);
-            if (ReferenceEquals(to, configuration))
-                return new(groups, to, int.MaxValue, Ends: true);
-            if (WeightOf(groups) > WeightOf(best.Groups))
-                best = new(groups, to, 1, Ends: false);
+            bool loops = ReferenceEquals(to, configuration);
+            // Where bytes are counted one by one, characters are not.
+            ulong whole = loops || !readsBytes ? groups : groups & ~CharacterGroups.AllBeyondAscii;
+            if (WeightOf(whole) > WeightOf(best.Groups))
+                best = loops ? new(whole, to, int.MaxValue, Ends: true) : new(whole, to, 1, Ends: false);
         }
         return best;
     }
 
     private static int WeightOf(ulong groups) => BitOperations.PopCount(groups)
-        + ((groups & SmallLetters) != 0 ? 256 : 0) + ((groups & CapitalLetters) != 0 ? 128 : 0) + ((groups & Digits) != 0 ? 64 : 0);
+        + ((groups & CharacterGroups.SmallLetters) != 0 ? 512 : 0) + ((groups & CharacterGroups.CapitalLetters) != 0 ? 256 : 0) + ((groups & CharacterGroups.Digits) != 0 ? 128 : 0);
 
+    /// <summary>Groups of characters that lead to one step, which reaches an end.</summary>
     private static (ulong Groups, Reading Step)[] GroupsOf(ConfigurationCache cache, Reading reading)
     {
         Reading?[] steps = cache.StepsOf(reading);
-        Reading?[] stepOf = new Reading?[64];
-        ulong mixed = 0, seen = 0;
-        for (int b = 0; b < 256; b++)
+        Dictionary<ulong, Reading?> stepOf = [];
+        ulong mixed = 0;
+        for (int b = 0; b < 256; b = b == 0x7F ? 0xF8 : b + 1)
         {
-            int group = ByteGroups.IndexOf((byte)b);
+            ulong group = CharacterGroups.OfByte((byte)b);
             Reading? step = steps[cache.ClassOfByte[b]];
-            if ((seen >> group & 1) == 0)
-                stepOf[group] = step;
-            else if (!ReferenceEquals(stepOf[group], step))
-                mixed |= 1UL << group;
-            seen |= 1UL << group;
+            if (!stepOf.TryAdd(group, step) && !ReferenceEquals(stepOf[group], step))
+                mixed |= group;
         }
+        if (ReadsBytes(cache, reading))
+            stepOf.Add(CharacterGroups.AllBeyondAscii, steps[cache.ClassOfByte[0x80]]);
+        else
+            foreach ((ulong group, List<(byte Low, byte High)[]> sequences) in CharacterGroups.BeyondAscii)
+                stepOf.Add(group, Through(cache, reading, sequences));
         Dictionary<Reading, ulong> groups = [];
-        for (int group = 0; group < 64; group++)
-            if ((mixed >> group & 1) == 0 && stepOf[group] is { IsWithinCharacter: false } step)
-                groups[step] = groups.GetValueOrDefault(step) | 1UL << group;
+        foreach ((ulong group, Reading? step) in stepOf)
+            if ((mixed & group) == 0 && step is { IsWithinCharacter: false })
+                groups[step] = groups.GetValueOrDefault(step) | group;
         return [.. groups.Select(pair => (pair.Value, pair.Key))];
     }
 
-    /// <summary>Whether any <paramref name="needed"/> bytes of the flow's groups can be read.</summary>
+    /// <summary>Whether bytes beyond ASCII are read one at a time, all alike, as free text does; else characters are.</summary>
+    private static bool ReadsBytes(ConfigurationCache cache, Reading reading) => Through(cache, reading, 0x80, 0xF7) is { IsWithinCharacter: false };
+
+    /// <summary>What all of some characters lead to; null when not all lead to the same.</summary>
+    private static Reading? Through(ConfigurationCache cache, Reading reading, List<(byte Low, byte High)[]> sequences)
+    {
+        Reading? common = null;
+        foreach ((byte Low, byte High)[] sequence in sequences)
+        {
+            Reading? at = reading;
+            for (int i = 0; i < sequence.Length && at is not null; i++)
+                at = i > 0 && !at.IsWithinCharacter ? null : Through(cache, at, sequence[i].Low, sequence[i].High);
+            if (at is not { IsWithinCharacter: false } || !ReferenceEquals(common ??= at, at))
+                return null;
+        }
+        return common;
+    }
+
+    private static Reading? Through(ConfigurationCache cache, Reading reading, int low, int high)
+    {
+        Reading?[] steps = cache.StepsOf(reading);
+        Reading? target = steps[cache.ClassOfByte[low]];
+        for (int b = low + 1; b <= high && target is not null; b++)
+            if (!ReferenceEquals(steps[cache.ClassOfByte[b]], target))
+                return null;
+        return target;
+    }
+
+    /// <summary>Whether any <paramref name="needed"/> characters of the flow's groups can be read.</summary>
     public static bool FlowsFor(ConfigurationCache cache, Outlook outlook, int needed)
     {
         Flow flow = outlook.Flow;
@@ -86,33 +116,6 @@ internal static class TextFlows
     }
 
     /// <summary>Whether every character of plain JSON string content leads back here, as in any text without a bound on its length.</summary>
-    public static bool StaysOnPlainText(ConfigurationCache cache, Configuration configuration)
-    {
-        Outlook outlook = cache.OutlookOf(configuration);
-        Reading? Through(Reading? from, int low, int high)
-        {
-            Reading?[]? steps = from is null ? null : cache.StepsOf(from);
-            Reading? target = steps?[cache.ClassOfByte[low]];
-            for (int b = low; b <= high && target is not null; b++)
-                if (!ReferenceEquals(steps![cache.ClassOfByte[b]], target))
-                    return null;
-            return target;
-        }
-        bool Returns(Reading? step, int more)
-        {
-            for (; more > 0 && step is not null; more--)
-                step = step.IsWithinCharacter ? Through(step, 0x80, 0xBF) : Through(Landed(step), 0x80, 0xBF);
-            return step is { IsWithinCharacter: false } && ReferenceEquals(cache.Land(outlook.Destinations, step), configuration);
-        }
-        // Bytes may also be read one at a time, as free text does: then each leads back by itself.
-        Reading? Landed(Reading step) => ReferenceEquals(cache.Land(outlook.Destinations, step), configuration) ? outlook.Reading : null;
-        bool Leads(int low, int high, int secondLow, int secondHigh, int more)
-        {
-            Reading? first = Through(outlook.Reading, low, high);
-            return first is not null && Returns(Through(first.IsWithinCharacter ? first : Landed(first), secondLow, secondHigh), more);
-        }
-        return Returns(Through(outlook.Reading, ' ', '!'), 0) && Returns(Through(outlook.Reading, '#', '['), 0) && Returns(Through(outlook.Reading, ']', 0x7F), 0)
-            && Leads(0xC2, 0xDF, 0x80, 0xBF, 0) && Leads(0xE0, 0xE0, 0xA0, 0xBF, 1) && Leads(0xE1, 0xEC, 0x80, 0xBF, 1) && Leads(0xED, 0xED, 0x80, 0x9F, 1)
-            && Leads(0xEE, 0xEF, 0x80, 0xBF, 1) && Leads(0xF0, 0xF0, 0x90, 0xBF, 2) && Leads(0xF1, 0xF3, 0x80, 0xBF, 2) && Leads(0xF4, 0xF4, 0x80, 0x8F, 2);
-    }
+    public static bool StaysOnPlainText(ConfigurationCache cache, Configuration configuration) =>
+        cache.OutlookOf(configuration).Flow is { Length: int.MaxValue } flow && ReferenceEquals(flow.To, configuration) && (CharacterGroups.Plain & ~flow.Groups) == 0;
 }

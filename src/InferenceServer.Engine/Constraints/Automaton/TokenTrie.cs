@@ -6,40 +6,13 @@ using System.Runtime.InteropServices;
 
 namespace InferenceServer.Engine.Constraints.Automaton;
 
-/// <summary>Sorts bytes into 64 groups, so that a set of groups is one word: ASCII punctuation each on its own, letters and digits together.</summary>
-internal static class ByteGroups
-{
-    public static ulong Of(byte b) => 1UL << IndexOf(b);
-
-    public static int IndexOf(byte b) => b switch
-    {
-        >= (byte)'a' and <= (byte)'z' => 0,
-        >= (byte)'A' and <= (byte)'Z' => 1,
-        >= (byte)'0' and <= (byte)'9' => 2,
-        (byte)'\n' => 3,
-        (byte)'\t' => 4,
-        (byte)'\r' => 5,
-        < 0x20 or 0x7F => 6,
-        >= 0xF8 => 7,
-        >= 0xF0 => 8,
-        >= 0xE0 => 9,
-        >= 0xC0 => 10,
-        >= 0x80 => 11,
-        // What is left are the 33 of ASCII: space and punctuation.
-        < (byte)'0' => 12 + (b - ' '),
-        < (byte)'A' => 28 + (b - ':'),
-        < (byte)'a' => 35 + (b - '['),
-        _ => 41 + (b - '{'),
-    };
-}
-
 internal sealed class TokenTrie
 {
     /// <summary>One byte of one or more tokens. Its children follow it directly; the root is not stored. 32 bytes: two nodes a cache line.</summary>
     private struct Node
     {
-        /// <summary>The groups of all bytes below.</summary>
-        public ulong GroupsBelow;
+        /// <summary>The groups of all characters that begin here or below.</summary>
+        public ulong Groups;
 
         /// <summary>The node after the subtree.</summary>
         public int End;
@@ -82,6 +55,9 @@ internal sealed class TokenTrie
             Span<Node> made = CollectionsMarshal.AsSpan(nodes);
             made[path[bytes.Length]].OwnEndAt = at + 1;
             bool[] plainFrom = JsonText.PlainFrom(bytes);
+            ulong[] groupsFrom = CharacterGroups.From(bytes);
+            for (int depth = 1; depth <= bytes.Length; depth++)
+                made[path[depth]].Groups |= groupsFrom[depth - 1];
             for (int depth = 1; depth < bytes.Length; depth++)
                 made[path[depth]].PlainBelow &= plainFrom[depth];
             previous = bytes;
@@ -104,10 +80,7 @@ internal sealed class TokenTrie
             for (int depth = node.Depth; depth < next.Length; depth++)
                 next[depth] = i;
             for (int child = i + 1; child < node.End; child = _nodes[child].End)
-            {
-                node.GroupsBelow |= _nodes[child].GroupsBelow | ByteGroups.Of(_nodes[child].Label);
                 node.Height = Math.Max(node.Height, (ushort)(_nodes[child].Height + 1));
-            }
         }
     }
 
@@ -131,22 +104,18 @@ internal sealed class TokenTrie
                 i = node.End;
                 continue;
             }
-            bool whole = false;
-            if (node.End > i + 1)
+            // Where every character from here on, or all plain text, is taken alike, the whole subtree is allowed.
+            bool whole = depth > longerThan && before.Outlook is { } here && (node.Groups & ~here.Flow.Groups) == 0 && TextFlows.FlowsFor(cache, here, node.Height + 1);
+            if (!whole && node.End > i + 1)
             {
                 if (step.IsWithinCharacter)
                     levels[depth] = new() { Steps = cache.StepsOf(step), Destinations = before.Destinations };
                 else
                 {
                     Configuration next = cache.Land(before.Destinations, step);
-                    // Where every byte below, or all plain text, is taken alike, the whole subtree is allowed.
                     whole = node.PlainBelow && next.PlainTextCapacity >= node.Height && depth > longerThan;
                     if (!whole)
-                    {
-                        Outlook outlook = cache.OutlookOf(next);
-                        levels[depth].Set(outlook, cache);
-                        whole = depth > longerThan && (node.GroupsBelow & ~outlook.Flow.Groups) == 0 && TextFlows.FlowsFor(cache, outlook, node.Height);
-                    }
+                        levels[depth].Set(cache.OutlookOf(next), cache);
                 }
             }
             int end = depth <= longerThan ? node.FirstAt : !whole ? node.OwnEndAt : node.End < nodes.Length ? nodes[node.End].FirstAt : _order.Length;
@@ -158,7 +127,8 @@ internal sealed class TokenTrie
 
     private struct Level
     {
-        private Outlook? _outlook;
+        /// <summary>Null within a character.</summary>
+        public Outlook? Outlook { get; private set; }
 
         public Reading?[] Steps;
 
@@ -167,9 +137,9 @@ internal sealed class TokenTrie
         /// <summary>Neighbours often go on alike, and writing references is what a walk spends most on.</summary>
         public void Set(Outlook outlook, ConfigurationCache cache)
         {
-            if (ReferenceEquals(_outlook, outlook))
+            if (ReferenceEquals(Outlook, outlook))
                 return;
-            _outlook = outlook;
+            Outlook = outlook;
             Steps = cache.StepsOf(outlook.Reading);
             Destinations = outlook.Destinations;
         }
