@@ -16,6 +16,9 @@ internal sealed class StepTimeModel(double? targetInterTokenSeconds)
     /// <summary>Prefill takes no longer in a step, so that a cancellation inside a long prefill is seen within 100 ms.</summary>
     private const double MaxPrefillSeconds = 0.09;
 
+    /// <summary>Steps vary: the 90th percentile of mixed ones was 1.17 times their median. The target holds for nine of ten, so the plan stays below it.</summary>
+    private const double StepMargin = 1.2;
+
     /// <summary>Before anything was measured.</summary>
     private const int FirstChunk = 64;
 
@@ -44,7 +47,7 @@ internal sealed class StepTimeModel(double? targetInterTokenSeconds)
         {
             // Twice the step without prefill, unless the user set a target.
             double decode = DecodeSecondsOf(steadyRows);
-            seconds = Math.Min((targetInterTokenSeconds ?? 2 * decode) - decode, MaxPrefillSeconds);
+            seconds = Math.Min(((targetInterTokenSeconds ?? 2 * decode) / StepMargin) - decode, MaxPrefillSeconds);
         }
         return (int)Math.Min(Math.Max(seconds / _prefillSecondsPerRow, MinChunk), batchSize);
     }

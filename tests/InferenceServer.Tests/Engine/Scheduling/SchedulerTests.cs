@@ -106,7 +106,7 @@ public sealed class SchedulerTests
     [Fact]
     public void Where_rows_mix_badly_replies_and_prompts_are_computed_in_turn()
     {
-        SchedulerDriver driver = new(limits: new(Cells: 8192, ContextLength: 4096, SequenceIds: 129, BatchSize: 512, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16, AttentionTileRows: 64));
+        SchedulerDriver driver = new(new EngineOptions { TargetInterTokenSeconds = 0.05 }, new(Cells: 8192, ContextLength: 4096, SequenceIds: 129, BatchSize: 512, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16, AttentionTileRows: 64));
         Generation stream = driver.Submit(Prompt(500, 200), 200);
         while (driver.TokensOf(stream).Length < 20)
             driver.Step();
@@ -174,7 +174,7 @@ public sealed class SchedulerTests
             model.Observe(4, 0, 0.014);
             model.Observe(4, 20, 0.014 + (20 * 0.001));
         }
-        Assert.InRange(model.PrefillBudget(4, 2048), 12, 15);
+        Assert.InRange(model.PrefillBudget(4, 2048), 8, 10);
         Assert.InRange(model.PrefillBudget(0, 2048), 70, 90);
         Assert.InRange(new StepTimeModel(0.050).PrefillBudget(4, 2048), 1, 64);
     }
@@ -189,7 +189,7 @@ public sealed class SchedulerTests
             model.Observe(2, 0, 0.008); // A batch that ends with few streams,
         model.Observe(16, 30, 0.030 + (30 * 0.0005)); // and a full one with a prompt beside it.
         Assert.InRange(model.PrefillSecondsPerRow, 0.0004, 0.0006);
-        Assert.InRange(model.PrefillBudget(16, 2048), 50, 70);
+        Assert.InRange(model.PrefillBudget(16, 2048), 35, 45);
     }
 
     [Fact]
