@@ -78,7 +78,7 @@ internal static class CharacterGroups
                 i += length - 1;
             }
         for (int i = bytes.Length - 1; i >= 0; i--)
-            from[i] = characters[i] is (> 0 and int length, int rune) ? OfCharacter(rune) | from[i + length] : OfByte(bytes[i]) | from[i + 1];
+            from[i] = characters[i] is ( > 0 and int length, int rune) ? OfCharacter(rune) | from[i + length] : OfByte(bytes[i]) | from[i + 1];
         return from;
     }
 
