@@ -78,7 +78,10 @@ internal static class CharacterGroups
                 i += length - 1;
             }
         for (int i = bytes.Length - 1; i >= 0; i--)
-            from[i] = characters[i] is ( > 0 and int length, int rune) ? OfCharacter(rune) | from[i + length] : OfByte(bytes[i]) | from[i + 1];
+        {
+            (int length, int rune) = characters[i];
+            from[i] = length > 0 ? OfCharacter(rune) | from[i + length] : OfByte(bytes[i]) | from[i + 1];
+        }
         return from;
     }
 

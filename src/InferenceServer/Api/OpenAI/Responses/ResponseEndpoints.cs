@@ -21,7 +21,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             throw ApiException.InvalidValue("'background' needs the response to be stored: there is no other way to fetch it.", "background", "invalid_value");
         ServedModel model = models.Find(request.Model);
         string owner = StoreOwner.Of(http);
-        using ConversationTurn? conversation = request.ConversationId is { } named ? conversations.Take(owner, named) : null;
+        using ConversationTurn? conversation = request.ConversationId is { } named ? await conversations.TakeAsync(owner, named, http.RequestAborted) : null;
         ResponseHistory history = await ResponseHistory.LoadAsync(store, owner, request);
         if (history.New.Count == 0 && history.Before.Count == 0)
             throw ApiException.InvalidValue("'input' is required.", "input", "missing_required_parameter");
