@@ -18,7 +18,7 @@ internal sealed partial class Scheduler
 
     /// <summary>
     /// A stream that is not steady yet waits for others' prompts so long in all, then it is protected as if it were: replies that start apart
-    /// end apart, and a decode step of 5 rows takes as long as one of 16.
+    /// end apart, and a decode step of 9 rows takes as long as one of 16.
     /// </summary>
     private const double MostSecondsHeldBack = 1;
 

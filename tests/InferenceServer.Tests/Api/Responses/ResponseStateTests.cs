@@ -293,6 +293,22 @@ public sealed class ResponseStateTests
     }
 
     [Fact]
+    public async Task A_response_that_ends_between_two_looks_at_it_is_not_taken_for_one_that_failed()
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        var runs = host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>();
+        JsonElement queued = await host.CreateAsync("\"input\":\"Hi\",\"background\":true");
+        StoredResponse seen = (await host.Store.Store.Responses.FindAsync("", Id(queued)))!;
+        Assert.True(seen.Running);
+        held.Release();
+        for (int i = 0; i < 1000 && runs.Find("", Id(queued)) is not null; i++)
+            await Task.Delay(5);
+        Assert.False((await runs.SettleAsync(seen)).Running);
+        Assert.Equal("completed", (await UntilAsync(host, Id(queued), "completed")).GetProperty("status").GetString());
+    }
+
+    [Fact]
     public async Task A_client_that_leaves_its_stream_stops_the_response()
     {
         Held held = new();

@@ -58,9 +58,14 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
     }
 
     /// <summary>A response as it is stored; one that is stored as running, and does not run, has failed.</summary>
-    public async Task<StoredResponse> SettleAsync(StoredResponse stored) => stored.Running && Find(stored.Owner, stored.Id) is null
-        ? await FailAsync(stored, "The response ended, and its end could not be stored.")
-        : stored;
+    public async Task<StoredResponse> SettleAsync(StoredResponse stored)
+    {
+        if (!stored.Running || Find(stored.Owner, stored.Id) is not null)
+            return stored;
+        // It may have ended since it was read: an end is stored before the run is taken out, so what is stored now is the truth.
+        StoredResponse now = await store.Responses.FindAsync(stored.Owner, stored.Id) ?? stored;
+        return now.Running ? await FailAsync(now, "The response ended, and its end could not be stored.") : now;
+    }
 
     private async Task<StoredResponse> FailAsync(StoredResponse stored, string why)
     {
