@@ -91,10 +91,10 @@ internal sealed partial class EngineLoop : IDisposable
             return false;
         }
         _inbox.Enqueue(generation);
+        Wake();
         // The loop may have ended between the caller's check and here: then nobody else would answer this request.
         if (_failure is { } failure && _inbox.TryDequeue(out Generation? orphan))
             FailUnseen(orphan, failure);
-        Wake();
         return true;
     }
 
@@ -109,10 +109,10 @@ internal sealed partial class EngineLoop : IDisposable
         }
         TaskCompletionSource<T> done = new(TaskCreationOptions.RunContinuationsAsynchronously);
         _commands.Enqueue((scheduler => done.TrySetResult(command(scheduler)), reason => done.TrySetException(new EngineUnavailableException(reason))));
+        Wake();
         // As with requests: the loop may have ended before it could see this.
         if (_failure is { } failure)
             FailCommands(failure);
-        Wake();
         return done.Task;
     }
 
@@ -128,10 +128,22 @@ internal sealed partial class EngineLoop : IDisposable
     /// <summary>Only after the thread has been joined.</summary>
     public void Dispose() => _wake.Dispose();
 
+    /// <summary>After something was put where the loop looks. A fence: else what was put could be seen later than what is read here, and the loop sleep on it.</summary>
     private void Wake()
     {
+        Interlocked.MemoryBarrier();
         if (_parked)
             _wake.Set();
+    }
+
+    /// <summary>Sleeps until something comes, or for so long. The other half of the fence in <see cref="Wake"/>.</summary>
+    private void Park(TimeSpan limit)
+    {
+        _parked = true;
+        Interlocked.MemoryBarrier();
+        if (_inbox.IsEmpty && _commands.IsEmpty && !_stopping)
+            _wake.WaitOne(limit);
+        _parked = false;
     }
 
     private void Work()
@@ -179,10 +191,7 @@ internal sealed partial class EngineLoop : IDisposable
             if (_scheduler.PlanIdleWork())
                 return true;
             EngineInvariants.Check(_scheduler);
-            _parked = true;
-            if (_inbox.IsEmpty && _commands.IsEmpty && !_stopping)
-                _wake.WaitOne();
-            _parked = false;
+            Park(Timeout.InfiniteTimeSpan);
         }
     }
 
@@ -195,7 +204,7 @@ internal sealed partial class EngineLoop : IDisposable
             Emit(start);
             // Requests wait, but none can start: only an arrival, a cancellation or a deadline changes that.
             if (_scheduler.HasWork)
-                _wake.WaitOne(IdleTick);
+                Park(IdleTick);
             return;
         }
         (_stepRows, _stepNumber) = (plan.Rows.Count, _stepNumber + 1);
@@ -243,7 +252,8 @@ internal sealed partial class EngineLoop : IDisposable
     private void FinishAll()
     {
         long now = _time.GetTimestamp();
-        // New requests are refused from here on: _failure is set. What is still in the inbox was accepted.
+        // New requests are refused from here on: _failure is set, and seen by whoever puts something in after this looked.
+        Interlocked.MemoryBarrier();
         while (_inbox.TryDequeue(out Generation? generation))
             _scheduler.Accept(generation, now);
         _scheduler.FinishAll(_cancelAll ? FinishReason.Cancelled : FinishReason.Failed, now, _cancelAll ? null : _failure);

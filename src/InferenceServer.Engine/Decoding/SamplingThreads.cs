@@ -13,7 +13,7 @@ internal sealed class SamplingThreads : IDisposable
     private const int MaxHelpers = 3;
 
     private readonly SemaphoreSlim _work = new(0);
-    private readonly CountdownEvent _helpersDone = new(1);
+    private readonly SemaphoreSlim _done = new(0);
     private readonly Thread[] _helpers;
     private readonly LogitsOfRow _logits;
     private StepPlan? _plan;
@@ -37,12 +37,12 @@ internal sealed class SamplingThreads : IDisposable
     {
         (_plan, _result, _nextSlice) = (plan, result, 0);
         int helpers = plan.Slices.Count < MinSlicesToShare ? 0 : Math.Min(_helpers.Length, plan.Slices.Count - 1);
-        _helpersDone.Reset(helpers + 1);
         if (helpers > 0)
             _work.Release(helpers);
         TakeSlices();
-        _helpersDone.Signal();
-        _helpersDone.Wait();
+        // One by one: a count that is set anew each step can be met by a helper that is still telling of the step before.
+        for (int i = 0; i < helpers; i++)
+            _done.Wait();
     }
 
     public void Dispose()
@@ -52,7 +52,7 @@ internal sealed class SamplingThreads : IDisposable
         foreach (Thread helper in _helpers)
             helper.Join();
         _work.Dispose();
-        _helpersDone.Dispose();
+        _done.Dispose();
     }
 
     private void Help()
@@ -63,7 +63,7 @@ internal sealed class SamplingThreads : IDisposable
             if (_stopping)
                 return;
             TakeSlices();
-            _helpersDone.Signal();
+            _done.Release();
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Decoding;
@@ -135,6 +136,24 @@ public sealed class InferenceEngineTests
             await TinyEngine.ReadAsync(generation);
         }
         await tiny.RunAsync(request with { MaxTokens = 1 });
+    }
+
+    [Fact]
+    public async Task A_request_that_comes_while_the_loop_goes_to_sleep_is_answered()
+    {
+        const int Requests = 40_000, Seed = 1;
+        ScriptedDecoder decoder = new(new DecoderLimits(Cells: 256, ContextLength: 256, SequenceIds: 9, BatchSize: 64, MaxOutputs: 16, SharesCells: true, StateBytesPerToken: 16));
+        await using InferenceEngine engine = new(new EngineOptions(), decoder, null, ScriptedDecoder.Vocabulary, TimeProvider.System, NullLogger.Instance);
+        Random random = new(Seed);
+        for (int i = 0; i < Requests; i++)
+        {
+            Generation generation = engine.Submit(new GenerationRequest { PromptTokens = new[] { 1, 2, 3 }, MaxTokens = 1 });
+            // Spins, so that the next one comes at once or a little later: while the loop finds nothing to do and lies down.
+            long start = Stopwatch.GetTimestamp();
+            while (!generation.Events.TryRead(out GenerationEvent e) || e.Kind != GenerationEventKind.Finished)
+                Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20), $"request {i} was lost; seed {Seed}");
+            Thread.SpinWait(random.Next(400));
+        }
     }
 
     [Fact]

@@ -12,10 +12,13 @@ namespace InferenceServer.Tests.Engine;
 /// </summary>
 internal sealed class SchedulerDriver : IDisposable
 {
+    private const int MostEmptySteps = 20_000;
+
     private readonly DiskTier? _disk;
 
     private readonly StepResult _result = new();
     private readonly Dictionary<Generation, List<GenerationEvent>> _events = [];
+    private int _emptySteps;
 
     public SchedulerDriver(EngineOptions? options = null, DecoderLimits? limits = null)
     {
@@ -82,6 +85,9 @@ internal sealed class SchedulerDriver : IDisposable
             _events[generation].Add(e);
         }
         Scheduler.Outbox.Clear();
+        // A test that steps until something happens must fail where it never does.
+        _emptySteps = plan.IsEmpty ? _emptySteps + 1 : 0;
+        Assert.True(_emptySteps < MostEmptySteps, $"nothing was done for {MostEmptySteps} steps");
         return plan;
     }
 

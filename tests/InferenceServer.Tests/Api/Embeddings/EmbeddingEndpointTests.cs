@@ -174,37 +174,49 @@ public sealed class ScriptedEmbedderTests
     [Fact]
     public async Task A_deadline_calls_the_work_off()
     {
-        bool started = false;
-        TaskCompletionSource cancelled = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using TestHost host = await StartAsync(async (_, cancellation) =>
-        {
-            started = true;
-            using CancellationTokenRegistration registration = cancellation.Register(() => cancelled.TrySetResult());
-            await Task.Delay(Timeout.Infinite, cancellation);
-            return [];
-        });
+        EndlessWork work = new();
+        await using TestHost host = await StartAsync(work.RunAsync);
         // On a busy machine the first deadlines may pass before the work begins.
-        for (int deadline = 50; !started; deadline *= 2)
+        for (int deadline = 50; !work.Started.IsCompleted; deadline *= 2)
             Assert.Equal((504, "deadline_exceeded"), await FailAsync(host, $"{deadline}"));
-        await cancelled.Task;
+        await work.CalledOff.WaitAsync(TimeSpan.FromSeconds(20));
     }
 
     [Fact]
     public async Task A_client_that_goes_away_calls_the_work_off()
     {
-        TaskCompletionSource started = new(TaskCreationOptions.RunContinuationsAsynchronously), cancelled = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using TestHost host = await StartAsync(async (_, cancellation) =>
-        {
-            using CancellationTokenRegistration registration = cancellation.Register(cancelled.SetResult);
-            started.SetResult();
-            await Task.Delay(Timeout.Infinite, cancellation);
-            return [];
-        });
+        EndlessWork work = new();
+        await using TestHost host = await StartAsync(work.RunAsync);
         using CancellationTokenSource client = new();
         Task<HttpResponseMessage> request = host.PostAsync("/v1/embeddings", """{"model":"embedder","input":"text"}""", client.Token);
-        await started.Task;
+        await work.Started.WaitAsync(TimeSpan.FromSeconds(20));
         await client.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => request);
-        await cancelled.Task.WaitAsync(TimeSpan.FromSeconds(20));
+        await work.CalledOff.WaitAsync(TimeSpan.FromSeconds(20));
+    }
+
+    /// <summary>Embeds until it is called off.</summary>
+    private sealed class EndlessWork
+    {
+        private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _calledOff = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Started => _started.Task;
+
+        public Task CalledOff => _calledOff.Task;
+
+        public async Task<float[][]> RunAsync(IReadOnlyList<int[]> inputs, CancellationToken cancellation)
+        {
+            _started.TrySetResult();
+            try
+            {
+                await Task.Delay(Timeout.Infinite, cancellation);
+            }
+            finally
+            {
+                _calledOff.TrySetResult();
+            }
+            return [];
+        }
     }
 }
