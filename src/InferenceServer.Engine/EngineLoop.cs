@@ -141,7 +141,8 @@ internal sealed partial class EngineLoop : IDisposable
     {
         _parked = true;
         Interlocked.MemoryBarrier();
-        if (_inbox.IsEmpty && _commands.IsEmpty && !_stopping)
+        // Stop always sets the event: while replies drain that must not keep this from sleeping.
+        if (_inbox.IsEmpty && _commands.IsEmpty)
             _wake.WaitOne(limit);
         _parked = false;
     }
