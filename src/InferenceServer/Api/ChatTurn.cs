@@ -91,13 +91,22 @@ internal sealed class ChatTurn : IDisposable
                 collected[choice].Logprobs.Add(logprobs);
         });
         ChatTurnReply[] whole = new ChatTurnReply[results.Length];
+        ChatReplyEnd[] ends = new ChatReplyEnd[results.Length];
         for (int i = 0; i < whole.Length; i++)
         {
             Take(i, collected[i], _replies[i].Finish());
-            ChatReplyEnd end = _replies[i].EndOf(results[i]);
-            if (Moderation?.Finish(i) == false)
+            ends[i] = _replies[i].EndOf(results[i]);
+            Moderation?.Finish(i);
+        }
+
+        if (Moderation?.JudgeAsync() is { } judging)
+            await judging;
+        for (int i = 0; i < whole.Length; i++)
+        {
+            Moderation?.Close(i);
+            if (Moderation?.IsRefused(i) == true)
                 collected[i].Add([new ReplyDelta(ReplyDeltaKind.Refusal, Moderation.Refusal(i))]);
-            whole[i] = collected[i].Whole(Moderation?.EndOf(i, end) ?? end);
+            whole[i] = collected[i].Whole(Moderation?.EndOf(i, ends[i]) ?? ends[i]);
         }
 
         return whole;
@@ -107,7 +116,8 @@ internal sealed class ChatTurn : IDisposable
     /// <exception cref="ApiException">A choice failed.</exception>
     public async Task ReadAsync(IChatStreamEncoder encoder)
     {
-        SplittingEncoder splitting = new(Moderated(encoder), _replies);
+        ModeratingEncoder? moderating = Moderated(encoder);
+        SplittingEncoder splitting = new(moderating ?? encoder, _replies);
         bool[] begun = new bool[_replies.Length];
         GenerationResult[] results = await GenerationCollector.ReadAllAsync(Generations, _trace, (choice, read) =>
         {
@@ -117,6 +127,12 @@ internal sealed class ChatTurn : IDisposable
             splitting.Text(choice, read.Text, read.Kind == GenerationEventKind.Token ? 1 : 0, read.Logprobs);
             if (read.Kind == GenerationEventKind.Finished)
                 splitting.Finish(choice, read.Result!);
+        }, moderating is null ? null : async () =>
+        {
+            if (moderating.JudgeAsync() is not { } judging)
+                return;
+            await judging;
+            moderating.Open();
         });
         splitting.End(results);
     }
@@ -135,12 +151,15 @@ internal sealed class ChatTurn : IDisposable
     /// <summary>Streams the replies through a dialect's encoder until they end or the client is gone.</summary>
     /// <param name="beforeEnd">Awaited once every choice has ended, before the client is told so.</param>
     /// <exception cref="ApiException">The request failed before its first event.</exception>
-    public Task StreamAsync(HttpContext http, SseBuffer buffer, IChatStreamEncoder encoder, TimeProvider clock, Func<Task>? beforeEnd = null) =>
-        new StreamPump(http, Generations, buffer, new SplittingEncoder(Moderated(encoder), _replies), _trace, clock, beforeEnd).RunAsync();
+    public Task StreamAsync(HttpContext http, SseBuffer buffer, IChatStreamEncoder encoder, TimeProvider clock, Func<Task>? beforeEnd = null)
+    {
+        ModeratingEncoder? moderating = Moderated(encoder);
+        return new StreamPump(http, Generations, buffer, new SplittingEncoder(moderating ?? encoder, _replies), _trace, clock, beforeEnd, moderating).RunAsync();
+    }
 
     public void Dispose() => Generations.Dispose();
 
-    private IChatStreamEncoder Moderated(IChatStreamEncoder encoder) => Moderation is null ? encoder : new ModeratingEncoder(encoder, Moderation, Generations);
+    private ModeratingEncoder? Moderated(IChatStreamEncoder encoder) => Moderation is null ? null : new ModeratingEncoder(encoder, Moderation, Generations);
 
     /// <summary>The deltas of one reply, put together.</summary>
     internal sealed class Collected

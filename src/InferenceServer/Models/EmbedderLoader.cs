@@ -80,7 +80,7 @@ internal static class EmbedderLoader
         try
         {
             loaded = Start(options, model, Path.GetFileNameWithoutExtension(path), File.GetLastWriteTimeUtc(path), null, logs) with { Own = model };
-            return (loaded, ModerationClassifier.For(loaded.Served, model.ClassLabels, rules));
+            return (loaded, ModerationClassifier.For(loaded.Served, model.ClassLabels, rules, log: logs.CreateLogger<ModerationClassifier>()));
         }
         catch
         {

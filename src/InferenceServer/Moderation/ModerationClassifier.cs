@@ -2,6 +2,7 @@ using InferenceServer.Api;
 using InferenceServer.Engine.Embedding;
 using InferenceServer.Models;
 using InferenceServer.Operations;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace InferenceServer.Moderation;
 
@@ -9,47 +10,67 @@ namespace InferenceServer.Moderation;
 /// A model that sorts texts into classes, beside the rules: a class counts for the category of its name. A text that is longer than the model reads is judged in
 /// pieces that overlap, each category by its highest score. Safe from any thread.
 /// </summary>
-internal sealed class ModerationClassifier
+internal sealed partial class ModerationClassifier
 {
     // Of a piece's tokens, how much of the one before comes again, so that no sentence is seen in halves only.
     private const int OverlapShare = 8;
 
+    // Whoever waits for a verdict waits this long, and for a text of many pieces longer; then it counts as not judged.
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan PieceLimit = TimeSpan.FromSeconds(2);
+
     private readonly ServedEmbedder _model;
     private readonly ModerationRules _rules;
     private readonly int[] _categories;
+    private readonly TimeProvider _clock;
+    private readonly ILogger _log;
 
-    private ModerationClassifier(ServedEmbedder model, ModerationRules rules, int[] categories) => (_model, _rules, _categories) = (model, rules, categories);
+    private ModerationClassifier(ServedEmbedder model, ModerationRules rules, int[] categories, TimeProvider clock, ILogger log) =>
+        (_model, _rules, _categories, _clock, _log) = (model, rules, categories, clock, log);
 
     public string Id => _model.Id;
 
     /// <param name="labels">What the model calls its classes, in their order.</param>
     /// <exception cref="ServerStartException">None of them is a category of the rules, or the model has no classes.</exception>
-    public static ModerationClassifier For(ServedEmbedder model, IReadOnlyList<string> labels, ModerationRules rules)
+    public static ModerationClassifier For(ServedEmbedder model, IReadOnlyList<string> labels, ModerationRules rules, TimeProvider? clock = null, ILogger? log = null)
     {
         if (model.Ranking is null || labels.Count == 0)
             throw new ServerStartException($"--moderation-model {model.Id}: its file names no classes to sort texts into (classifier.output_labels); choose a text classification model");
         int[] categories = [.. labels.Select(label => rules.Categories.ToList().FindIndex(category => Fold(category) == Fold(label)))];
         return categories.Any(category => category >= 0)
-            ? new(model, rules, categories)
+            ? new(model, rules, categories, clock ?? TimeProvider.System, log ?? NullLogger.Instance)
             : throw new ServerStartException($"--moderation-model {model.Id}: none of its classes ({string.Join(", ", labels.Take(20))}) is a category; give some the same name in --moderation-rules");
     }
 
-    /// <exception cref="ApiException">The model could not judge it: what is not judged does not pass.</exception>
+    /// <exception cref="ApiException">The model could not judge it, or not in time: what is not judged does not pass.</exception>
     public async Task<ModerationVerdict> CheckAsync(string text, CancellationToken cancellation)
     {
         int[][] pieces = Pieces(_model.Vocabulary.Tokenize(text, false, false));
         double[] scores = new double[_rules.Categories.Count];
+        TimeSpan limit = Limit + (PieceLimit * pieces.Length);
+        using CancellationTokenSource late = new(limit, _clock);
+        using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, cancellation);
         try
         {
-            foreach (float[] logits in await _model.Embed(pieces, cancellation))
+            foreach (float[] logits in await _model.Embed(pieces, either.Token).WaitAsync(either.Token))
                 Take(logits, scores);
         }
         catch (EmbeddingFailedException failed)
         {
-            throw new ApiException(StatusCodes.Status500InternalServerError, $"The moderation model failed: {failed.Message}", ErrorTypes.Server, code: "moderation_failed");
+            throw Failed(failed.Message);
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested && late.IsCancellationRequested)
+        {
+            throw Failed($"it did not answer within {limit.TotalSeconds:0} seconds");
         }
 
         return _rules.Of(scores);
+    }
+
+    private ApiException Failed(string why)
+    {
+        LogFailed(_log, _model.Id, why);
+        return new ApiException(StatusCodes.Status500InternalServerError, $"The moderation model failed: {why}", ErrorTypes.Server, code: "moderation_failed");
     }
 
     private int[][] Pieces(int[] tokens)
@@ -77,4 +98,7 @@ internal sealed class ModerationClassifier
 
     /// <summary>Self_Harm, self harm and self-harm are one name.</summary>
     private static string Fold(string name) => string.Concat(name.ToLowerInvariant().Where(c => char.IsAsciiLetterOrDigit(c) || c == '/'));
+
+    [LoggerMessage(EventId = 150, Level = LogLevel.Warning, Message = "The moderation model {Model} failed to judge a text, which does not pass: {Why}")]
+    private static partial void LogFailed(ILogger logger, string model, string why);
 }

@@ -124,7 +124,7 @@ internal sealed class OptionTable
 
     private readonly Option<string?> _moderationRules = Text("--moderation-rules", "FILE", "Moderation rules, as JSON, instead of the small English set that is built in.");
     private readonly Option<string?> _moderationModel = Text("--moderation-model", "PATH",
-        "A GGUF file that sorts texts into classes, to judge beside the rules what is said to the model: a class counts for the category of its name.");
+        "A GGUF file that sorts texts into classes, to judge beside the rules what goes into chats and what comes out: a class counts for the category of its name.");
 
     private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
 

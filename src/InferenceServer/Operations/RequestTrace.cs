@@ -76,7 +76,11 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     /// <summary>Categories that something of this request was flagged for.</summary>
     public IReadOnlyCollection<string> FlaggedCategories => _flagged;
 
-    /// <summary>The moderation rules judged a part of it.</summary>
+    /// <summary>The moderation model could not judge a part of it.</summary>
+    /// <param name="part">input or output.</param>
+    public void Unjudged(string part) => metrics.Moderation.Failed(part);
+
+    /// <summary>Moderation judged a part of it.</summary>
     /// <param name="part">input or output.</param>
     public void Moderated(ModerationRules rules, ModerationVerdict verdict, string part, bool refused)
     {

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using InferenceServer.Api;
 using InferenceServer.Llama;
 using InferenceServer.Llama.TestModels;
 using InferenceServer.Models;
@@ -8,6 +9,7 @@ using InferenceServer.Operations;
 using InferenceServer.Tests.Api;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
 
 namespace InferenceServer.Tests.Moderation;
 
@@ -79,6 +81,41 @@ public sealed class ModerationClassifierTests : IDisposable
 
         ModerationVerdict last = await ModerationClassifier.For(Counting([]), ["hate", "safe"], rules).CheckAsync(new string('a', 60) + "xxx", CancellationToken.None);
         Assert.Equal(1 / (1 + Math.Exp(-3)), Score(rules, last, "hate"), 1e-6);
+    }
+
+    [Fact]
+    public async Task A_model_that_does_not_answer_in_time_has_failed_and_its_work_is_cancelled()
+    {
+        FakeTimeProvider clock = new(TestHost.Created);
+        TaskCompletionSource left = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        ServedEmbedder hanging = Counting([]) with
+        {
+            Embed = async (_, cancellation) =>
+            {
+                try
+                {
+                    await Task.Delay(Timeout.Infinite, cancellation);
+                    return [];
+                }
+                finally
+                {
+                    left.SetResult();
+                }
+            },
+        };
+        Task<ModerationVerdict> check = ModerationClassifier.For(hanging, ["hate", "safe"], ModerationRules.BuiltIn, clock).CheckAsync("a", CancellationToken.None);
+        clock.Advance(TimeSpan.FromSeconds(21));
+        Assert.False(check.IsCompleted);
+        clock.Advance(TimeSpan.FromSeconds(2));
+        ApiException error = await Assert.ThrowsAsync<ApiException>(() => check.WaitAsync(TimeSpan.FromSeconds(20)));
+        Assert.Equal((500, "moderation_failed"), (error.Status, error.Code));
+        await left.Task.WaitAsync(TimeSpan.FromSeconds(20));
+
+        // Who goes away is no failure of the model's.
+        using CancellationTokenSource gone = new();
+        await gone.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ModerationClassifier.For(Counting([]) with { Embed = (_, cancellation) => Task.FromCanceled<float[][]>(cancellation) },
+            ["hate", "safe"], ModerationRules.BuiltIn, clock).CheckAsync("a", gone.Token).WaitAsync(TimeSpan.FromSeconds(20)));
     }
 
     [Fact]

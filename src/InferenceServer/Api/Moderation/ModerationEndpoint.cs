@@ -28,12 +28,25 @@ internal sealed class ModerationEndpoint(ModerationGate gate, ServerMetrics metr
         List<ModerationResult> results = new(inputs.Count);
         foreach (string input in inputs)
         {
-            ModerationVerdict verdict = await gate.CheckAsync(input, http.RequestAborted);
+            ModerationVerdict verdict = await CheckAsync(input, http.RequestAborted);
             metrics.Moderation.Judged(gate.Rules, verdict, "request", "reported");
             results.Add(ModerationResult.Of(gate.Rules, verdict));
         }
 
         await JsonAnswer.WriteAsync(http, new ModerationAnswer($"modr-{Guid.NewGuid():N}", gate.Id, results), ModerationJson.Wire.ModerationAnswer);
+    }
+
+    private async Task<ModerationVerdict> CheckAsync(string input, CancellationToken cancellation)
+    {
+        try
+        {
+            return await gate.CheckAsync(input, cancellation);
+        }
+        catch (Exception error) when (error is not OperationCanceledException)
+        {
+            metrics.Moderation.Failed("request");
+            throw;
+        }
     }
 
     /// <exception cref="ApiException">404: there is no such moderation model.</exception>

@@ -12,6 +12,11 @@ internal sealed class ModerationMetrics(MetricFactory factory)
     private readonly Counter _flagged = factory.CreateCounter("inference_moderation_flags_total",
         "Categories that texts were flagged for, and what was done: reported, or refused.", "category", "part", "action");
 
+    private readonly Counter _failed = factory.CreateCounter("inference_moderation_failures_total",
+        "Texts that the moderation model could not judge, or not in time: none of them passed.", "part");
+
+    public void Failed(string part) => _failed.WithLabels(part).Inc();
+
     public void Judged(ModerationRules rules, ModerationVerdict verdict, string part, string action)
     {
         _judged.WithLabels(part).Inc();

@@ -7,8 +7,9 @@ namespace InferenceServer.Api.Streaming;
 internal static class GenerationCollector
 {
     /// <summary>Hands every event to <paramref name="take"/> and returns the results in choice order.</summary>
+    /// <param name="between">Awaited whenever all that was there is taken.</param>
     /// <exception cref="ApiException">A choice failed: there is no answer.</exception>
-    public static async Task<GenerationResult[]> ReadAllAsync(GenerationSet generations, RequestTrace trace, Action<int, GenerationEvent> take)
+    public static async Task<GenerationResult[]> ReadAllAsync(GenerationSet generations, RequestTrace trace, Action<int, GenerationEvent> take, Func<Task>? between = null)
     {
         while (await generations.WaitToReadAsync(CancellationToken.None))
         {
@@ -20,6 +21,9 @@ internal static class GenerationCollector
                     throw error;
                 take(choice, read);
             }
+
+            if (between is not null)
+                await between();
         }
 
         GenerationResult[] results = Array.ConvertAll(generations.Results, result => result ?? throw GenerationOutcome.Error(null)!);

@@ -1,4 +1,5 @@
 using System.IO.Pipelines;
+using InferenceServer.Api.Moderation;
 using InferenceServer.Engine;
 using InferenceServer.Operations;
 
@@ -9,7 +10,7 @@ namespace InferenceServer.Api.Streaming;
 /// before it is a real HTTP status; after it, an error event. One task a stream; the engine never waits for it.
 /// </summary>
 internal sealed class StreamPump(HttpContext http, GenerationSet generations, SseBuffer buffer, IStreamEncoder encoder, RequestTrace trace, TimeProvider clock,
-    Func<Task>? beforeEnd = null)
+    Func<Task>? beforeEnd = null, ModeratingEncoder? moderating = null)
 {
     private readonly bool[] _begun = new bool[generations.Count];
     private bool _started;
@@ -36,6 +37,8 @@ internal sealed class StreamPump(HttpContext http, GenerationSet generations, Ss
             }
 
             ApiException? error = more ? EncodeAvailable() : await EncodeEndAsync();
+            if (error is null && moderating?.JudgeAsync() is { } judging)
+                error = await OpenAsync(moderating, judging, watch);
             if (error is not null)
             {
                 trace.Failed(error);
@@ -96,6 +99,33 @@ internal sealed class StreamPump(HttpContext http, GenerationSet generations, Ss
         trace.Finished(results);
         encoder.End(results);
         return null;
+    }
+
+    /// <summary>Waits for the verdict on what is held back, with signs of life as between tokens. Returns the error that ends the stream, if there is none.</summary>
+    private async Task<ApiException?> OpenAsync(ModeratingEncoder held, Task judging, StreamWatch watch)
+    {
+        if (buffer.Pending)
+            await FlushAsync(watch);
+        while (true)
+        {
+            try
+            {
+                await judging.WaitAsync(watch.Silence);
+                held.Open();
+                return null;
+            }
+            catch (OperationCanceledException) when (watch.Silence.IsCancellationRequested)
+            {
+                // Who is gone ends the judging too.
+                buffer.Raw(encoder.KeepAlive);
+                await FlushAsync(watch);
+                watch.Rearm();
+            }
+            catch (ApiException failed)
+            {
+                return failed;
+            }
+        }
     }
 
     private void Start()
