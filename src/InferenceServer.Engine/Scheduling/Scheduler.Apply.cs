@@ -26,8 +26,7 @@ internal sealed partial class Scheduler
                 Cache.Discard(sequence, sequence.Computed - slice.DraftCount, sequence.Computed);
                 sequence.Computed -= slice.DraftCount;
             }
-            _running.Remove(sequence);
-            Finish(sequence, FinishReason.Failed, now, $"No token could be drawn for this request: {failure}");
+            FinishUndrawn(sequence, failure, now);
             return;
         }
         int sampled = result.CountOf(sliceIndex);
@@ -42,15 +41,31 @@ internal sealed partial class Scheduler
         for (int i = 0; i < sampled && reason is null; i++)
             reason = TakeToken(sequence, result.TokenOf(sliceIndex, i));
         TakeBackDrafts(sequence, slice, sampled);
-        if (reason is null && sequence.Thinking is { IsSpent: true })
-            reason = EndThinking(sequence);
-        if (reason is null && sequence.Constraint is not null)
-            reason = ForceTokens(sequence);
+        try
+        {
+            if (reason is null && sequence.Thinking is { IsSpent: true })
+                reason = EndThinking(sequence);
+            if (reason is null && sequence.Constraint is not null)
+                reason = ForceTokens(sequence);
+        }
+#pragma warning disable CA1031 // As where tokens are drawn: what a grammar throws must not end the decode thread, and with it everybody's request.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            FinishUndrawn(sequence, e.Message, now);
+            return;
+        }
         if (reason is { } end)
         {
             _running.Remove(sequence);
             Finish(sequence, end, now);
         }
+    }
+
+    private void FinishUndrawn(Sequence sequence, string failure, long now)
+    {
+        _running.Remove(sequence);
+        Finish(sequence, FinishReason.Failed, now, $"No token could be drawn for this request: {failure}");
     }
 
     /// <summary>Rows of drafts that did not come true, or that lie behind the reply's end, are not part of the sequence.</summary>

@@ -3,6 +3,7 @@ using InferenceServer.Engine;
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Text;
 using InferenceServer.Llama;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
@@ -273,6 +274,31 @@ public sealed class InferenceEngineTests
                     (tokens, logprobs) = (tokens + 1, logprobs + (e.Logprobs is null ? 0 : 1));
             Assert.Equal((24, top is null ? 0 : 24), (tokens, logprobs));
         }
+    }
+
+    /// <summary>Twenty levels of two readings each, behind a text that is forced and longer than any token, so that no mask has looked there.</summary>
+    private static CompiledConstraint AmbiguousBehindForcedText() => CompiledConstraint.FromGbnf(
+        $"root ::= \"{new string('x', 40)}\" r20\nr0 ::= [a-z]\n{string.Concat(Enumerable.Range(1, 20).Select(i => $"r{i} ::= r{i - 1} \"a\" | r{i - 1} \"b\"\n"))}");
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_grammar_that_fails_between_two_steps_ends_its_own_request_only(bool thinks)
+    {
+        await using TinyEngine tiny = new();
+        GenerationRequest request = TinyEngine.Greedy(tiny.Tokens(Words(10)), 300);
+        Generation other = tiny.Engine.Submit(request);
+        Exception failure = await Assert.ThrowsAsync<InvalidOperationException>(() => tiny.RunAsync(request with
+        {
+            IgnoreEndOfGeneration = false,
+            // Content that looks like thinking cannot be closed as thinking is.
+            Constraint = new TokenConstraint(thinks ? CompiledConstraint.FromRegex("<t>[a-z]{60}") : AmbiguousBehindForcedText(), Trie(tiny.Vocab)),
+            Thinking = thinks ? new ThinkingLimit(3, "<t>", "</t>", false, tiny.Tokens("</t>")) : null,
+        }));
+        Assert.Contains("No token could be drawn for this request", failure.Message, StringComparison.Ordinal);
+        Assert.Equal(300, (await TinyEngine.ReadAsync(other)).Tokens.Length);
+        Assert.Equal(16, (await tiny.RunAsync(request with { MaxTokens = 16 })).Tokens.Length);
+        Assert.Equal((3, 1, 2), (tiny.Engine.Snapshot.AcceptedRequests, tiny.Engine.Snapshot.FailedRequests, tiny.Engine.Snapshot.FinishedRequests));
     }
 
     private static TokenVocabularyTrie Trie(LlamaVocab vocab) => TokenVocabularyTrie.Build(
