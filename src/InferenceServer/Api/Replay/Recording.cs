@@ -27,6 +27,10 @@ internal sealed class Recording : IDisposable
     private int _dropped;
     private bool _isStream;
 
+    // Looked at without the lock: what they promise is written before them.
+    private volatile bool _hasBegun;
+    private volatile bool _hasEnded;
+
     public Recording(RecordingStore store, string id, RecordingSubject subject, TimeSpan grace)
     {
         (_store, Id, Subject, _grace) = (store, id, subject, grace);
@@ -46,9 +50,10 @@ internal sealed class Recording : IDisposable
     public KeyValuePair<string, string>[] Headers { get; private set; } = [];
 
     /// <summary>Status and headers are known; they do not change any more.</summary>
-    public bool HasBegun { get; private set; }
+    public bool HasBegun => _hasBegun;
 
-    public bool HasEnded { get; private set; }
+    /// <summary>All is there that ever will be, or <see cref="Failure"/> says why not.</summary>
+    public bool HasEnded => _hasEnded;
 
     /// <summary>Why the answer could not be made; null while it is, and when it was.</summary>
     public ExceptionDispatchInfo? Failure { get; private set; }
@@ -119,7 +124,7 @@ internal sealed class Recording : IDisposable
             Status = status;
             Headers = [.. headers.Select(header => KeyValuePair.Create(header.Key, header.Value.ToString()))];
             _isStream = headers.ContentType.ToString().StartsWith("text/event-stream", StringComparison.OrdinalIgnoreCase);
-            HasBegun = true;
+            _hasBegun = true;
             Announce();
         }
     }
@@ -147,9 +152,9 @@ internal sealed class Recording : IDisposable
         {
             if (_incomplete.Length > 0)
                 Add(_incomplete.ToArray());
-            HasEnded = true;
             EndedAt = _store.Clock.GetUtcNow();
             Failure = failure is null ? null : ExceptionDispatchInfo.Capture(failure);
+            _hasEnded = true;
             if (_timer is not null)
                 StopWaiting("finished");
             // What failed is worth another try, and so is what this server could not take.

@@ -129,4 +129,28 @@ public sealed class RecordingStoreTests
         Assert.All(all, text => Assert.Equal(Text(maker), text));
         Assert.Equal(2000, all[0].Split("\n\n").Length - 1);
     }
+
+    /// <summary>Looks at a recording in the middle of its end, as a reader on another processor may.</summary>
+    private sealed class EndClock : TimeProvider
+    {
+        public Action? OnLook { get; set; }
+
+        public override DateTimeOffset GetUtcNow()
+        {
+            OnLook?.Invoke();
+            return DateTimeOffset.UnixEpoch;
+        }
+    }
+
+    [Fact]
+    public async Task Who_looks_while_an_answer_fails_does_not_take_it_for_an_empty_one()
+    {
+        EndClock clock = new();
+        RecordingStore store = new(new ReplayLimits(), clock, new ReplayMetrics(Metrics.WithCustomRegistry(Metrics.NewCustomRegistry())));
+        using RecordingReader reader = Open(store, "a").Reader;
+        Task? followed = null;
+        clock.OnLook = () => followed ??= RecordingAnswer.FollowAsync(new DefaultHttpContext(), reader, clock, isReplay: true);
+        reader.Recording.End(new InvalidOperationException("it failed"));
+        await Assert.ThrowsAsync<InvalidOperationException>(() => followed!.WaitAsync(TimeSpan.FromSeconds(20)));
+    }
 }
