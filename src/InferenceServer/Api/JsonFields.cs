@@ -44,8 +44,12 @@ internal sealed class JsonFields
         return null;
     }
 
-    public JsonElement Require(string name) =>
-        Take(name) ?? throw ApiException.InvalidValue($"'{PathOf(name)}' is required.", PathOf(name), "missing_required_parameter");
+    /// <summary>Whether it is there, if only as null; it is not taken.</summary>
+    public bool Has(string name) => _properties.Exists(property => property.NameEquals(name));
+
+    public JsonElement Require(string name) => Take(name) ?? throw Missing(PathOf(name));
+
+    public static ApiException Missing(string path) => ApiException.InvalidValue($"'{path}' is required.", path, "missing_required_parameter");
 
     public string? String(string name) => Take(name) is { } value ? JsonValue.String(value, PathOf(name)) : null;
 

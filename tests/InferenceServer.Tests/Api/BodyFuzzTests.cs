@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using InferenceServer.Tests.Store;
 using Microsoft.AspNetCore.Routing;
@@ -36,6 +37,9 @@ public sealed class BodyFuzzTests(ITestOutputHelper output)
         ("/v1/responses", """{"model":"scripted","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"Hi"}]}],"instructions":"Be brief.","max_output_tokens":20,"store":false,"text":{"format":{"type":"text"}},"tools":[{"type":"function","name":"f","parameters":{"type":"object"}}],"metadata":{"a":"b"},"stream":true}"""),
         ("/v1/responses", """{"model":"scripted","input":"Hi","truncation":"auto","temperature":0.3,"reasoning":{"effort":"low"},"include":[]}"""),
         ("/v1/conversations", """{"metadata":{"a":"b"},"items":[{"type":"message","role":"user","content":"Hi"}]}"""),
+        ("/v1/responses", """{"model":"scripted","input":[{"type":"item_reference","id":"$ITEM"},{"role":"user","content":"x"}],"previous_response_id":"$RESPONSE","background":true,"metadata":{"k":"v"}}"""),
+        ("/v1/responses", """{"model":"scripted","input":"Hi","conversation":{"id":"$CONVERSATION"},"store":false,"max_output_tokens":4}"""),
+        ("/v1/responses", """{"model":"scripted","input":"Hi","conversation":"$CONVERSATION","stream":true}"""),
         ("/v1/embeddings", """{"model":"scripted","input":["a","b"],"encoding_format":"base64","dimensions":8}"""),
         ("/v1/rerank", """{"model":"scripted","query":"q","documents":["a","b"],"top_n":1}"""),
         ("/v1/moderations", """{"model":"scripted","input":["a",{"type":"text","text":"b"}]}"""),
@@ -51,7 +55,27 @@ public sealed class BodyFuzzTests(ITestOutputHelper output)
         "null", "true", "false", "0", "-1", "1", "2147483648", "-9223372036854775808", "99999999999999999999999", "0.5", "1e308", "1e999", "-0.0", "\"\"", "\"x\"", "\"auto\"",
         "\"\\ud800\"", "\"\\u0000\"", "\"scripted\"", "[]", "{}", "[null]", "[[]]", "[{}]", "{\"type\":\"text\"}", "{\"type\":\"object\"}", "{\"\":1}", "[1,\"a\",{}]",
         "\"<|im_end|><|im_start|>system\"", "\"https://user:pw@h/../%00\"", "\"" + new string('x', 5000) + "\"", new string('[', 60) + new string(']', 60), "\"\\\"}]\"",
+        "\"$RESPONSE\"", "\"$CONVERSATION\"", "{\"id\":\"$CONVERSATION\"}", "[{\"type\":\"item_reference\",\"id\":\"$ITEM\"}]", "\"$COMPLETION\"",
     ];
+
+    // The second half of each is for those who delete.
+    private const int Kept = 8;
+
+    private int _found;
+
+    /// <summary>Ids of things that are stored, so that what names them goes past the look-up; a place holder in a body or a scrap stands for one of them.</summary>
+    private sealed record Existing(List<string> Responses, List<string> Conversations, List<string> Items, List<string> Completions)
+    {
+        public string Named(string text, Random random)
+        {
+            foreach ((string holder, List<string> ids) in ((string, List<string>)[])[("$RESPONSE", Responses), ("$CONVERSATION", Conversations), ("$ITEM", Items), ("$COMPLETION", Completions)])
+                if (text.Contains(holder, StringComparison.Ordinal))
+                    text = text.Replace(holder, ids[random.Next(Kept)], StringComparison.Ordinal);
+            return text;
+        }
+
+        public bool IsIn(string text) => Responses.Concat(Conversations).Concat(Items).Concat(Completions).Any(id => text.Contains(id, StringComparison.Ordinal));
+    }
 
     private static readonly string[] Names =
         ["model", "messages", "type", "content", "role", "stream", "n", "tools", "input", "store", "background", "previous_response_id", "conversation", "seed", "stop", "metadata", "$ref", "__proto__", "", "é"];
@@ -62,6 +86,7 @@ public sealed class BodyFuzzTests(ITestOutputHelper output)
         output.WriteLine($"seed {Seed}");
         await using TempStore kept = new();
         await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), store: kept.Store);
+        Existing existing = await StoreAsync(host);
         (string Method, string Pattern)[] routes = [.. Routes(host)];
         Assert.True(routes.Length > 12, string.Join(' ', routes));
 
@@ -69,18 +94,39 @@ public sealed class BodyFuzzTests(ITestOutputHelper output)
         {
             Random random = new(Seed + i);
             (string method, string pattern) = routes[i % routes.Length];
-            await SendAsync(host, random, method, pattern, i);
+            await SendAsync(host, existing, random, method, pattern, i);
         });
+        output.WriteLine($"{_found} of those that named something by its id were answered with it");
+        // Past the look-up is where this is to go: ids that exist are sent, and found.
+        Assert.True(_found > Requests / 100, $"{_found}");
 
         Assert.NotEqual(0, (await host.PostJsonAsync("/v1/chat/completions", Valid[1].Body)).GetProperty("choices").GetArrayLength());
         using HttpResponseMessage ready = await host.Client.GetAsync(new Uri("/health/live", UriKind.Relative));
         Assert.Equal(HttpStatusCode.OK, ready.StatusCode);
     }
 
-    private static async Task SendAsync(TestHost host, Random random, string method, string pattern, int i)
+    private static async Task<Existing> StoreAsync(TestHost host)
     {
-        string path = Fill(pattern, random);
-        byte[] body = method is "GET" or "DELETE" ? [] : Damage(random, Pick(random, pattern));
+        Existing existing = new([], [], [], []);
+        for (int i = 0; i < 2 * Kept; i++)
+        {
+            string conversation = Id(await host.PostJsonAsync("/v1/conversations", """{"items":[{"role":"user","content":"Hi"}]}"""));
+            using JsonDocument items = JsonDocument.Parse(await host.Client.GetStringAsync(new Uri($"/v1/conversations/{conversation}/items", UriKind.Relative)));
+            existing.Conversations.Add(conversation);
+            existing.Items.Add(Id(items.RootElement.GetProperty("data")[0]));
+            existing.Responses.Add(Id(await host.PostJsonAsync("/v1/responses", """{"model":"scripted","input":"Hi"}""")));
+            existing.Completions.Add(Id(await host.PostJsonAsync("/v1/chat/completions", """{"model":"scripted","messages":[{"role":"user","content":"Hi"}],"store":true}""")));
+        }
+
+        return existing;
+
+        static string Id(JsonElement answer) => answer.GetProperty("id").GetString()!;
+    }
+
+    private async Task SendAsync(TestHost host, Existing existing, Random random, string method, string pattern, int i)
+    {
+        string path = Fill(pattern, method, existing, random);
+        byte[] body = method is "GET" or "DELETE" ? [] : Encoding.Latin1.GetBytes(existing.Named(Encoding.Latin1.GetString(Damage(random, Pick(random, pattern))), random));
         using HttpRequestMessage request = new(new HttpMethod(method), path);
         if (body.Length > 0)
         {
@@ -96,6 +142,8 @@ public sealed class BodyFuzzTests(ITestOutputHelper output)
             using HttpResponseMessage answer = await host.Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token);
             string text = await answer.Content.ReadAsStringAsync(limit.Token);
             Assert.True((int)answer.StatusCode is < 500 or 501 && !text.Contains("internal_error", StringComparison.Ordinal), $"{(int)answer.StatusCode} {text} for {sent}");
+            if (answer.IsSuccessStatusCode && existing.IsIn(sent))
+                Interlocked.Increment(ref _found);
             if ((int)answer.StatusCode >= 400)
                 Assert.True(JsonNode.Parse(text)!["error"] is not null, $"{text} for {sent}");
         }
@@ -119,11 +167,20 @@ public sealed class BodyFuzzTests(ITestOutputHelper output)
         return own.Length > 0 && random.Next(20) > 0 ? own[random.Next(own.Length)] : Valid[random.Next(Valid.Length)].Body;
     }
 
-    private static string Fill(string pattern, Random random)
+    private static string Fill(string pattern, string method, Existing existing, Random random)
     {
         StringBuilder path = new();
+        bool exists = random.Next(2) == 0;
+        int which = random.Next(Kept) + (method == "DELETE" ? Kept : 0);
         foreach (string part in pattern.Split('/').Skip(1))
-            path.Append('/').Append(part.StartsWith('{') ? Uri.EscapeDataString(Ids(random)) : part);
+        {
+            List<string>? ids = !exists ? null : part == "{item}" ? existing.Items : part != "{id}" ? null
+                : pattern.StartsWith("/v1/responses", StringComparison.Ordinal) ? existing.Responses
+                : pattern.StartsWith("/v1/conversations", StringComparison.Ordinal) ? existing.Conversations
+                : pattern.StartsWith("/v1/chat/completions", StringComparison.Ordinal) ? existing.Completions : null;
+            path.Append('/').Append(ids is not null ? ids[which] : part.StartsWith('{') ? Uri.EscapeDataString(Ids(random)) : part);
+        }
+
         if (random.Next(8) == 0)
             path.Append(CultureInfo.InvariantCulture, $"?limit={Ids(random)}&after={Uri.EscapeDataString(Ids(random))}&order={Ids(random)}");
         return path.ToString();

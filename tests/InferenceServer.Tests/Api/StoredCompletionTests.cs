@@ -62,6 +62,9 @@ public sealed class StoredCompletionTests
 
         JsonElement updated = (await SendAsync(host, HttpMethod.Post, $"{Path}/{a}", """{"metadata":{"topic":"other"}}""")).Body;
         Assert.Equal("other", updated.GetProperty("metadata").GetProperty("topic").GetString());
+        (int refused, JsonElement missing) = await SendAsync(host, HttpMethod.Post, $"{Path}/{a}", "{}");
+        Assert.Equal((400, "metadata", "missing_required_parameter"), (refused, missing.GetProperty("error").GetProperty("param").GetString(), missing.GetProperty("error").GetProperty("code").GetString()));
+        Assert.Equal("other", (await SendAsync(host, HttpMethod.Get, $"{Path}/{a}")).Body.GetProperty("metadata").GetProperty("topic").GetString());
         Assert.Equal("", Ids((await SendAsync(host, HttpMethod.Get, Path + "?metadata[topic]=greeting")).Body));
 
         (int status, JsonElement deletion) = await SendAsync(host, HttpMethod.Delete, $"{Path}/{a}");

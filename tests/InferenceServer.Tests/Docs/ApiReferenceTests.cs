@@ -292,7 +292,7 @@ public sealed partial class ApiReferenceTests
         foreach ((string query, string? ignored) in ((string, string?)[])
         [
             ("/v1/chat/completions?limit=2&order=desc&model=m&metadata[a]=b", null), ("/v1/chat/completions?limit=2&before=x&metadata=b", "before"),
-            ("/v1/models?api-version=2024", "api-version"), ("/health?probe=1", "probe"), ("/docs?x=1", null),
+            ("/v1/models?api-version=2024", "api-version"), ("/v1/models?limit=1&after=a&order=asc&after_id=x", "after, order, limit, after_id"), ("/health?probe=1", "probe"), ("/docs?x=1", null),
         ])
         {
             using HttpResponseMessage answer = await host.Client.GetAsync(new Uri(query, UriKind.Relative));
@@ -305,6 +305,12 @@ public sealed partial class ApiReferenceTests
         await using TestHost strict = await TestHost.StartAsync(new ScriptedEngine(), strict: true);
         using HttpResponseMessage refused = await strict.Client.GetAsync(new Uri("/v1/models?before=x", UriKind.Relative));
         await ErrorTests.AssertErrorAsync(refused, 400, "before", "unknown_parameter");
+        using HttpResponseMessage paged = await strict.Client.GetAsync(new Uri("/v1/models?limit=1", UriKind.Relative));
+        await ErrorTests.AssertErrorAsync(paged, 400, "limit", "unknown_parameter");
+        using HttpRequestMessage anthropic = new(HttpMethod.Get, "/v1/models?limit=1");
+        anthropic.Headers.Add("anthropic-version", "2023-06-01");
+        using HttpResponseMessage page = await strict.Client.SendAsync(anthropic);
+        Assert.True(page.IsSuccessStatusCode);
     }
 
     /// <summary>Validates a value against a schema of our document, in which types are lists where null is one of them.</summary>

@@ -17,6 +17,9 @@ internal static class AnthropicModels
         new ApiParameter("before_id", "With the header anthropic-version: what comes before this model."),
     ];
 
+    /// <summary>Whether a query's parameter is one of those that choose a page.</summary>
+    public static bool ChoosesPage(string name) => Page.Any(parameter => ((ApiParameter)parameter).IsMeantBy(name));
+
     public static Task ListAsync(HttpContext http, IReadOnlyList<ServedModel> models)
     {
         AnthropicErrors.StampId(http);

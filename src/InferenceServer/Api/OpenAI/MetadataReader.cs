@@ -9,6 +9,9 @@ internal static class MetadataReader
     private const int MaxKeyLength = 64;
     private const int MaxValueLength = 512;
 
+    /// <summary>Takes <c>metadata</c>, which replaces what is there and must be said: null for none.</summary>
+    public static Dictionary<string, string> ReadReplacement(JsonFields body) => body.Has("metadata") ? Read(body) ?? [] : throw JsonFields.Missing("metadata");
+
     /// <summary>Takes <c>metadata</c>; null when absent.</summary>
     public static Dictionary<string, string>? Read(JsonFields body)
     {

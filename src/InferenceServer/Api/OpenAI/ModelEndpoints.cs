@@ -6,9 +6,14 @@ namespace InferenceServer.Api.OpenAI;
 /// <summary>GET /v1/models and GET /v1/models/{id}; in Anthropic's shape for clients that say <c>anthropic-version</c>.</summary>
 internal sealed class ModelEndpoints(ModelCatalogue models)
 {
-    public Task ListAsync(HttpContext http) => AnthropicErrors.Speaks(http.Request)
-        ? AnthropicModels.ListAsync(http, models.Models)
-        : JsonAnswer.WriteAsync(http, new ModelList("list", [.. models.Models.Select(Describe), .. models.EmbedOnly.Select(Describe)]), OpenAIJson.Wire.ModelList);
+    public Task ListAsync(HttpContext http)
+    {
+        if (AnthropicErrors.Speaks(http.Request))
+            return AnthropicModels.ListAsync(http, models.Models);
+        // Only the other dialect's list has pages.
+        IgnoredParameters.Announce(http.Response, [.. http.Request.Query.Keys.Where(AnthropicModels.ChoosesPage)]);
+        return JsonAnswer.WriteAsync(http, new ModelList("list", [.. models.Models.Select(Describe), .. models.EmbedOnly.Select(Describe)]), OpenAIJson.Wire.ModelList);
+    }
 
     public Task FindAsync(HttpContext http)
     {

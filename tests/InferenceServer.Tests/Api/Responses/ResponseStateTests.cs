@@ -128,6 +128,11 @@ public sealed class ResponseStateTests
         Assert.Equal((404, "item_id", "not_found"), await host.FailAsync(HttpMethod.Delete, $"{path}/items/{first}"));
 
         JsonElement updated = await host.CallAsync(HttpMethod.Post, path, "ConversationResource", "{\"metadata\":{\"c\":\"d\"}}");
+        // What nobody said is not taken for an order to clear it; null is one.
+        Assert.Equal((400, "metadata", "missing_required_parameter"), await host.FailAsync(HttpMethod.Post, path, "{}"));
+        Assert.Equal("d", (await host.GetAsync(path, "ConversationResource")).GetProperty("metadata").GetProperty("c").GetString());
+        string cleared = Id(await host.CallAsync(HttpMethod.Post, "/v1/conversations", "ConversationResource", "{\"metadata\":{\"a\":\"b\"}}"));
+        Assert.Equal("{}", (await host.CallAsync(HttpMethod.Post, $"/v1/conversations/{cleared}", "ConversationResource", "{\"metadata\":null}")).GetProperty("metadata").GetRawText());
         Assert.Equal("{\"c\":\"d\"}", updated.GetProperty("metadata").GetRawText());
         Assert.Equal("{\"c\":\"d\"}", (await host.GetAsync(path, "ConversationResource")).GetProperty("metadata").GetRawText());
         _ = await host.CallAsync(HttpMethod.Delete, path, "DeletedConversationResource");
@@ -270,6 +275,75 @@ public sealed class ResponseStateTests
         Assert.Equal(503, (await host.FailAsync($"{fields}\"x\"")).Status);
         host.Engine.Refuse = _ => null;
         _ = await host.CreateAsync($"{fields}\"Well?\"");
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Items_are_neither_added_nor_deleted_while_a_turn_runs_and_are_after_it(bool background)
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        const string Item = "{\"items\":[{\"role\":\"user\",\"content\":\"Before\"}]}";
+        string path = $"/v1/conversations/{Id(await host.CallAsync(HttpMethod.Post, "/v1/conversations", null, Item))}";
+        string item = Id((await host.GetAsync(path + "/items", "ConversationItemList")).GetProperty("data")[0]);
+        Task<JsonElement> turn = host.CreateAsync($"\"conversation\":\"{path.Split('/')[^1]}\",\"input\":\"Hi\",\"background\":{(background ? "true" : "false")}");
+        for (int i = 0; i < 1000 && host.Engine.Submitted.IsEmpty; i++)
+            await Task.Delay(5);
+        Assert.Equal((400, "conversation_id", "conversation_locked"), await host.FailAsync(HttpMethod.Post, path + "/items", Item));
+        Assert.Equal((400, "conversation_id", "conversation_locked"), await host.FailAsync(HttpMethod.Delete, $"{path}/items/{item}"));
+        // Reading is free, and so are other conversations.
+        Assert.Equal(["user: Before"], ResponseHost.Items((await host.GetAsync(path + "/items", "ConversationItemList")).GetProperty("data")));
+        string other = Id(await host.CallAsync(HttpMethod.Post, "/v1/conversations", null, "{}"));
+        _ = await host.CallAsync(HttpMethod.Post, $"/v1/conversations/{other}/items", "ConversationItemList", Item);
+        held.Release();
+        _ = await UntilAsync(host, Id(await turn.WaitAsync(TimeSpan.FromSeconds(20))), "completed");
+
+        _ = await host.CallAsync(HttpMethod.Delete, $"{path}/items/{item}", "ConversationResource");
+        // Those who change items do not wait for each other.
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => host.CallAsync(HttpMethod.Post, path + "/items", "ConversationItemList", Item))).WaitAsync(TimeSpan.FromSeconds(20));
+        JsonElement items = await host.GetAsync(path + "/items?order=asc&limit=100", "ConversationItemList");
+        Assert.Equal(["user: Hi", "assistant: one two", .. Enumerable.Repeat("user: Before", 8)], ResponseHost.Items(items.GetProperty("data")));
+    }
+
+    [Fact]
+    public async Task Changes_of_items_share_a_conversation_and_a_turn_has_it_for_itself()
+    {
+        InferenceServer.Api.OpenAI.Responses.ConversationLocks locks = new();
+        using (await locks.ChangeAsync("o", "c", CancellationToken.None))
+        {
+            using (await locks.ChangeAsync("o", "c", CancellationToken.None))
+                Assert.Equal("conversation_locked", (await Assert.ThrowsAsync<InferenceServer.Api.ApiException>(() => locks.TakeAsync("o", "c", CancellationToken.None))).Code);
+            // One of two is left.
+            Assert.Equal("conversation", (await Assert.ThrowsAsync<InferenceServer.Api.ApiException>(() => locks.TakeAsync("o", "c", CancellationToken.None))).Param);
+            (await locks.TakeAsync("other", "c", CancellationToken.None)).Dispose();
+        }
+
+        using (await locks.TakeAsync("o", "c", CancellationToken.None))
+            Assert.Equal("conversation_id", (await Assert.ThrowsAsync<InferenceServer.Api.ApiException>(() => locks.ChangeAsync("o", "c", CancellationToken.None))).Param);
+        (await locks.TakeAsync("o", "c", CancellationToken.None)).Dispose();
+    }
+
+    [Theory]
+    [InlineData(ResponseHost.Path)]
+    [InlineData(ResponseHost.Path + "/input_tokens")]
+    public async Task A_response_that_nobody_runs_any_more_can_be_continued_without_having_been_asked_for(string path)
+    {
+        Held held = new();
+        await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
+        JsonElement queued = await host.CreateAsync("\"input\":\"Hi\",\"background\":true");
+        string next = $"{{\"model\":\"scripted\",\"input\":\"And?\",\"previous_response_id\":\"{Id(queued)}\"}}";
+        Assert.Equal((400, "previous_response_id", "invalid_value"), await host.FailAsync(HttpMethod.Post, path, next));
+        await host.Store.Database.WriteAsync(connection => connection.Execute("CREATE TRIGGER full BEFORE UPDATE ON responses BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"));
+        held.Release();
+        for (int i = 0; i < 1000 && host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is not null; i++)
+            await Task.Delay(5);
+        await host.Store.Database.WriteAsync(connection => connection.Execute("DROP TRIGGER full"));
+        Assert.True((await host.Store.Store.Responses.FindAsync("", Id(queued)))!.Running);
+        _ = await host.CallAsync(HttpMethod.Post, path, null, next);
+        Assert.False((await host.Store.Store.Responses.FindAsync("", Id(queued)))!.Running);
+        if (path == ResponseHost.Path)
+            Assert.Equal(User("Hi") + User("And?") + Turn, host.LastPrompt);
     }
 
     [Fact]

@@ -28,7 +28,7 @@ public sealed record StoredMessage(string Id, string Role, string? Content)
 }
 
 /// <summary>The body of POST /v1/chat/completions/{id}.</summary>
-public sealed record MetadataUpdate([property: Description("Up to 16 pairs of text, which replace those that were there.")] IReadOnlyDictionary<string, string>? Metadata);
+public sealed record MetadataUpdate([property: Description("Up to 16 pairs of text, which replace those that were there; null for none.")] IReadOnlyDictionary<string, string> Metadata);
 
 /// <summary>The answer of DELETE /v1/chat/completions/{id}, and of other deletions.</summary>
 public sealed record Deletion(string Id, string Object, bool Deleted);

@@ -45,7 +45,7 @@ internal sealed class StoredCompletionEndpoints(ServerStore store)
         {
             List<string> ignored = [];
             JsonFields fields = new(body.RootElement, "");
-            metadata = MetadataReader.Read(fields) ?? [];
+            metadata = MetadataReader.ReadReplacement(fields);
             fields.Close(ignored);
             IgnoredParameters.Announce(http.Response, ignored);
         }

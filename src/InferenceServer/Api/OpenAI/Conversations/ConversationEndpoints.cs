@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Http.Features;
 namespace InferenceServer.Api.OpenAI.Conversations;
 
 /// <summary>/v1/conversations: items that are kept together, to be continued by responses.</summary>
-internal sealed class ConversationEndpoints(ServerStore store, TimeProvider clock)
+internal sealed class ConversationEndpoints(ServerStore store, ConversationLocks locks, TimeProvider clock)
 {
     // OpenAI's, of one request; responses add as many as they have.
     private const int MaxNewItems = 20;
@@ -39,7 +39,7 @@ internal sealed class ConversationEndpoints(ServerStore store, TimeProvider cloc
         using (JsonDocument body = await JsonBody.ReadAsync(http))
         {
             JsonFields fields = new(body.RootElement, "");
-            metadata = MetadataReader.Read(fields) ?? [];
+            metadata = MetadataReader.ReadReplacement(fields);
             Announce(http, fields, []);
         }
 
@@ -66,6 +66,7 @@ internal sealed class ConversationEndpoints(ServerStore store, TimeProvider cloc
         }
 
         IReadOnlyList<ResponseItem> added = Resolved(items);
+        using ConversationTurn change = await ChangeAsync(http);
         if (!await store.Conversations.AppendAsync(StoreOwner.Of(http), new ConversationAppend(IdOf(http), [.. added.Select(StoredResponses.WriteItem)])))
             throw NotFound(http);
         await JsonAnswer.WriteAsync(http, ResponseItemList.Of(added, hasMore: false), ResponsesJson.Wire.ResponseItemList);
@@ -91,10 +92,14 @@ internal sealed class ConversationEndpoints(ServerStore store, TimeProvider cloc
     public async Task DeleteItemAsync(HttpContext http)
     {
         StoredConversation conversation = await FindAsync(http);
+        using ConversationTurn change = await ChangeAsync(http);
         if (!await store.Conversations.DeleteItemAsync(conversation.Owner, conversation.Id, ItemIdOf(http)))
             throw ItemNotFound(http);
         await AnswerAsync(http, conversation);
     }
+
+    /// <summary>A turn of it that runs has read its items, and adds to them at its end.</summary>
+    private Task<ConversationTurn> ChangeAsync(HttpContext http) => locks.ChangeAsync(StoreOwner.Of(http), IdOf(http), http.RequestAborted);
 
     private static bool HasNoBody(HttpContext http) => http.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false };
 

@@ -9,7 +9,7 @@ internal static class ConversationRoutes
 {
     public static void Map(WebApplication app)
     {
-        ConversationEndpoints conversations = new(app.Services.GetRequiredService<ServerStore>(), app.Services.GetRequiredService<TimeProvider>());
+        ConversationEndpoints conversations = new(app.Services.GetRequiredService<ServerStore>(), app.Services.GetRequiredService<ConversationLocks>(), app.Services.GetRequiredService<TimeProvider>());
         app.MapPost("/v1/conversations", (Delegate)conversations.CreateAsync).WithName("createConversation").WithTags("Conversations")
             .WithSummary("Begin a conversation.").Accepts<ConversationRequest>("application/json").Produces<Conversation>().ProducesErrors();
         app.MapGet("/v1/conversations/{id}", (Delegate)conversations.RetrieveAsync).WithName("getConversation").WithTags("Conversations")

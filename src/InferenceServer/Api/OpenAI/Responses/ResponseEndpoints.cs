@@ -22,7 +22,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         ServedModel model = models.Find(request.Model);
         string owner = StoreOwner.Of(http);
         using ConversationTurn? conversation = request.ConversationId is { } named ? await conversations.TakeAsync(owner, named, http.RequestAborted) : null;
-        ResponseHistory history = await ResponseHistory.LoadAsync(store, owner, request);
+        ResponseHistory history = await ResponseHistory.LoadAsync(store, runs, owner, request);
         if (history.New.Count == 0 && history.Before.Count == 0)
             throw ApiException.InvalidValue("'input' is required.", "input", "missing_required_parameter");
 

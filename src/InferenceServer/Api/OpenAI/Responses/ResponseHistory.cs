@@ -13,13 +13,13 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
 
     /// <summary>Reads what the request refers to.</summary>
     /// <exception cref="ApiException">400 or 404: something of it is not there.</exception>
-    public static async Task<ResponseHistory> LoadAsync(ServerStore store, string owner, ResponseRequest request)
+    public static async Task<ResponseHistory> LoadAsync(ServerStore store, ResponseRuns runs, string owner, ResponseRequest request)
     {
         List<ResponseItem> before = [];
         string? root = null;
         if (request.PreviousResponseId is { } previous)
         {
-            List<StoredResponse> chain = await ChainAsync(store, owner, previous);
+            List<StoredResponse> chain = await ChainAsync(store, runs, owner, previous);
             root = chain[^1].Root;
             foreach (StoredResponse link in chain)
                 before.AddRange([.. StoredResponses.ReadInput(link), .. StoredResponses.Read(link).Output]);
@@ -37,10 +37,12 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
         return new ResponseHistory(before, items, root);
     }
 
-    private static async Task<List<StoredResponse>> ChainAsync(ServerStore store, string owner, string id)
+    private static async Task<List<StoredResponse>> ChainAsync(ServerStore store, ResponseRuns runs, string owner, string id)
     {
         List<StoredResponse> chain = await store.Responses.ChainAsync(owner, id)
             ?? throw ApiException.InvalidValue($"The response '{id}', or one that it goes on from, is not stored here.", "previous_response_id", "previous_response_not_found");
+        // It may be stored as running while nobody runs it any more.
+        chain[^1] = await runs.SettleAsync(chain[^1]);
         return chain[^1].Running
             ? throw ApiException.InvalidValue($"The response '{id}' has not ended yet.", "previous_response_id", "invalid_value")
             : chain;

@@ -7,7 +7,7 @@ using InferenceServer.Store;
 namespace InferenceServer.Api.OpenAI.Responses;
 
 /// <summary>POST /v1/responses/input_tokens and /v1/responses/compact: what makes no response of its own.</summary>
-internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore store, TimeProvider clock)
+internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, TimeProvider clock)
 {
     // What the model is asked for a compaction; a fraction of the context, so that the rest of a conversation fits beside it.
     private const string SummaryRequest =
@@ -79,6 +79,6 @@ internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore s
 
         if (request.Stream)
             throw ApiException.Unsupported("stream", "the answer is in one piece.");
-        return (request, models.Find(request.Model), await ResponseHistory.LoadAsync(store, StoreOwner.Of(http), request));
+        return (request, models.Find(request.Model), await ResponseHistory.LoadAsync(store, runs, StoreOwner.Of(http), request));
     }
 }
