@@ -69,8 +69,8 @@ public sealed record GenerationResult
     public CacheReport Cache { get; init; } = CacheReport.None;
 }
 
-/// <summary>Where the time of a request went, in seconds, and the mean number of rows its decode steps shared.</summary>
-public readonly record struct GenerationTiming(double QueueSeconds, double PrefillSeconds, double DecodeSeconds, double MeanBatchRows);
+/// <summary>Where the time of a request went, in seconds, and how many sequences its decode steps computed on average, itself included.</summary>
+public readonly record struct GenerationTiming(double QueueSeconds, double PrefillSeconds, double DecodeSeconds, double MeanBatch);
 
 /// <summary>What was reused and why not more.</summary>
 /// <param name="HostTokens">Of the cached tokens, those restored from host memory.</param>

@@ -120,7 +120,11 @@ public sealed class InferenceEngine : IAsyncDisposable
             throw new EngineUnavailableException("The server is shutting down.");
         Generation generation = new(request);
         if (!_loop.TryEnqueue(generation))
-            throw new EngineQueueFullException(_loop.Snapshot.WaitingRequests, EstimateRetry());
+        {
+            // Of a burst the last step has seen nothing yet; but what was refused for is there.
+            int waiting = Math.Max(_loop.Snapshot.WaitingRequests, _options.MaxQueue);
+            throw new EngineQueueFullException(waiting, EstimateRetry(waiting));
+        }
         return generation;
     }
 
@@ -186,11 +190,10 @@ public sealed class InferenceEngine : IAsyncDisposable
         }
     }
 
-    private TimeSpan EstimateRetry()
+    private TimeSpan EstimateRetry(int waiting)
     {
-        EngineSnapshot snapshot = _loop.Snapshot;
-        double rate = snapshot.RequestsEndedPerSecond;
-        TimeSpan estimate = rate > 0 ? TimeSpan.FromSeconds(Math.Min(snapshot.WaitingRequests / rate, LongestRetry.TotalSeconds)) : ShortestRetry;
+        double rate = _loop.Snapshot.RequestsEndedPerSecond;
+        TimeSpan estimate = rate > 0 ? TimeSpan.FromSeconds(Math.Min(waiting / rate, LongestRetry.TotalSeconds)) : ShortestRetry;
         return estimate < ShortestRetry ? ShortestRetry : estimate;
     }
 }

@@ -34,7 +34,7 @@ internal sealed partial class Scheduler
             return;
         sequence.Generation.PromptLogprobs ??= sequence.PromptLogprobs;
         sequence.FailedSteps = 0;
-        sequence.BatchRows += _plan.Rows.Count;
+        sequence.BatchSequences += _plan.Slices.Count;
         sequence.BatchSteps++;
         sequence.FirstToken ??= now;
         FinishReason? reason = null;
@@ -191,6 +191,6 @@ internal sealed partial class Scheduler
             _time.GetElapsedTime(sequence.Arrival, scheduled).TotalSeconds,
             _time.GetElapsedTime(scheduled, first).TotalSeconds,
             _time.GetElapsedTime(first, now).TotalSeconds,
-            sequence.BatchSteps == 0 ? 0 : (double)sequence.BatchRows / sequence.BatchSteps);
+            sequence.BatchSteps == 0 ? 0 : (double)sequence.BatchSequences / sequence.BatchSteps);
     }
 }

@@ -131,8 +131,8 @@ internal sealed class Sequence
     /// <summary>Steps in a row that failed with this sequence in them.</summary>
     public int FailedSteps { get; set; }
 
-    /// <summary>Sum and count of rows of the steps that gave it a token, for the mean batch.</summary>
-    public long BatchRows { get; set; }
+    /// <summary>Sum of the sequences that the steps computed which gave it a token, and count of these steps, for the mean batch.</summary>
+    public long BatchSequences { get; set; }
 
     public long BatchSteps { get; set; }
 

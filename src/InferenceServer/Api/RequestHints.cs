@@ -19,7 +19,8 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
     public static RequestHints Of(HttpRequest request)
     {
         ApiKey key = ApiKey.Of(request.HttpContext);
-        string? session = request.Headers["X-Session-Id"];
+        // Without a name there is no session.
+        string? session = request.Headers["X-Session-Id"].ToString() is { Length: > 0 } named ? named : null;
         if (session is { Length: > MaxSessionIdLength })
             throw ApiException.InvalidValue($"X-Session-Id may have at most {MaxSessionIdLength} characters.", "X-Session-Id", "invalid_length");
 

@@ -3,6 +3,7 @@ using InferenceServer.Api.OpenAI;
 using InferenceServer.Engine;
 using InferenceServer.Models;
 using InferenceServer.Operations;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace InferenceServer.Api;
 
@@ -45,13 +46,21 @@ internal sealed class SessionEndpoints(ModelCatalogue models)
 
     public async Task DropAsync(HttpContext http)
     {
-        string id = (string)http.Request.RouteValues["id"]!;
+        string id = IdIn(http);
         bool dropped = false;
         foreach (ServedModel model in models.Models)
             dropped |= await model.Engine.DropSession(Namespace(http), id);
         if (!dropped)
             throw new ApiException(StatusCodes.Status404NotFound, $"There is no session '{id}' here.", ErrorTypes.InvalidRequest, "id", "session_not_found");
         await JsonAnswer.WriteAsync(http, new SessionDeletion(id, "session.deleted", true), OpenAIJson.Wire.SessionDeletion);
+    }
+
+    /// <summary>From the target as it was sent: routing leaves %2F as it is, and an id may hold a slash.</summary>
+    private static string IdIn(HttpContext http)
+    {
+        string target = http.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
+        string path = target.Split('?')[0];
+        return Uri.UnescapeDataString(path[(path.LastIndexOf('/') + 1)..]);
     }
 
     private static string Namespace(HttpContext http) => ApiKey.Of(http).CacheNamespace(http.Request.Headers[SaltHeader].ToString());

@@ -10,7 +10,7 @@ internal sealed class EngineCollector
     private readonly Gauge.Child _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
         _decodeRows, _failedSteps, _stepSeconds, _restores, _evicted, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
-        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored;
+        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _forced;
 
     public EngineCollector(MetricFactory factory, CollectorRegistry registry, ServedModel model)
     {
@@ -59,9 +59,13 @@ internal sealed class EngineCollector
         _diskDamaged = refused.WithLabels(id, "damaged");
         _diskErrors = factory.CreateCounter("inference_disk_cache_errors_total", "Reads, writes and deletions that the file system refused.", "model").WithLabels(id);
         _recomputed = factory.CreateCounter("inference_recomputed_tokens_total", "Tokens computed again after a preemption.", "model").WithLabels(id);
-        _wasted = factory.CreateCounter("inference_wasted_tokens_total", "Tokens computed for requests that were cancelled.", "model").WithLabels(id);
+        _wasted = factory.CreateCounter("inference_wasted_tokens_total", "Generated tokens of requests that were cancelled.", "model").WithLabels(id);
         _evicted = factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model").WithLabels(id);
         _preemptions = factory.CreateCounter("inference_preemptions_total", "Running requests that made room and resumed later.", "model").WithLabels(id);
+        Counter drafts = factory.CreateCounter("inference_draft_tokens_total", "Guessed tokens that were verified beside others, by what came of them.", "model", "outcome");
+        _draftsAccepted = drafts.WithLabels(id, "accepted");
+        _draftsRejected = drafts.WithLabels(id, "rejected");
+        _forced = factory.CreateCounter("inference_forced_tokens_total", "Generated tokens that a grammar left no choice about; they were not sampled.", "model").WithLabels(id);
         registry.AddBeforeCollectCallback(() => Copy(model.Engine.Snapshot()));
     }
 
@@ -105,5 +109,8 @@ internal sealed class EngineCollector
         _wasted.IncTo(now.WastedTokens);
         _evicted.IncTo(now.EvictedTokens);
         _preemptions.IncTo(now.Preemptions);
+        _draftsAccepted.IncTo(now.DraftTokensAccepted);
+        _draftsRejected.IncTo(now.DraftTokens - now.DraftTokensAccepted);
+        _forced.IncTo(now.ForcedTokens);
     }
 }

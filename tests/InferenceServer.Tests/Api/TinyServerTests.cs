@@ -63,6 +63,20 @@ public sealed class TinyServerTests(TinyServer server) : IClassFixture<TinyServe
     }
 
     [Fact]
+    public async Task A_session_can_be_dropped_whatever_its_name_and_without_one_there_is_none()
+    {
+        foreach (string name in (string[])["a b/c", "a%2Fb", "\u00e9?#", ""])
+            await PostAsync(new { model = ModelId, messages = (object[])[new { role = "user", content = $"I am {name}" }], max_tokens = 2, cache_salt = "names", prompt_cache_key = name });
+        Assert.Equal(3, (await SessionsAsync(HttpMethod.Get, "", "names")).Body.GetProperty("data").GetArrayLength());
+        foreach (string name in (string[])["a b/c", "a%2Fb", "\u00e9?#"])
+        {
+            (int status, JsonElement dropped) = await SessionsAsync(HttpMethod.Delete, "/" + Uri.EscapeDataString(name), "names");
+            Assert.Equal((200, name), (status, dropped.GetProperty("id").GetString()));
+        }
+        Assert.Equal(0, (await SessionsAsync(HttpMethod.Get, "", "names")).Body.GetProperty("data").GetArrayLength());
+    }
+
+    [Fact]
     public async Task A_session_is_listed_to_its_namespace_alone_and_dropping_it_makes_the_next_turn_cold()
     {
         object[] messages = [new { role = "user", content = "Remember the number seventeen, please." }];

@@ -131,6 +131,8 @@ public sealed class InferenceEngineTests
         Generation[] accepted = [.. Enumerable.Range(0, 3).Select(_ => tiny.Engine.Submit(request))];
         EngineQueueFullException full = Assert.Throws<EngineQueueFullException>(() => tiny.Engine.Submit(request));
         Assert.True(full.RetryAfter >= TimeSpan.FromSeconds(1));
+        // Though no step may have seen them yet.
+        Assert.Equal(2, full.QueuedRequests);
         foreach (Generation generation in accepted)
         {
             generation.Cancel();

@@ -24,7 +24,7 @@ public abstract record GenerationParameters
     [Range(1, 128)]
     public int N { get; init; } = 1;
 
-    [Description("Same seed and same request alone: same text.")]
+    [Description("Same seed and same request alone: same text, up to near ties, which round as the rows beside them do.")]
     public long? Seed { get; init; }
 
     [Description("0 takes the most likely token; 1 leaves the model's distribution as it is.")]

@@ -64,7 +64,7 @@ internal static class GenerationTranslator
             StopStrings = parameters.Stop,
             IgnoreEndOfGeneration = parameters.IgnoreEos,
             CacheNamespace = hints.Key.CacheNamespace(parameters.CacheSalt),
-            SessionId = hints.SessionId ?? parameters.PromptCacheKey,
+            SessionId = hints.SessionId ?? (parameters.PromptCacheKey is "" ? null : parameters.PromptCacheKey),
             Priority = Priority(parameters.ServiceTier),
             FairnessKey = hints.Key.FairnessKey(parameters.User),
             Timeout = Shorter(hints.Timeout, parameters.TimeoutMs),

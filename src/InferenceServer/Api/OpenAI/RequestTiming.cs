@@ -24,7 +24,7 @@ public sealed record RequestTiming(
         Usage usage = Usage.Of(results, choicesPerPrompt);
         int cached = usage.PromptTokensDetails.CachedTokens;
         return new RequestTiming(Milliseconds(longest.QueueSeconds), Milliseconds(longest.PrefillSeconds), Milliseconds(longest.DecodeSeconds),
-            usage.PromptTokens - cached, cached, Math.Round(longest.MeanBatchRows, 3));
+            usage.PromptTokens - cached, cached, Math.Round(longest.MeanBatch, 3));
     }
 
     private static double Total(GenerationTiming timing) => timing.QueueSeconds + timing.PrefillSeconds + timing.DecodeSeconds;

@@ -22,7 +22,7 @@ public sealed record ChatCompletionRequest : GenerationParameters
     [Range(0, 20)]
     public int? TopLogprobs { get; init; }
 
-    [Description("A text the reply is expected to resemble: verified as a draft, which is faster where it is right and changes nothing else.")]
+    [Description("A text the reply is expected to resemble: verified as a draft, which is faster where it is right and changes nothing else, near ties aside.")]
     public Prediction? Prediction { get; init; }
 
     [Description("Functions that the model may call.")]
