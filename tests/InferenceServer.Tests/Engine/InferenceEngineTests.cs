@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using InferenceServer.Engine;
+using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Sampling;
@@ -80,7 +81,8 @@ public sealed class InferenceEngineTests
                 int[] prompt = second.Tokens(Words(60, i));
                 (int[] tokens, GenerationResult result) = await second.RunAsync(TinyEngine.Greedy(prompt));
                 Assert.Equal(replies[i], tokens);
-                Assert.Equal(prompt.Length - 1, result.CachedTokens);
+                // Where pieces are cut depends on how fast steps were, and a last piece of a few tokens is not worth a restore.
+                Assert.InRange(result.CachedTokens, prompt.Length - PrefixCache.MinRestoreTokens, prompt.Length - 1);
                 Assert.True(result.Cache.DiskTokens > 0, "nothing came from disk");
             }
             Assert.Equal(0, second.Engine.Snapshot.DiskErrors);
