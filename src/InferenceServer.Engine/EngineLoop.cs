@@ -34,6 +34,7 @@ internal sealed partial class EngineLoop : IDisposable
     private readonly StepResult _result = new();
     private readonly EventRate _endRate;
     private readonly DiskTier? _disk;
+    private readonly TaskCompletionSource _sessionsKnown = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _diskErrorsLogged;
     private volatile bool _parked;
     private volatile bool _stopping;
@@ -68,6 +69,9 @@ internal sealed partial class EngineLoop : IDisposable
     public string? Failure => _failure;
 
     public bool IsStopping => _stopping;
+
+    /// <summary>Ends when the cache knows an earlier run's sessions, or the loop has ended.</summary>
+    public Task SessionsKnown => _sessionsKnown.Task;
 
     /// <summary>As <see cref="InferenceEngine.SharesPrefixes"/>; never changes.</summary>
     public bool SharesPrefixes => _scheduler.Cache.SharesPrefixes;
@@ -183,6 +187,8 @@ internal sealed partial class EngineLoop : IDisposable
                 return false;
             if (_scheduler.Cache.SettleDiskTier())
                 TakeDiskNews(now);
+            if (!_sessionsKnown.Task.IsCompleted && _scheduler.Cache.KnowsSessions)
+                _sessionsKnown.TrySetResult();
             if (_scheduler.HasWork)
                 return true;
             if (_stopping)
@@ -260,6 +266,7 @@ internal sealed partial class EngineLoop : IDisposable
         _scheduler.FinishAll(_cancelAll ? FinishReason.Cancelled : FinishReason.Failed, now, _cancelAll ? null : _failure);
         Emit(now);
         FailCommands(_failure!);
+        _sessionsKnown.TrySetResult();
     }
 
     private void RunCommands()

@@ -130,13 +130,19 @@ public sealed class InferenceEngine : IAsyncDisposable
 
     /// <summary>The named conversations of a namespace that the cache knows, most recently used first.</summary>
     /// <exception cref="EngineUnavailableException">The decode thread has ended, or is busy for longer than a step may take.</exception>
-    public Task<List<CachedSession>> ListSessionsAsync(string cacheNamespace) =>
-        InvokeAsync(scheduler => scheduler.Cache.ListSessions(cacheNamespace));
+    public async Task<List<CachedSession>> ListSessionsAsync(string cacheNamespace)
+    {
+        await _loop.SessionsKnown;
+        return await InvokeAsync(scheduler => scheduler.Cache.ListSessions(cacheNamespace));
+    }
 
     /// <summary>Drops a conversation from all tiers, as far as no other and no running request shares it; false when there is none of this name.</summary>
     /// <exception cref="EngineUnavailableException">As above.</exception>
-    public Task<bool> DropSessionAsync(string cacheNamespace, string id) =>
-        InvokeAsync(scheduler => scheduler.Cache.DropSession(cacheNamespace, id));
+    public async Task<bool> DropSessionAsync(string cacheNamespace, string id)
+    {
+        await _loop.SessionsKnown;
+        return await InvokeAsync(scheduler => scheduler.Cache.DropSession(cacheNamespace, id));
+    }
 
     /// <summary>Takes no more requests, lets running ones finish until <paramref name="drainTimeout"/>, cancels the rest, joins the decode thread.</summary>
     public async Task StopAsync(TimeSpan drainTimeout)

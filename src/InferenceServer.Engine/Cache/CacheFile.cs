@@ -67,13 +67,20 @@ internal static class CacheFile
         WriteTokens(tokens, head.AsSpan(FixedBytes));
         SHA256.HashData(head.AsSpan(0, head.Length - SHA256.HashSizeInBytes), head.AsSpan(head.Length - SHA256.HashSizeInBytes));
 
+        WriteWhole(path, temporaryPath, head, payload);
+    }
+
+    /// <summary>As <see cref="Write"/>, of any content.</summary>
+    /// <exception cref="IOException">As there.</exception>
+    public static void WriteWhole(string path, string temporaryPath, byte[] head, byte[] rest)
+    {
         FileStreamOptions options = new()
         {
             Mode = FileMode.Create,
             Access = FileAccess.Write,
             BufferSize = 0,
             // A full disk is noticed before anything is written.
-            PreallocationSize = head.Length + payload.LongLength,
+            PreallocationSize = head.LongLength + rest.LongLength,
         };
         if (!OperatingSystem.IsWindows())
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
@@ -82,7 +89,7 @@ internal static class CacheFile
             using (FileStream stream = new(temporaryPath, options))
             {
                 stream.Write(head);
-                stream.Write(payload);
+                stream.Write(rest);
                 stream.Flush(flushToDisk: true);
             }
             File.Move(temporaryPath, path, overwrite: true);

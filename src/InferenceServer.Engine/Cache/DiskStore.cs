@@ -12,12 +12,16 @@ internal enum DiskCommandKind
     Write,
     Load,
     Delete,
+
+    /// <summary>Put down the names of all sessions.</summary>
+    Name,
 }
 
 /// <param name="State">Handed back with the result; the disk thread does not look into it.</param>
 /// <param name="File">To load or delete; of a write the sizes, without a name yet.</param>
+/// <param name="Sessions">All of them, most recently used first; only of <see cref="DiskCommandKind.Name"/>.</param>
 internal readonly record struct DiskCommand(
-    DiskCommandKind Kind, SavedState? State, DiskFile? File, string NamespaceKey, int Start, int[] Tokens, byte[] Data);
+    DiskCommandKind Kind, SavedState? State, DiskFile? File, string NamespaceKey, int Start, int[] Tokens, byte[] Data, IReadOnlyList<SavedSession>? Sessions = null);
 
 /// <summary>What came of a command; all null when it failed.</summary>
 /// <param name="Written">The file that is there now.</param>
@@ -31,10 +35,11 @@ internal readonly record struct DiskResult(
 /// <summary>What an earlier run left.</summary>
 /// <param name="Files">Usable ones, least recently used first.</param>
 /// <param name="Foreign">Of another model or build; kept while there is room.</param>
+/// <param name="Sessions">Most recently used first.</param>
 /// <param name="Damaged">Files that were deleted.</param>
 /// <param name="Unreadable">Files that the system would not let us read; left alone.</param>
 internal sealed record DiskScan(
-    IReadOnlyList<(DiskFile File, CacheFileHeader Header)> Files, IReadOnlyList<DiskFile> Foreign, int Damaged, int Unreadable);
+    IReadOnlyList<(DiskFile File, CacheFileHeader Header)> Files, IReadOnlyList<DiskFile> Foreign, IReadOnlyList<SavedSession> Sessions, int Damaged, int Unreadable);
 
 internal sealed class DiskStore : IDisposable
 {
@@ -42,6 +47,7 @@ internal sealed class DiskStore : IDisposable
     private const string FolderName = "kv";
     private const string Extension = ".kv";
     private const string TemporaryExtension = ".tmp";
+    private const string SessionsExtension = ".sessions";
     private static readonly TimeSpan ScanLimit = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan CloseLimit = TimeSpan.FromSeconds(10);
 
@@ -52,6 +58,7 @@ internal sealed class DiskStore : IDisposable
     private readonly FileStream _lock;
     private readonly byte[] _fingerprint;
     private readonly TimeProvider _time;
+    private byte[] _names;
     private Thread? _thread;
     private Action _wake = static () => { };
     private volatile bool _closing;
@@ -61,6 +68,7 @@ internal sealed class DiskStore : IDisposable
     {
         Folder = Path.Combine(directory, FolderName);
         _fingerprint = fingerprint;
+        _names = SessionFile.Encode([], fingerprint);
         _time = time;
         const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
         try
@@ -154,11 +162,14 @@ internal sealed class DiskStore : IDisposable
                 return new DiskResult(command, Scan: Scan());
             case DiskCommandKind.Write:
                 // Random names: nothing of the content shows, and an old file's deletion never meets a new one.
-                string name = Guid.NewGuid().ToString("N");
-                CacheFile.Write(PathOf(name + Extension), PathOf(name + TemporaryExtension), _fingerprint, command.NamespaceKey, command.Start, command.Tokens, command.Data);
-                return new DiskResult(command, Written: command.File! with { Name = name + Extension });
+                string name = NameOf(Guid.NewGuid());
+                CacheFile.Write(PathOf(name), PathOf(name + TemporaryExtension), _fingerprint, command.NamespaceKey, command.Start, command.Tokens, command.Data);
+                return new DiskResult(command, Written: command.File! with { Name = name });
             case DiskCommandKind.Load:
                 return Load(command);
+            case DiskCommandKind.Name:
+                WriteNames(SessionFile.Encode(command.Sessions!, _fingerprint));
+                return new DiskResult(command);
             default:
                 File.Delete(PathOf(command.File!.Name));
                 return new DiskResult(command);
@@ -183,6 +194,23 @@ internal sealed class DiskStore : IDisposable
         // The order of use survives a restart as the files' times.
         File.SetLastWriteTimeUtc(path, _time.GetUtcNow().UtcDateTime);
         return new DiskResult(command, Loaded: payload);
+    }
+
+    /// <summary>What stands for a cache file's name in the names' file; empty for a file that was put there under another kind of name.</summary>
+    public static Guid IdOf(string name) => Guid.TryParseExact(name.AsSpan(0, name.Length - Extension.Length), "N", out Guid id) ? id : Guid.Empty;
+
+    public static string NameOf(Guid id) => id.ToString("N") + Extension;
+
+    private string NamesFile => Convert.ToHexStringLower(_fingerprint.AsSpan(0, 8)) + SessionsExtension;
+
+    private void WriteNames(byte[] names)
+    {
+        if (names.AsSpan().SequenceEqual(_names))
+            return;
+        // Unknown until the new ones are down: a failure must not make the next ones look written.
+        _names = [];
+        CacheFile.WriteWhole(PathOf(NamesFile), PathOf(NamesFile + TemporaryExtension), names, []);
+        _names = names;
     }
 
     private DiskScan Scan()
@@ -212,7 +240,34 @@ internal sealed class DiskStore : IDisposable
                 info.Delete();
             }
         }
-        return new DiskScan(usable, foreign, damaged, unreadable);
+        return ScanNames(new DiskScan(usable, foreign, [], damaged, unreadable));
+    }
+
+    /// <summary>The names that belong to the files found; those of other models go with the last file that is not ours.</summary>
+    private DiskScan ScanNames(DiskScan scan)
+    {
+        foreach (string path in Directory.GetFiles(Folder, "*" + SessionsExtension))
+            if (Path.GetFileName(path) != NamesFile && scan.Foreign.Count == 0)
+                File.Delete(path);
+        if (!File.Exists(PathOf(NamesFile)))
+            return scan;
+        byte[] bytes;
+        try
+        {
+            bytes = File.ReadAllBytes(PathOf(NamesFile));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return scan with { Unreadable = scan.Unreadable + 1 };
+        }
+        if (SessionFile.Decode(bytes, _fingerprint, out CacheFileFault fault) is { } sessions)
+        {
+            _names = bytes;
+            return scan with { Sessions = sessions };
+        }
+        // Of another layout, or damaged: the next names take its place.
+        File.Delete(PathOf(NamesFile));
+        return fault == CacheFileFault.Damaged ? scan with { Damaged = scan.Damaged + 1 } : scan;
     }
 
     private bool TryReadHeader(string path, out CacheFileHeader? header, out CacheFileFault fault)

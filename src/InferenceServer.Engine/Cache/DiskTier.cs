@@ -33,6 +33,12 @@ internal sealed class DiskTier(DiskStore store, long budgetBytes) : IDisposable
 
     public bool IsWriting => _writes > 0;
 
+    /// <summary>The names of sessions are being written.</summary>
+    public bool IsNaming { get; private set; }
+
+    /// <summary>Grows whenever a state gets a file or loses it.</summary>
+    public long Changes { get; private set; }
+
     public bool HasUnwritten => _unwritten.Count > 0;
 
     public DiskStore Store => store;
@@ -80,6 +86,14 @@ internal sealed class DiskTier(DiskStore store, long budgetBytes) : IDisposable
         store.Post(new DiskCommand(DiskCommandKind.Load, state, state.File, namespaceKey, state.Start, tokens, []));
     }
 
+    public void Name(IReadOnlyList<SavedSession> sessions)
+    {
+        IsNaming = true;
+        store.Post(new DiskCommand(DiskCommandKind.Name, null, null, "", 0, [], [], sessions));
+    }
+
+    public void Named() => IsNaming = false;
+
     /// <summary>Takes over a file that an earlier run left.</summary>
     public void Adopt(SavedState state, DiskFile file)
     {
@@ -104,6 +118,7 @@ internal sealed class DiskTier(DiskStore store, long budgetBytes) : IDisposable
             return;
         UsedBytes -= file.Bytes;
         state.File = null;
+        Changes++;
         Delete(file);
     }
 
@@ -117,14 +132,15 @@ internal sealed class DiskTier(DiskStore store, long budgetBytes) : IDisposable
         return true;
     }
 
-    /// <summary>The file used longest ago; below equals the lower one, so that nothing is left hanging. Null when all are being written.</summary>
-    public SavedState? LeastRecent()
+    /// <summary>The file of the lowest rank; below equals the lower one, so that nothing is left hanging. Null when all are being written.</summary>
+    public SavedState? First(Func<SavedState, long> rank)
     {
-        SavedState? oldest = null;
+        SavedState? first = null;
+        long lowest = 0;
         foreach (SavedState state in _onDisk)
-            if (state.File is not null && (oldest is null || state.LastUse < oldest.LastUse || (state.LastUse == oldest.LastUse && state.Start > oldest.Start)))
-                oldest = state;
-        return oldest;
+            if (state.File is not null && rank(state) is var its && (first is null || its < lowest || (its == lowest && state.Start > first.Start)))
+                (first, lowest) = (state, its);
+        return first;
     }
 
     /// <summary>Notes the end of a write, failed when <paramref name="file"/> is null. False when the state was dropped meanwhile: its file is deleted.</summary>
@@ -142,6 +158,7 @@ internal sealed class DiskTier(DiskStore store, long budgetBytes) : IDisposable
         if (file is not null && wanted)
         {
             state.File = file;
+            Changes++;
             return true;
         }
         UsedBytes -= bytes;
@@ -165,6 +182,7 @@ internal sealed class DiskTier(DiskStore store, long budgetBytes) : IDisposable
         _onDisk.Remove(state);
         UsedBytes -= file.Bytes;
         state.File = null;
+        Changes++;
     }
 
     /// <summary><see cref="UsedBytes"/>, counted from scratch.</summary>

@@ -10,8 +10,8 @@ internal sealed partial class PrefixCache
 
     private readonly Queue<(DiskFile File, CacheFileHeader Header, long LastUse)> _toGraft = new();
 
-    /// <summary>States wait to be written, or are being written.</summary>
-    public bool HasDiskWrites => _disk is { HasUnwritten: true } or { IsWriting: true };
+    /// <summary>States wait to be written, or these or names are being written.</summary>
+    public bool HasDiskWrites => _disk is { HasUnwritten: true } or { IsWriting: true } or { IsNaming: true };
 
     /// <summary>Files of an earlier run wait for their place in the tree.</summary>
     public bool HasGrafts => _toGraft.Count > 0;
@@ -29,8 +29,13 @@ internal sealed partial class PrefixCache
                 _disk.CountError(error);
             switch (result.Command.Kind)
             {
-                case DiskCommandKind.Scan when result.Scan is { } scan:
-                    TakeScan(scan);
+                case DiskCommandKind.Scan:
+                    _isScanned = true;
+                    if (result.Scan is { } scan)
+                        TakeScan(scan);
+                    break;
+                case DiskCommandKind.Name:
+                    _disk.Named();
                     break;
                 case DiskCommandKind.Write:
                     if (_disk.Written(result.Command.State!, result.Written, result.Command.File!.Bytes) && !result.Command.State!.IsUsable)
@@ -48,6 +53,7 @@ internal sealed partial class PrefixCache
         }
         WriteMore();
         TrimHostTier();
+        SettleNames();
         return changed;
     }
 
@@ -102,6 +108,7 @@ internal sealed partial class PrefixCache
         // Parents before what hangs below them. The order of use goes on where the earlier run left off.
         foreach (((DiskFile file, CacheFileHeader header), int order) in scan.Files.Select((file, i) => (file, i)).OrderBy(found => found.file.Header.Start))
             _toGraft.Enqueue((file, header, order - scan.Files.Count));
+        TakeNames(scan.Sessions);
     }
 
     private void TakeLoad(DiskResult result)
@@ -145,7 +152,7 @@ internal sealed partial class PrefixCache
     {
         if (_disk!.DropForeign())
             return true;
-        if (_disk.LeastRecent() is not { } oldest)
+        if (_disk.First(EvictionRank) is not { } oldest)
             return false;
         _disk.Remove(oldest);
         if (!oldest.IsUsable)
@@ -169,6 +176,7 @@ internal sealed partial class PrefixCache
             LinkCheckpoint(node, state);
         else
             node = LinkPiece(node, state, header);
+        PlaceTurns(root, file, header);
         if (state.Nodes.Count == 0)
         {
             _disk!.Counters.IgnoredFiles++;

@@ -14,8 +14,9 @@ internal sealed partial class PrefixCache
     public List<CachedSession> ListSessions(string cacheNamespace)
     {
         List<CachedSession> sessions = [];
+        string key = NamespaceKey(cacheNamespace);
         foreach (SessionEntry entry in Sessions.Entries.Reverse())
-            if (entry.Namespace == cacheNamespace)
+            if (entry.NamespaceKey == key)
                 sessions.Add(Describe(entry));
         return sessions;
     }
@@ -26,7 +27,7 @@ internal sealed partial class PrefixCache
     /// </summary>
     public bool DropSession(string cacheNamespace, string id)
     {
-        if (Sessions.Find(cacheNamespace, id) is not { } entry)
+        if (Sessions.Find(NamespaceKey(cacheNamespace), id) is not { } entry)
             return false;
         PrefixNode[] ends = [.. entry.Ends.OrderByDescending(node => node.End)];
         Sessions.Remove(entry);

@@ -101,6 +101,21 @@ internal sealed partial class PrefixCache
 
     private static long EvictionRank(PrefixNode leaf) => leaf.LastUse + (EndsNewestTurn(leaf) ? SessionBonus : 0);
 
+    /// <summary>Of a state on disk: as in the pool, and what files below it build on goes after them.</summary>
+    private static long EvictionRank(SavedState state)
+    {
+        long rank = state.LastUse;
+        foreach (PrefixNode node in state.Nodes)
+        {
+            foreach (PrefixNode child in node.Children.Values)
+                if (!state.IsCheckpoint && child.Saved is { File: not null } below && below != state)
+                    return long.MaxValue;
+            if (EndsNewestTurn(node))
+                rank = state.LastUse + SessionBonus;
+        }
+        return rank;
+    }
+
     private void EvictLeaf(PrefixNode leaf, bool save)
     {
         int id = leaf.Holder;

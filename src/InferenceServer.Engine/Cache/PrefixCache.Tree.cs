@@ -85,7 +85,7 @@ internal sealed partial class PrefixCache
             ReleaseSaved(node, saved);
         if (node.Checkpoint is { } checkpoint)
             ReleaseSaved(node, checkpoint);
-        SessionTable.MoveUp(node);
+        Sessions.MoveUp(node);
         if (isEviction)
             _evicted.Add(node.PrefixHash);
         node.Parent!.Children.Remove(node.Tokens.Span[0]);

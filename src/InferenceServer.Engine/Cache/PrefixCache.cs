@@ -4,7 +4,7 @@
 //   - what a running sequence uses is pinned, and a pinned node is never evicted;
 //   - no entry is found from another namespace: each has its own root, keyed by the SHA-256 of its name.
 // Here: what sequences do with the tree. PrefixCache.Tree.cs: the tree itself. .Match.cs: what it holds of a prompt. .Tiers.cs: eviction, saving and
-// restoring. .Disk.cs: files. .Checkpoints.cs: models that cannot be cut anywhere.
+// restoring. .Disk.cs: files. .Sessions.cs, .Names.cs: conversations. .Checkpoints.cs: models that cannot be cut anywhere.
 
 using InferenceServer.Engine.Scheduling;
 
@@ -21,6 +21,7 @@ internal sealed partial class PrefixCache
     private readonly long _checkpointBytes;
     private readonly HostTier _host;
     private readonly DiskTier? _disk;
+    private readonly TimeProvider _time;
     private long _clock;
 
     /// <param name="cells">Cells of the pool.</param>
@@ -39,6 +40,7 @@ internal sealed partial class PrefixCache
         _checkpointBytes = checkpointBytes;
         _host = host;
         _disk = disk;
+        _time = time;
         Sessions = new SessionTable(time);
     }
 
@@ -197,7 +199,7 @@ internal sealed partial class PrefixCache
         else
             DropPrivate(sequence);
         if (!sequence.Node.IsRoot)
-            Sessions.Move(sequence.Request, sequence.Node);
+            Sessions.Move(sequence.NamespaceKey, sequence.Request.SessionId, sequence.Node);
         GiveBack(sequence);
     }
 

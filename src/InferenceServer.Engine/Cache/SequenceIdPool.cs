@@ -36,6 +36,9 @@ internal sealed class SequenceIdPool
 
     public int FreeCount => _free.Count;
 
+    /// <summary>Some sequence runs.</summary>
+    public bool HasRunning => _owners.AsSpan().Contains(SequenceIdOwner.Running);
+
     public SequenceIdOwner OwnerOf(int id) => _owners[id];
 
     /// <summary>Takes the lowest free id for a running sequence: streams want contiguous ids.</summary>

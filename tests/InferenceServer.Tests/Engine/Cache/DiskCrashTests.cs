@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using InferenceServer.Tests.Store;
@@ -70,4 +71,41 @@ public sealed partial class DiskCrashTests(ITestOutputHelper output) : IDisposab
         // Only those: this server is writing files of its own by now.
         Assert.DoesNotContain(halves, File.Exists);
     }
+
+    [Fact]
+    public async Task A_killed_servers_sessions_are_listed_by_the_next_one_and_can_be_dropped()
+    {
+        const string Turn = """{"model":"tiny","prompt":"one two three four five six seven eight nine ten eleven twelve","max_tokens":4,"prompt_cache_key":"talk","ignore_eos":true}""";
+        JsonElement before;
+        string[] files;
+        await using (ServerProcess server = await StartAsync())
+        {
+            await server.PostAsync("/v1/completions", Turn);
+            before = await SessionsAsync(server);
+            using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
+            while (!NamesSay("talk"))
+                await Task.Delay(2, limit.Token);
+            await server.KillAsync();
+            files = [.. Written().Select(file => file.FullName)];
+        }
+        await using (ServerProcess again = await StartAsync())
+        {
+            JsonElement session = Assert.Single((await SessionsAsync(again)).EnumerateArray()), was = Assert.Single(before.EnumerateArray());
+            foreach (string same in (string[])["id", "model", "tokens", "last_used"])
+                Assert.Equal(was.GetProperty(same).ToString(), session.GetProperty(same).ToString());
+            Assert.Equal(session.GetProperty("tokens").GetInt32(), session.GetProperty("tiers").GetProperty("disk").GetInt32());
+            Assert.True((await again.Client.DeleteAsync(new Uri("/v1/sessions/talk", UriKind.Relative))).IsSuccessStatusCode);
+            Assert.Empty((await SessionsAsync(again)).EnumerateArray());
+            using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
+            // Those of the server's own first request stay.
+            while (files.All(File.Exists) || NamesSay("talk"))
+                await Task.Delay(2, limit.Token);
+        }
+    }
+
+    private bool NamesSay(string id) => _folder.GetFiles("*.sessions", SearchOption.AllDirectories) is [var names]
+        && Encoding.Latin1.GetString(File.ReadAllBytes(names.FullName)).Contains(Encoding.Latin1.GetString(Encoding.Unicode.GetBytes(id)), StringComparison.Ordinal);
+
+    private static async Task<JsonElement> SessionsAsync(ServerProcess server) =>
+        JsonDocument.Parse(await server.Client.GetStringAsync(new Uri("/v1/sessions", UriKind.Relative))).RootElement.GetProperty("data");
 }

@@ -76,7 +76,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
                 case 16 when random.Next(4) == 0:
                     driver.Decoder.FailNextRestore = true;
                     break;
-                case 17 when diskBytes > 0 && random.Next(3) == 0:
+                case 17 when diskBytes > 0:
                     Damage(random);
                     break;
                 case 18 when random.Next(4) == 0:
