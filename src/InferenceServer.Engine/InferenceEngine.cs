@@ -132,7 +132,7 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The decode thread has ended, or is busy for longer than a step may take.</exception>
     public async Task<List<CachedSession>> ListSessionsAsync(string cacheNamespace)
     {
-        await _loop.SessionsKnown;
+        await WithinStepLimitAsync(_loop.SessionsKnown, "The disk cache was not read");
         return await InvokeAsync(scheduler => scheduler.Cache.ListSessions(cacheNamespace));
     }
 
@@ -140,7 +140,7 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">As above.</exception>
     public async Task<bool> DropSessionAsync(string cacheNamespace, string id)
     {
-        await _loop.SessionsKnown;
+        await WithinStepLimitAsync(_loop.SessionsKnown, "The disk cache was not read");
         return await InvokeAsync(scheduler => scheduler.Cache.DropSession(cacheNamespace, id));
     }
 
@@ -186,13 +186,20 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Runs a command on the decode thread between two steps; what it submits arrives in one step.</summary>
     internal async Task<T> InvokeAsync<T>(Func<Scheduler, T> command)
     {
+        Task<T> answer = _loop.InvokeAsync(command);
+        await WithinStepLimitAsync(answer, "The decode thread did not answer");
+        return await answer;
+    }
+
+    private async Task WithinStepLimitAsync(Task task, string failure)
+    {
         try
         {
-            return await _loop.InvokeAsync(command).WaitAsync(_options.StepTimeLimit);
+            await task.WaitAsync(_options.StepTimeLimit);
         }
         catch (TimeoutException)
         {
-            throw new EngineUnavailableException($"The decode thread did not answer within {_options.StepTimeLimit.TotalSeconds:F0} s.");
+            throw new EngineUnavailableException($"{failure} within {_options.StepTimeLimit.TotalSeconds:F0} s.");
         }
     }
 
