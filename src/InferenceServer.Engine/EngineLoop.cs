@@ -6,6 +6,7 @@ using System.Collections.Concurrent;
 using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Scheduling;
+using InferenceServer.Llama;
 using Microsoft.Extensions.Logging;
 
 namespace InferenceServer.Engine;
@@ -39,6 +40,7 @@ internal sealed partial class EngineLoop : IDisposable
     private volatile bool _parked;
     private volatile bool _stopping;
     private volatile bool _cancelAll;
+    private volatile bool _lost;
     private volatile string? _failure;
     private volatile EngineSnapshot _snapshot = EngineSnapshot.Empty;
     private long _snapshotTaken;
@@ -127,7 +129,8 @@ internal sealed partial class EngineLoop : IDisposable
         _wake.Set();
     }
 
-    public bool Join(TimeSpan timeout) => _thread.Join(timeout);
+    /// <summary>True when the thread has ended, or will never come back from the native call that it is in.</summary>
+    public bool Join(TimeSpan timeout) => _lost || _thread.Join(timeout);
 
     /// <summary>Only after the thread has been joined.</summary>
     public void Dispose() => _wake.Dispose();
@@ -153,6 +156,7 @@ internal sealed partial class EngineLoop : IDisposable
 
     private void Work()
     {
+        LlamaLibrary.OnGivingUp(GiveUp);
         try
         {
             while (Drain())
@@ -172,6 +176,16 @@ internal sealed partial class EngineLoop : IDisposable
         }
         _disk?.Dispose();
         _decoder.Dispose();
+    }
+
+    /// <summary>A device failed, or llama.cpp met what it did not expect, in a call of this thread: whoever waits is told, then the thread is lost.</summary>
+    private void GiveUp(string cause)
+    {
+        _failure = $"llama.cpp gave up: {cause}";
+        LogGaveUp(StepName, cause);
+        FinishAll();
+        _disk?.Dispose();
+        _lost = true;
     }
 
     /// <summary>Takes in what arrived; blocks only when nothing can be done. False when the loop is to end.</summary>
@@ -345,6 +359,9 @@ internal sealed partial class EngineLoop : IDisposable
 
     [LoggerMessage(Level = LogLevel.Critical, Message = "The decode thread failed; every request ends and no more are taken")]
     private partial void LogLoopFailed(Exception exception);
+
+    [LoggerMessage(Level = LogLevel.Critical, Message = "llama.cpp gave up in {Step}: {Cause}. Every request ends, no more are taken, and the process wants a restart")]
+    private partial void LogGaveUp(string step, string cause);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "A step of {Rows} rows failed: {Error}. The KV memory is cleared and the requests are computed again")]
     private partial void LogStepFailed(string error, int rows);

@@ -2,14 +2,14 @@
 // Owned by the thread that decodes.
 using System.Runtime.InteropServices;
 
-using InferenceServer.Llama.Native;
+using LLama.Native;
 
 namespace InferenceServer.Llama;
 
 /// <summary>Rows of (token, position, sequence, wants logits). Reuse one for every step.</summary>
 public sealed unsafe class LlamaBatch : IDisposable
 {
-    private NativeBatch _native;
+    private LLamaNativeBatch _native;
     private void* _block;
 
     /// <param name="capacity">Most rows it can hold; a context takes no more than its batch size.</param>
@@ -19,14 +19,14 @@ public sealed unsafe class LlamaBatch : IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThan(capacity, 1 << 20);
         Capacity = capacity;
         // Pointers first, then four columns of ints, then the flags: each column is aligned by those before it.
-        nuint bytes = (nuint)capacity * (nuint)(sizeof(int*) + 4 * sizeof(int) + sizeof(sbyte));
+        nuint bytes = (nuint)capacity * (nuint)(sizeof(LLamaSeqId*) + sizeof(LLamaToken) + sizeof(LLamaPos) + sizeof(int) + sizeof(LLamaSeqId) + sizeof(byte));
         _block = NativeMemory.AllocZeroed(bytes);
-        _native.seq_id = (int**)_block;
-        _native.token = (int*)(_native.seq_id + capacity);
-        _native.pos = _native.token + capacity;
-        _native.n_seq_id = _native.pos + capacity;
-        int* sequences = _native.n_seq_id + capacity;
-        _native.logits = (sbyte*)(sequences + capacity);
+        _native.seq_id = (LLamaSeqId**)_block;
+        _native.tokens = (LLamaToken*)(_native.seq_id + capacity);
+        _native.pos = (LLamaPos*)(_native.tokens + capacity);
+        _native.n_seq_id = (int*)(_native.pos + capacity);
+        var sequences = (LLamaSeqId*)(_native.n_seq_id + capacity);
+        _native.logits = (byte*)(sequences + capacity);
         for (int row = 0; row < capacity; row++)
         {
             _native.n_seq_id[row] = 1;
@@ -43,7 +43,7 @@ public sealed unsafe class LlamaBatch : IDisposable
     /// <summary>Rows it holds.</summary>
     public int Count => _native.n_tokens;
 
-    internal NativeBatch Native => _native;
+    internal LLamaNativeBatch Native => _native;
 
     /// <summary>Removes all rows.</summary>
     public void Clear() => _native.n_tokens = 0;
@@ -56,10 +56,10 @@ public sealed unsafe class LlamaBatch : IDisposable
         int row = _native.n_tokens;
         if (row >= Capacity)
             throw new InvalidOperationException($"the batch is full: it holds {Capacity} rows");
-        _native.token[row] = token;
+        _native.tokens[row] = token;
         _native.pos[row] = position;
-        *_native.seq_id[row] = sequence;
-        _native.logits[row] = wantsLogits ? (sbyte)1 : (sbyte)0;
+        *_native.seq_id[row] = (LLamaSeqId)sequence;
+        _native.logits[row] = wantsLogits ? (byte)1 : (byte)0;
         _native.n_tokens = row + 1;
         return row;
     }

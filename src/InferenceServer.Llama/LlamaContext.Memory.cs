@@ -3,6 +3,8 @@ using System.Buffers.Binary;
 
 using InferenceServer.Llama.Native;
 
+using LLama.Native;
+
 namespace InferenceServer.Llama;
 
 public sealed unsafe partial class LlamaContext
@@ -34,7 +36,7 @@ public sealed unsafe partial class LlamaContext
                 $"positions {start} to {end} of sequence {source} cannot be copied: {(KvUnified ? "recurrent states" : "separate memories")} copy whole only", nameof(end));
         }
 
-        LlamaNative.llama_memory_seq_cp(_memory, source, target, whole ? -1 : start, whole ? -1 : end);
+        _handle.MemorySequenceCopy((LLamaSeqId)source, (LLamaSeqId)target, whole ? -1 : start, whole ? -1 : end);
         _copyPending |= !KvUnified;
     }
 
@@ -50,7 +52,7 @@ public sealed unsafe partial class LlamaContext
     {
         CheckSequence(id);
         CheckRange(start, end);
-        return LlamaNative.llama_memory_seq_rm(_memory, id, start == 0 && end == -1 ? -1 : start, end) != 0;
+        return NativeApi.llama_memory_seq_rm(_memory, (LLamaSeqId)id, start == 0 && end == -1 ? -1 : start, end);
     }
 
     /// <summary>
@@ -69,7 +71,7 @@ public sealed unsafe partial class LlamaContext
         {
             batch.Add(0, 0, 0, wantsLogits: true);
             if (Decode(batch) is not DecodeStatus.Ok and var status)
-                throw new LlamaException($"the model cannot decode a single token ({status}): {_model.Library.Log.LastError ?? "llama.cpp gave no reason"}");
+                throw new LlamaException($"the model cannot decode a single token ({status}): {NativeLog.LastError ?? "llama.cpp gave no reason"}");
         }
 
         long size = StateSize(0, StateFlags.Partial);
@@ -113,7 +115,7 @@ public sealed unsafe partial class LlamaContext
         if (source == target)
             throw new ArgumentException("a sequence cannot be copied onto itself", nameof(target));
         // A state or window comes along whole or in part, which is nothing to continue from.
-        LlamaNative.llama_memory_seq_cp(_memory, source, target, start, end);
+        _handle.MemorySequenceCopy((LLamaSeqId)source, (LLamaSeqId)target, start, end);
         return DropPartialState(target);
     }
 
@@ -132,21 +134,21 @@ public sealed unsafe partial class LlamaContext
     public void ClearMemory()
     {
         ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
-        LlamaNative.llama_memory_clear(_memory, data: 0);
+        NativeApi.llama_memory_clear(_memory, data: false);
     }
 
     /// <summary>The first position a sequence holds, or -1 when it is empty. Above 0 where a sliding window has passed, or a state replaced its past.</summary>
     public int MinPosition(int id)
     {
         CheckSequence(id);
-        return LlamaNative.llama_memory_seq_pos_min(_memory, id);
+        return (int)_handle.MemorySequenceMinPosition((LLamaSeqId)id);
     }
 
     /// <summary>The last position a sequence holds, or -1 when it is empty.</summary>
     public int MaxPosition(int id)
     {
         CheckSequence(id);
-        return LlamaNative.llama_memory_seq_pos_max(_memory, id);
+        return (int)_handle.MemorySequenceMaxPosition((LLamaSeqId)id);
     }
 
     /// <summary>Whether a token at <paramref name="position"/> may be decoded next: the memory ends just before it and holds all that it attends to.</summary>
@@ -187,7 +189,7 @@ public sealed unsafe partial class LlamaContext
         fixed (byte* room = destination)
             written = LlamaNative.llama_state_seq_get_data_ext(_context, room, (nuint)destination.Length, id, (uint)flags);
         if (written == 0)
-            throw new LlamaException($"the state of sequence {id} could not be saved: {_model.Library.Log.LastError ?? "llama.cpp gave no reason"}");
+            throw new LlamaException($"the state of sequence {id} could not be saved: {NativeLog.LastError ?? "llama.cpp gave no reason"}");
         if (flags.HasFlag(StateFlags.OnDevice))
             _deviceStates[id] = (flags, destination[..(int)written].ToArray());
         return (long)written;
@@ -210,7 +212,7 @@ public sealed unsafe partial class LlamaContext
         fixed (byte* bytes = source)
             read = LlamaNative.llama_state_seq_set_data_ext(_context, bytes, (nuint)source.Length, id, (uint)flags);
         if (read == 0)
-            LlamaNative.llama_memory_seq_rm(_memory, id, -1, -1); // What a failed restore leaves is undefined.
+            NativeApi.llama_memory_seq_rm(_memory, (LLamaSeqId)id, -1, -1); // What a failed restore leaves is undefined.
         return (long)read;
     }
 

@@ -6,6 +6,8 @@ using System.Runtime.InteropServices;
 
 using InferenceServer.Llama.Native;
 
+using LLama.Native;
+
 using Microsoft.Extensions.Logging;
 
 namespace InferenceServer.Llama;
@@ -17,9 +19,10 @@ public sealed unsafe partial class LlamaContext : IDisposable
     public const int SequenceLimit = 256;
 
     private readonly LlamaModel _model;
-    private readonly LlamaContextHandle _handle;
+    private readonly SafeLLamaContextHandle _handle;
     private readonly nint _context; // The handle's pointer; the handle outlives every use because this object owns it.
     private readonly nint _memory;
+    private readonly CpuThreadPools _threadPools;
     private readonly int[] _abortFlag;
     private readonly bool[] _isOutput;
     private readonly long _kvBytesPerToken;
@@ -40,31 +43,34 @@ public sealed unsafe partial class LlamaContext : IDisposable
 
         CpuThreadPools pools = CpuThreadPools.Create(options.Threads, options.BatchThreads, options.ThreadPoll);
         int[] abortFlag = GC.AllocateArray<int>(1, pinned: true); // Read by native code at a fixed address.
-        LlamaContextParams parameters = Parameters(model, options, abortFlag);
-        model.Library.Log.ClearError();
-        nint context = LlamaNative.llama_init_from_model(model.Handle, parameters);
-        if (context == 0)
+        LLamaContextParams parameters = Parameters(model, options, abortFlag);
+        NativeLog.ClearError();
+        SafeLLamaContextHandle handle = SafeLLamaContextHandle.Create(model.Handle, parameters);
+        if (handle.IsInvalid)
         {
+            model.Handle.DangerousRelease(); // LLamaSharp counted a reference for a context that never was, and never gives it back.
             pools.Free();
+            string reason = NativeLog.LastError ?? "too little memory";
             throw new LlamaException(
-                $"no context of {options.CellCount} cells for {options.MaxSequences} sequences: {model.Library.Log.LastError ?? "too little memory"}; lower --ctx-size or --max-sequences, or change --cache-type-k and --cache-type-v");
+                $"no context of {options.CellCount} cells for {options.MaxSequences} sequences: {reason}; lower --ctx-size or --max-sequences, or change --cache-type-k and --cache-type-v");
         }
 
-        _handle = new LlamaContextHandle(context, model.Handle, pools, abortFlag);
-        _context = context;
+        _handle = handle;
+        _context = handle.DangerousGetHandle();
+        _threadPools = pools;
         _abortFlag = abortFlag;
-        LlamaNative.llama_attach_threadpool(_handle, pools.Decode, pools.Batch);
-        _memory = LlamaNative.llama_get_memory(_handle);
-        CellCount = (int)LlamaNative.llama_n_ctx(_handle);
-        ContextLengthPerSequence = (int)LlamaNative.llama_n_ctx_seq(_handle);
-        BatchSize = (int)LlamaNative.llama_n_batch(_handle);
-        MicroBatchSize = (int)LlamaNative.llama_n_ubatch(_handle);
-        MaxSequences = (int)LlamaNative.llama_n_seq_max(_handle);
+        LlamaNative.llama_attach_threadpool(handle, pools.Decode, pools.Batch);
+        _memory = LlamaNative.llama_get_memory(handle);
+        CellCount = (int)handle.ContextSize;
+        ContextLengthPerSequence = (int)LlamaNative.llama_n_ctx_seq(handle);
+        BatchSize = (int)handle.BatchSize;
+        MicroBatchSize = (int)handle.UBatchSize;
+        MaxSequences = (int)handle.MaxSeq;
         MaxOutputs = options.Embeddings ? BatchSize : Math.Min((int)parameters.n_outputs_max, BatchSize);
         VocabularySize = model.Vocab.Count;
         KvUnified = options.KvUnified;
         Embeddings = options.Embeddings;
-        Pooling = (PoolingType)LlamaNative.llama_pooling_type(_handle);
+        Pooling = (PoolingType)handle.PoolingType;
         _isOutput = new bool[BatchSize];
         _kvBytesPerToken = model.EstimateKvBytesPerToken(options.TypeK, options.TypeV);
         LogCreated(logger, CellCount, MaxSequences, KvUnified ? "shared" : "separate", BatchSize, MicroBatchSize, options.Threads, options.BatchThreads);
@@ -119,8 +125,9 @@ public sealed unsafe partial class LlamaContext : IDisposable
     {
         ArgumentNullException.ThrowIfNull(batch);
         ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
-        NativeBatch native = batch.Native;
+        LLamaNativeBatch native = batch.Native;
         CheckRows(native);
+        NativeLog.ClearError();
         _rows = 0;
         int code = LlamaNative.llama_decode(_context, native);
         if (code == 0)
@@ -133,6 +140,9 @@ public sealed unsafe partial class LlamaContext : IDisposable
 
         return code is >= -3 and <= 2 ? (DecodeStatus)code : DecodeStatus.ComputeFailed;
     }
+
+    /// <summary>What the last decode call of this thread logged as an error; null when there was none.</summary>
+    public static string? LastError => NativeLog.LastError;
 
     /// <summary>Logits of a row of the last batch that wanted them: <see cref="VocabularySize"/> floats, valid until the next call, free to be changed.</summary>
     /// <param name="row">The row's index in the batch.</param>
@@ -169,10 +179,17 @@ public sealed unsafe partial class LlamaContext : IDisposable
     }
 
     /// <summary>Waits until the device has finished what was asked of it.</summary>
-    public void Synchronize() => LlamaNative.llama_synchronize(_handle);
+    public void Synchronize() => LlamaNative.llama_synchronize(_context);
 
     /// <summary>Frees the memory; the model stays as long as someone else holds it. Not while a call runs.</summary>
-    public void Dispose() => _handle.Dispose();
+    public void Dispose()
+    {
+        if (_handle.IsClosed)
+            return;
+        _handle.Dispose();
+        _threadPools.Free(); // After the context, whose backends still point at the pools.
+        GC.KeepAlive(_abortFlag);
+    }
 
     private static void CheckOptions(LlamaModel model, LlamaContextOptions options)
     {
@@ -184,7 +201,6 @@ public sealed unsafe partial class LlamaContext : IDisposable
         CheckRange(options.BatchThreads, 1, 512, "--threads");
         CheckRange(options.ThreadPoll, 0, 100, "the thread poll level");
         CheckRange(options.MaxOutputs, 0, 1 << 20, "the number of outputs");
-        CheckRange(options.RecurrentRollback, 0, 64, "the recurrent rollback");
         if (!Enum.IsDefined(options.TypeK) || !Enum.IsDefined(options.TypeV))
             throw new LlamaException("--cache-type-k or --cache-type-v is not one of f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl");
 
@@ -204,9 +220,9 @@ public sealed unsafe partial class LlamaContext : IDisposable
         }
     }
 
-    private static LlamaContextParams Parameters(LlamaModel model, LlamaContextOptions options, int[] abortFlag)
+    private static LLamaContextParams Parameters(LlamaModel model, LlamaContextOptions options, int[] abortFlag)
     {
-        LlamaContextParams parameters = LlamaNative.llama_context_default_params();
+        LLamaContextParams parameters = LLamaContextParams.Default();
         // llama.cpp asserts that a call's outputs can reach the number of sequences, and limits outputs by the batch size.
         int cells = Math.Max(options.CellCount, options.MaxSequences);
         int batch = Math.Max(Math.Min(options.BatchSize, cells), options.MaxSequences);
@@ -216,24 +232,23 @@ public sealed unsafe partial class LlamaContext : IDisposable
         parameters.n_batch = (uint)batch;
         parameters.n_ubatch = (uint)(atOnce ? batch : Math.Min(options.MicroBatchSize, batch));
         parameters.n_seq_max = (uint)options.MaxSequences;
-        parameters.n_rs_seq = (uint)options.RecurrentRollback;
         parameters.n_outputs_max = (uint)(options.MaxOutputs == 0 || atOnce ? batch : Math.Clamp(options.MaxOutputs, options.MaxSequences, batch));
         parameters.n_threads = options.Threads;
         parameters.n_threads_batch = options.BatchThreads;
-        parameters.pooling_type = (int)options.Pooling;
-        parameters.flash_attn_type = (int)options.FlashAttention;
-        parameters.type_k = (int)options.TypeK;
-        parameters.type_v = (int)options.TypeV;
-        parameters.abort_callback = &OnAbortCheck;
-        parameters.abort_callback_data = (nint)Unsafe.AsPointer(ref abortFlag[0]);
-        parameters.embeddings = options.Embeddings ? (byte)1 : (byte)0;
-        parameters.offload_kqv = options.OffloadKv ? (byte)1 : (byte)0;
-        parameters.swa_full = options.FullSlidingWindow ? (byte)1 : (byte)0;
-        parameters.kv_unified = options.KvUnified ? (byte)1 : (byte)0;
+        parameters.llama_pooling_type = (LLamaPoolingType)options.Pooling;
+        parameters.llama_flash_attn_type = (LLamaFlashAttentionType)options.FlashAttention;
+        parameters.type_k = (GGMLType)options.TypeK;
+        parameters.type_v = (GGMLType)options.TypeV;
+        parameters.abort_callback = (nint)(delegate* unmanaged[Cdecl]<nint, byte>)&OnAbortCheck;
+        parameters.abort_callback_user_data = (nint)Unsafe.AsPointer(ref abortFlag[0]);
+        parameters.embeddings = options.Embeddings;
+        parameters.offload_kqv = options.OffloadKv;
+        parameters.swa_full = options.FullSlidingWindow;
+        parameters.kv_unified = options.KvUnified;
         return parameters;
     }
 
-    private void CheckRows(in NativeBatch batch)
+    private void CheckRows(in LLamaNativeBatch batch)
     {
         int rows = batch.n_tokens;
         if (rows == 0)
@@ -243,7 +258,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
         int outputs = 0;
         for (int row = 0; row < rows; row++)
         {
-            int token = batch.token[row], position = batch.pos[row], sequence = *batch.seq_id[row];
+            int token = (int)batch.tokens[row], position = (int)batch.pos[row], sequence = (int)*batch.seq_id[row];
             if ((uint)token >= (uint)VocabularySize)
                 throw new ArgumentException($"row {row} has token {token}, the vocabulary {VocabularySize}", nameof(batch));
             if ((uint)sequence >= (uint)MaxSequences)

@@ -68,9 +68,6 @@ public sealed record LlamaContextOptions
     /// <summary>Keep sliding-window layers at full length. It takes memory, and cells outside the window may still be reused.</summary>
     public bool FullSlidingWindow { get; init; }
 
-    /// <summary>States kept per sequence of a recurrent or hybrid model, so that its last tokens can be taken back; 0 for none.</summary>
-    public int RecurrentRollback { get; init; }
-
     /// <summary>Storage of keys.</summary>
     public KvType TypeK { get; init; } = KvType.F16;
 

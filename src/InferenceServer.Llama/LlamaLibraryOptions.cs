@@ -1,9 +1,9 @@
 namespace InferenceServer.Llama;
 
-/// <summary>Which build of llama.cpp runs the model.</summary>
+/// <summary>What computes.</summary>
 public enum LlamaBackend
 {
-    /// <summary>CUDA, then Vulkan on a real GPU, then the CPU: the first that is installed and has a device.</summary>
+    /// <summary>CUDA, then Vulkan on a real GPU, then Metal, then the CPU: the first that is installed and computes a token.</summary>
     Auto,
 
     /// <summary>The CPU alone.</summary>
@@ -12,8 +12,21 @@ public enum LlamaBackend
     /// <summary>Vulkan; a software device serves where there is no GPU.</summary>
     Vulkan,
 
-    /// <summary>CUDA 13.</summary>
+    /// <summary>CUDA: 12 with NuGet's libraries, 13 with npm's.</summary>
     Cuda,
+
+    /// <summary>Metal, on Macs with Apple's processors.</summary>
+    Metal,
+}
+
+/// <summary>Which packages llama.cpp comes from.</summary>
+public enum NativeSource
+{
+    /// <summary>LLamaSharp's own, from NuGet.</summary>
+    NuGet,
+
+    /// <summary>A newer release, from npm.</summary>
+    Npm,
 }
 
 /// <summary>How to load llama.cpp.</summary>
@@ -22,8 +35,17 @@ public sealed record LlamaLibraryOptions
     /// <summary>The backend to use; anything but <see cref="LlamaBackend.Auto"/> fails when it cannot be had.</summary>
     public LlamaBackend Backend { get; init; } = LlamaBackend.Auto;
 
-    /// <summary>The folder that holds one folder per native package; by default <c>native</c> beside the program.</summary>
-    public string? NativeDirectory { get; init; }
+    /// <summary>Which packages' libraries to use; null for those that have the backend, NuGet's first.</summary>
+    public NativeSource? Source { get; init; }
+
+    /// <summary>The folder with NuGet's libraries in <c>runtimes</c> and npm's in <c>native</c>; by default the program's.</summary>
+    public string Directory { get; init; } = AppContext.BaseDirectory;
+
+    /// <summary>
+    /// Tries a GPU in a process of its own before this one depends on it: a device that fails takes its process along. Null where this program
+    /// cannot be started for it (its entry point does not call <see cref="BackendTrial.Answer"/>); then a GPU that lists itself is taken.
+    /// </summary>
+    public BackendTrial? Trial { get; init; }
 }
 
 /// <summary>What a device computes with.</summary>

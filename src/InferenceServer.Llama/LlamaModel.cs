@@ -1,11 +1,12 @@
 // A loaded model: its vocabulary, its shape and its metadata. Immutable after loading; safe to use from any thread.
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
-using System.Text;
 
 using InferenceServer.Llama.Gguf;
 using InferenceServer.Llama.Native;
+
+using LLama.Exceptions;
+using LLama.Native;
 
 using Microsoft.Win32.SafeHandles;
 
@@ -16,27 +17,27 @@ public sealed class LlamaModel : IDisposable
 {
     private readonly GgufFile _file;
 
-    private LlamaModel(LlamaLibrary library, LlamaModelHandle handle, GgufFile file, string path)
+    private LlamaModel(LlamaLibrary library, SafeLlamaModelHandle handle, GgufFile file, string path)
     {
         Library = library;
         Handle = handle;
         Path = path;
         _file = file;
-        TrainContextLength = LlamaNative.llama_model_n_ctx_train(handle);
-        EmbeddingLength = LlamaNative.llama_model_n_embd(handle);
+        TrainContextLength = handle.ContextSize;
+        EmbeddingLength = handle.EmbeddingSize;
         OutputEmbeddingLength = LlamaNative.llama_model_n_embd_out(handle);
-        LayerCount = LlamaNative.llama_model_n_layer(handle);
-        HeadCountKv = LlamaNative.llama_model_n_head_kv(handle);
-        SlidingWindow = Math.Max(0, LlamaNative.llama_model_n_swa(handle));
+        LayerCount = handle.LayerCount;
+        HeadCountKv = handle.KVHeadCount;
+        SlidingWindow = Math.Max(0, handle.SWACount);
         ClassCount = (int)LlamaNative.llama_model_n_cls_out(handle);
         ClassLabels = ReadLabels(handle, ClassCount);
-        SizeBytes = (long)LlamaNative.llama_model_size(handle);
-        ParameterCount = (long)LlamaNative.llama_model_n_params(handle);
-        HasEncoder = LlamaNative.llama_model_has_encoder(handle) != 0;
-        HasDecoder = LlamaNative.llama_model_has_decoder(handle) != 0;
-        Description = ReadDescription(handle);
+        SizeBytes = (long)handle.SizeInBytes;
+        ParameterCount = (long)handle.ParameterCount;
+        HasEncoder = handle.HasEncoder;
+        HasDecoder = handle.HasDecoder;
+        Description = handle.Description;
         ChatTemplate = file.GetString("tokenizer.chat_template") is { Length: > 0 } template ? template : null;
-        MemoryKind = LlamaNative.llama_model_is_recurrent(handle) != 0 ? MemoryKind.Recurrent
+        MemoryKind = handle.IsRecurrent ? MemoryKind.Recurrent
             : LlamaNative.llama_model_is_hybrid(handle) != 0 ? MemoryKind.Hybrid
             : SlidingWindow > 0 ? MemoryKind.SlidingWindow
             : MemoryKind.Dense;
@@ -103,7 +104,7 @@ public sealed class LlamaModel : IDisposable
     /// <summary>Layers that were put on a GPU, the output layer included.</summary>
     public int GpuLayers { get; private init; }
 
-    internal LlamaModelHandle Handle { get; }
+    internal SafeLlamaModelHandle Handle { get; }
 
     /// <summary>Loads a model.</summary>
     /// <param name="library">The loaded llama.cpp.</param>
@@ -122,39 +123,34 @@ public sealed class LlamaModel : IDisposable
         GgufFile file = ModelFileCheck.Check(
             path, library.Devices.Where(d => d.Type is LlamaDeviceType.Gpu).Sum(d => d.TotalBytes));
 
-        LlamaModelParams parameters = LlamaNative.llama_model_default_params();
+        LLamaModelParams parameters = LLamaModelParams.Default();
         int gpuLayers = ModelPlacement.GpuLayers(library, file, options);
         parameters.n_gpu_layers = gpuLayers;
-        parameters.check_tensors = options.CheckTensors ? (byte)1 : (byte)0;
+        parameters.check_tensors = options.CheckTensors;
         nint* devices = stackalloc nint[library.GpuDevices.Count + 1];
         for (int i = 0; i < library.GpuDevices.Count; i++)
             devices[i] = library.GpuDevices[i];
         devices[library.GpuDevices.Count] = 0;
         parameters.devices = devices;
-
         var watch = new LoadProgress(progress, cancellationToken);
-        var pin = GCHandle.Alloc(watch);
-        nint model;
+        parameters.progress_callback = watch.Continue;
+        NativeLog.ClearError();
+        SafeLlamaModelHandle handle;
         try
         {
-            parameters.progress_callback = &OnProgress;
-            parameters.progress_callback_user_data = GCHandle.ToIntPtr(pin);
-            library.Log.ClearError();
-            fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
-                model = LlamaNative.llama_model_load_from_file(name, parameters);
+            handle = SafeLlamaModelHandle.LoadFromFile(path, parameters);
+        }
+        catch (LoadWeightsFailedException)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            string reason = NativeLog.LastError ?? "it gave no reason";
+            throw new LlamaException($"llama.cpp {library.Version} cannot load {path}: {reason}; {NativeFailure.Advice(reason)}");
         }
         finally
         {
-            pin.Free();
+            GC.KeepAlive(parameters.progress_callback);
         }
 
-        if (model == 0)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            throw new LlamaException($"llama.cpp {library.Version} cannot load {path}: {library.Log.LastError ?? "it gave no reason"}; choose another --model");
-        }
-
-        var handle = new LlamaModelHandle(model);
         try
         {
             return new LlamaModel(library, handle, file, path) { GpuLayers = gpuLayers };
@@ -223,7 +219,7 @@ public sealed class LlamaModel : IDisposable
     /// <summary>Drops this reference; the memory goes with the last context.</summary>
     public void Dispose() => Handle.Dispose();
 
-    private static unsafe string[] ReadLabels(LlamaModelHandle handle, int count)
+    private static unsafe string[] ReadLabels(SafeLlamaModelHandle handle, int count)
     {
         // A file names as many as it likes, and none of them need be there.
         const int MostLabels = 1024;
@@ -240,23 +236,9 @@ public sealed class LlamaModel : IDisposable
         return labels;
     }
 
-    private static unsafe string ReadDescription(LlamaModelHandle handle)
-    {
-        Span<byte> buffer = stackalloc byte[256];
-        fixed (byte* text = buffer)
-        {
-            LlamaNative.llama_model_desc(handle, text, (nuint)buffer.Length);
-            return Marshal.PtrToStringUTF8((nint)text) ?? "";
-        }
-    }
-
-    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static byte OnProgress(float fraction, nint userData) =>
-        GCHandle.FromIntPtr(userData).Target is LoadProgress watch && watch.Continue(fraction) ? (byte)1 : (byte)0;
-
     private sealed class LoadProgress(IProgress<float>? progress, CancellationToken cancellationToken)
     {
-        public bool Continue(float fraction)
+        public bool Continue(float fraction, nint userData)
         {
             try
             {

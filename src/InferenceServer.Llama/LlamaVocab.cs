@@ -5,6 +5,8 @@ using System.Text;
 
 using InferenceServer.Llama.Native;
 
+using LLama.Native;
+
 namespace InferenceServer.Llama;
 
 /// <summary>The vocabulary of a loaded model.</summary>
@@ -13,33 +15,32 @@ public sealed class LlamaVocab
     /// <summary>Longest text that is tokenized in one call, in bytes; far above any context length.</summary>
     public const int MaxTextBytes = 64 << 20;
 
-    private const int AttributeUnknown = 1 << 0, AttributeControl = 1 << 3;
-
-    private readonly LlamaModelHandle _model; // Keeps the native vocabulary alive.
+    private readonly SafeLlamaModelHandle _model; // Keeps the native vocabulary alive.
     private readonly nint _vocab;
     private readonly byte[] _bytes;
     private readonly int[] _offsets;
     private readonly TokenFlags[] _flags;
 
-    internal LlamaVocab(LlamaModelHandle model)
+    internal LlamaVocab(SafeLlamaModelHandle model)
     {
         _model = model;
         _vocab = LlamaNative.llama_model_get_vocab(model);
-        Count = LlamaNative.llama_vocab_n_tokens(_vocab);
-        Bos = Optional(LlamaNative.llama_vocab_bos(_vocab));
-        Eos = Optional(LlamaNative.llama_vocab_eos(_vocab));
-        Eot = Optional(LlamaNative.llama_vocab_eot(_vocab));
-        Separator = Optional(LlamaNative.llama_vocab_sep(_vocab));
-        Newline = Optional(LlamaNative.llama_vocab_nl(_vocab));
-        Padding = Optional(LlamaNative.llama_vocab_pad(_vocab));
-        FimPre = Optional(LlamaNative.llama_vocab_fim_pre(_vocab));
-        FimSuf = Optional(LlamaNative.llama_vocab_fim_suf(_vocab));
-        FimMid = Optional(LlamaNative.llama_vocab_fim_mid(_vocab));
-        AddBos = LlamaNative.llama_vocab_get_add_bos(_vocab) != 0;
-        AddEos = LlamaNative.llama_vocab_get_add_eos(_vocab) != 0;
+        SafeLlamaModelHandle.Vocabulary vocab = model.Vocab;
+        Count = vocab.Count;
+        Bos = Id(vocab.BOS);
+        Eos = Id(vocab.EOS);
+        Eot = Id(vocab.EOT);
+        Separator = Id(vocab.SEP);
+        Newline = Id(vocab.Newline);
+        Padding = Id(vocab.Pad);
+        FimPre = Id(vocab.InfillPrefix);
+        FimSuf = Id(vocab.InfillSuffix);
+        FimMid = Id(vocab.InfillMiddle);
+        AddBos = vocab.ShouldAddBOS;
+        AddEos = vocab.ShouldAddEOS;
         AddSeparator = LlamaNative.llama_vocab_get_add_sep(_vocab) != 0;
-        HasTokenizer = LlamaNative.llama_vocab_type(_vocab) != 0;
-        (_bytes, _offsets, _flags) = BuildTable(_vocab, Count, HasTokenizer);
+        HasTokenizer = vocab.Type is not LLamaVocabType.None;
+        (_bytes, _offsets, _flags) = BuildTable(model, Count, HasTokenizer);
     }
 
     [Flags]
@@ -222,35 +223,31 @@ public sealed class LlamaVocab
         }
     }
 
-    private static unsafe (byte[] Bytes, int[] Offsets, TokenFlags[] Flags) BuildTable(nint vocab, int count, bool hasTokenizer)
+    private static (byte[] Bytes, int[] Offsets, TokenFlags[] Flags) BuildTable(SafeLlamaModelHandle model, int count, bool hasTokenizer)
     {
         var offsets = new int[count + 1];
         var flags = new TokenFlags[count];
         var bytes = new ArrayBufferWriter<byte>(Math.Max(16, count * 8));
-        for (int token = 0; token < count && hasTokenizer; token++)
+        for (int id = 0; id < count && hasTokenizer; id++)
         {
-            offsets[token] = bytes.WrittenCount;
-            int attributes = LlamaNative.llama_vocab_get_attr(vocab, token);
-            flags[token] = ((attributes & (AttributeUnknown | AttributeControl)) != 0 ? TokenFlags.Hidden : 0)
-                | (LlamaNative.llama_vocab_is_control(vocab, token) != 0 ? TokenFlags.Control : 0)
-                | (LlamaNative.llama_vocab_is_eog(vocab, token) != 0 ? TokenFlags.EndOfGeneration : 0);
-            int length = Piece(vocab, token, bytes.GetSpan(64));
-            if (length < 0)
-                length = Piece(vocab, token, bytes.GetSpan(-length));
-            bytes.Advance(Math.Max(0, length));
+            LLamaToken token = id;
+            offsets[id] = bytes.WrittenCount;
+            LLamaTokenAttr attributes = token.GetAttributes(model);
+            flags[id] = ((attributes & (LLamaTokenAttr.Unknown | LLamaTokenAttr.Control)) != 0 ? TokenFlags.Hidden : 0)
+                | ((attributes & LLamaTokenAttr.Control) != 0 ? TokenFlags.Control : 0)
+                | (token.IsEndOfGeneration(model) ? TokenFlags.EndOfGeneration : 0);
+            Span<byte> room = bytes.GetSpan(64);
+            int length = (int)model.TokenToSpan(token, room, special: true);
+            if (length > room.Length)
+                length = (int)model.TokenToSpan(token, bytes.GetSpan(length), special: true);
+            bytes.Advance(length);
         }
 
         offsets[count] = bytes.WrittenCount;
         return (bytes.WrittenSpan.ToArray(), offsets, flags);
     }
 
-    private static unsafe int Piece(nint vocab, int token, Span<byte> room)
-    {
-        fixed (byte* start = room)
-            return LlamaNative.llama_token_to_piece(vocab, token, start, room.Length, 0, special: 1);
-    }
-
-    private static int? Optional(int token) => token >= 0 ? token : null;
+    private static int? Id(LLamaToken? token) => (int?)token;
 
     private int Checked(int token)
     {

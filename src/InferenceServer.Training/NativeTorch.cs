@@ -1,5 +1,4 @@
-// Makes libtorch loadable on systems whose libstdc++ is older than TorchSharp's native library expects, and keeps its
-// large buffers in the heap. Runs once, before the first call into TorchSharp (module initializer).
+// Keeps libtorch's large buffers in the heap. Runs once, before the first call into TorchSharp (module initializer).
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -7,7 +6,6 @@ namespace InferenceServer.Training;
 
 internal static partial class NativeTorch
 {
-    private const int LazyGlobal = 0x101;     // RTLD_LAZY | RTLD_GLOBAL
     private const int MallocTrimThreshold = -1;
     private const int MallocTopPad = -2;
     private const int MallocMmapMax = -4;
@@ -25,17 +23,8 @@ internal static partial class NativeTorch
         _ = SetMallocOption(MallocMmapMax, 0);
         _ = SetMallocOption(MallocTrimThreshold, int.MaxValue);
         _ = SetMallocOption(MallocTopPad, 64 << 20);
-
-        string shim = Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", "libglibcxx_shim.so");
-        if (File.Exists(shim) && Open(shim, LazyGlobal) == 0)
-        {
-            throw new DllNotFoundException($"The shim {shim} exists but could not be loaded.");
-        }
     }
 
     [LibraryImport("libc", EntryPoint = "mallopt")]
     private static partial int SetMallocOption(int option, int value);
-
-    [LibraryImport("libdl.so.2", EntryPoint = "dlopen", StringMarshalling = StringMarshalling.Utf8)]
-    private static partial nint Open(string path, int flags);
 }

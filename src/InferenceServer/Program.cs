@@ -6,6 +6,9 @@ using InferenceServer.Moderation;
 using InferenceServer.Operations;
 using InferenceServer.Store;
 
+if (BackendTrial.Answer(args) is { } tried)
+    return tried;
+
 IConfiguration settings;
 try
 {
@@ -28,7 +31,7 @@ try
 {
     ModerationRules rules = options.ModerationRulesPath is { } path ? ModerationRulesReader.Load(path) : ModerationRules.BuiltIn;
     ApiKeyRing keys = ApiKeyRing.Load(options.ApiKeys, options.ApiKeyFile);
-    LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend }, logs.CreateLogger<LlamaLibrary>());
+    LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend, Trial = BackendTrial.OfThisProgram() }, logs.CreateLogger<LlamaLibrary>());
     await using LoadedModel model = ModelLoader.Load(options, library, logs, TimeProvider.System);
     await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options, library, model, logs);
     (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(options, library, rules, logs);

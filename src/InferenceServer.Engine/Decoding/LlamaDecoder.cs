@@ -53,7 +53,7 @@ internal sealed class LlamaDecoder : IDecoder
             _batch.Add(row.Token, row.Position, row.SequenceId, row.WantsLogits);
         DecodeStatus status = _context.Decode(_batch);
         if (status != DecodeStatus.Ok)
-            result.Error = $"llama_decode answered {status} ({(int)status}) to {plan.Rows.Count} rows";
+            result.Error = $"llama_decode answered {status} ({(int)status}) to {plan.Rows.Count} rows{(LlamaContext.LastError is { } error ? $": {error}" : "")}";
     }
 
     public void Complete(StepPlan plan, StepResult result)

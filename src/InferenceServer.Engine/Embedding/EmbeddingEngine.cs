@@ -42,6 +42,7 @@ public sealed partial class EmbeddingEngine : IAsyncDisposable
     private string? _failure;
     private bool _stopping;
     private bool _disposed;
+    private volatile bool _lost;
 
     private EmbeddingEngine(EmbeddingEngineOptions options, LlamaModel model, LlamaContext context, int maxInputTokens, ILogger log)
     {
@@ -176,7 +177,7 @@ public sealed partial class EmbeddingEngine : IAsyncDisposable
         _wake.Set();
         if (_thread.ThreadState.HasFlag(System.Threading.ThreadState.Unstarted))
             FailAll(new EngineUnavailableException("The server is shutting down."));
-        else if (!await Task.Run(() => _thread.Join(JoinLimit)))
+        else if (_lost || !await Task.Run(() => _thread.Join(JoinLimit)))
             return;
         _batch.Dispose();
         _context.Dispose();
@@ -185,6 +186,7 @@ public sealed partial class EmbeddingEngine : IAsyncDisposable
 
     private void Run()
     {
+        LlamaLibrary.OnGivingUp(GiveUp);
         string reason = "The server is shutting down.";
         try
         {
@@ -209,6 +211,17 @@ public sealed partial class EmbeddingEngine : IAsyncDisposable
         }
 
         FailAll(new EngineUnavailableException(reason));
+        _ended.TrySetResult();
+    }
+
+    /// <summary>llama.cpp gave up in a call of this thread: whoever waits is told, then the thread is lost.</summary>
+    private void GiveUp(string cause)
+    {
+        string reason = $"llama.cpp gave up: {cause}";
+        LogGaveUp(_log, cause);
+        Volatile.Write(ref _failure, reason);
+        FailAll(new EngineUnavailableException(reason));
+        _lost = true;
         _ended.TrySetResult();
     }
 
@@ -270,7 +283,7 @@ public sealed partial class EmbeddingEngine : IAsyncDisposable
             if (status is DecodeStatus.Ok)
                 job.Complete(input, vectors[sequence]);
             else
-                job.Fail(new EmbeddingFailedException($"The batch could not be computed: {status}."));
+                job.Fail(new EmbeddingFailedException($"The batch could not be computed: {status}{(LlamaContext.LastError is { } error ? $", {error}" : "")}."));
         }
     }
 
@@ -319,6 +332,9 @@ public sealed partial class EmbeddingEngine : IAsyncDisposable
         double seconds = rate > 0 ? _waiting.Sum(job => (double)job.TokensLeft) / rate : 1;
         return TimeSpan.FromSeconds(Math.Clamp(seconds, 1, LongestRetry.TotalSeconds));
     }
+
+    [LoggerMessage(EventId = 141, Level = LogLevel.Critical, Message = "llama.cpp gave up while it embedded: {Cause}. Every request ends, no more are taken, and the process wants a restart")]
+    private static partial void LogGaveUp(ILogger logger, string cause);
 
     [LoggerMessage(EventId = 140, Level = LogLevel.Critical, Message = "The embedding thread failed")]
     private static partial void LogFailed(ILogger logger, Exception error);

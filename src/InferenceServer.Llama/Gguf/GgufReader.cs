@@ -137,7 +137,7 @@ public sealed class GgufReader
 
         uint typeNumber = ReadUInt32();
         if (typeNumber > int.MaxValue || GgufTensorTypes.BlockOf((GgufTensorType)typeNumber) is not { } block)
-            throw new GgufException($"tensor '{name}' has type {typeNumber}, which llama.cpp {Native.NativePackage.Release} does not know");
+            throw new GgufException($"tensor '{name}' has type {typeNumber}, which this server does not know");
         if (shape[0] % block.BlockElements != 0)
             throw new GgufException($"tensor '{name}' has rows of {shape[0]} elements, not a multiple of {block.BlockElements}");
         ulong offset = ReadUInt64();

@@ -1,90 +1,66 @@
-// Structs cross the border by value, so a library of another release would corrupt memory without a word. Checked before the first real call.
-using System.Runtime.CompilerServices;
+// Structs cross the border by value, so a library of another commit would corrupt memory without a word. Checked before the first real call.
 using System.Runtime.InteropServices;
+
+using LLama.Native;
 
 namespace InferenceServer.Llama.Native;
 
-/// <summary>Compares the library's version and the defaults it writes with what the mirrored structs expect at their offsets.</summary>
-internal static unsafe partial class AbiCheck
+/// <summary>Compares the library's version, and the defaults it writes into LLamaSharp's structs, with what is expected.</summary>
+internal static unsafe class AbiCheck
 {
-    /// <exception cref="LlamaException">The library at <paramref name="path"/> is not the release this project mirrors.</exception>
-    public static void Verify(string path)
+    /// <returns>llama.cpp's release or commit.</returns>
+    /// <exception cref="LlamaException">The library is not the one that the structs were written for.</exception>
+    public static string Verify(NativeBuild build)
     {
-        string version;
-        ModelParamsProbe model;
-        ContextParamsProbe context;
-        QuantizeParamsProbe quantize;
+        string version, wanted;
         try
         {
-            version = Marshal.PtrToStringUTF8((nint)LlamaNative.llama_version()) ?? "";
-            model = llama_model_default_params();
-            context = llama_context_default_params();
-            quantize = llama_model_quantize_default_params();
+            string ggml = Text(LlamaNative.ggml_version());
+            (version, wanted) = build.Source is NativeSource.NuGet
+                ? ($"{Text(LlamaNative.ggml_commit())} (ggml {ggml})", $"{NativeBuild.NuGetCommit} (ggml {NativeBuild.NuGetGgml})")
+                : (Text(LlamaNative.llama_version()), NativeBuild.NpmRelease);
         }
         catch (EntryPointNotFoundException missing)
         {
-            throw new LlamaException($"{path} is not llama.cpp {NativePackage.Release}: {missing.Message}; delete native/node_modules and build again", missing);
+            throw new LlamaException($"{build.LlamaPath} is another llama.cpp than this server was built for: {missing.Message}; build again", missing);
         }
 
         // A release is stamped "0.5.0", a build made off the tag "0.5.0-dev"; the npm packages carry the latter.
-        if (version != NativePackage.Release && !version.StartsWith(NativePackage.Release + "-", StringComparison.Ordinal))
-            throw new LlamaException($"{path} is llama.cpp {version}, this server needs {NativePackage.Release}; delete native/node_modules and build again");
-        string? differing = FirstDifference(model.Value) ?? FirstDifference(context.Value) ?? FirstDifference(quantize.Value);
-        if (differing is not null)
-            throw new LlamaException($"{path} lays out {differing} otherwise than llama.cpp {NativePackage.Release}; delete native/node_modules and build again");
+        if (version != wanted && !version.StartsWith(wanted + "-", StringComparison.Ordinal))
+            throw new LlamaException($"{build.LlamaPath} is llama.cpp {version}, this server needs {wanted}; build again");
+        string? differing = FirstDifference(LLamaModelParams.Default()) ?? FirstDifference(LLamaContextParams.Default()) ?? FirstDifference(LLamaModelQuantizeParams.Default());
+        return differing is null ? version : throw new LlamaException($"{build.LlamaPath} lays out {differing} otherwise than LLamaSharp; build again");
     }
 
-    // The defaults written in llama.cpp v0.5.0 (llama-model.cpp, llama-context.cpp, llama-quant.cpp).
-    private static string? FirstDifference(in LlamaModelParams p) =>
-        p is { n_gpu_layers: -1, split_mode: 1, load_mode: -1, lazy_mode: 1, main_gpu: 0, vocab_only: 0, check_tensors: 0, use_extra_bufts: 1, no_host: 0, no_alloc: 0, load_mtp: 0 }
-        && p.devices == null && p.tensor_split == null && p.progress_callback == null && p.kv_overrides == 0
+    // The defaults written in llama-model.cpp, llama-context.cpp and llama-quant.cpp. Both builds have the same, but that the newer one chooses how to read a file.
+    private static string? FirstDifference(in LLamaModelParams p) =>
+        p is { n_gpu_layers: -1, split_mode: GPUSplitMode.Layer, load_mode: LLamaLoadMode.MemoryMap or (LLamaLoadMode)(-1), main_gpu: 0, progress_callback: null }
+        && p is { vocab_only: false, check_tensors: false, use_extra_bufts: true, no_host: false, no_alloc: false, load_mtp: false }
+        && p.devices == null && p.tensor_split == null && p.kv_overrides == null && p.tensor_buft_overrides == null
             ? null
             : "llama_model_params";
 
-    private static string? FirstDifference(in LlamaContextParams p) =>
+    private static string? FirstDifference(in LLamaContextParams p) =>
         p is
         {
-            n_ctx: 512, n_batch: 2048, n_ubatch: 512, n_seq_max: 1, n_rs_seq: 0, n_outputs_max: 0, n_outputs_max_per_seq: 1, n_threads: > 0, n_threads_batch: > 0,
-            ctx_type: 0, rope_scaling_type: -1, pooling_type: -1, attention_type: -1, flash_attn_type: -1, rope_freq_base: 0, yarn_ext_factor: -1,
-            yarn_beta_slow: -1, yarn_orig_ctx: 0, defrag_thold: -1, cb_eval: 0, type_k: 1, type_v: 1, abort_callback_data: 0,
-            embeddings: 0, offload_kqv: 1, no_perf: 1, op_offload: 1, swa_full: 1, kv_unified: 0, samplers: 0, ctx_other: 0
-        } && p.n_samplers == 0 && p.abort_callback == null
+            n_ctx: 512, n_batch: 2048, n_ubatch: 512, n_seq_max: 1, n_rs_seq: 0, n_outputs_max: 0, n_threads: > 0, n_threads_batch: > 0,
+            rope_scaling_type: (RopeScalingType)(-1), llama_pooling_type: LLamaPoolingType.Unspecified, attention_type: (LLamaAttentionType)(-1),
+            llama_flash_attn_type: LLamaFlashAttentionType.LLAMA_FLASH_ATTENTION_TYPE_AUTO, rope_freq_base: 0, yarn_ext_factor: -1,
+            yarn_beta_slow: -1, yarn_orig_ctx: 0, defrag_threshold: -1, cb_eval: 0, type_k: GGMLType.GGML_TYPE_F16, type_v: GGMLType.GGML_TYPE_F16,
+            abort_callback: 0, abort_callback_user_data: 0, embeddings: false, offload_kqv: true, no_perf: true, op_offload: true, swa_full: true,
+            kv_unified: false, samplers: 0, ctx_other: 0
+        } && p.n_samplers == 0 && (int)p.context_type == 0
             ? null
             : "llama_context_params";
 
-    private static string? FirstDifference(in LlamaModelQuantizeParams p) =>
-        p is { nthread: 0, allow_requantize: 0, quantize_output_tensor: 1, only_copy: 0, pure: 0, keep_split: 0, dry_run: 0, imatrix: 0, kv_overrides: 0, tt_overrides: 0, prune_layers: 0 }
+    private static string? FirstDifference(LLamaModelQuantizeParams p) =>
+        p is
+        {
+            nthread: 0, allow_requantize: false, quantize_output_tensor: true, only_copy: false, pure: false, keep_split: false, dry_run: false,
+            imatrix: 0, kv_overrides: 0, tensor_types: 0, prune_layers: 0
+        }
             ? null
             : "llama_model_quantize_params";
 
-    // Returned through a pointer to the caller's memory: the spare room keeps a larger struct of another release from writing past it.
-    [LibraryImport(LlamaNative.Llama)] private static partial ModelParamsProbe llama_model_default_params();
-    [LibraryImport(LlamaNative.Llama)] private static partial ContextParamsProbe llama_context_default_params();
-    [LibraryImport(LlamaNative.Llama)] private static partial QuantizeParamsProbe llama_model_quantize_default_params();
-
-#pragma warning disable CS0649 // Filled by native code.
-    [InlineArray(512)]
-    private struct SpareRoom
-    {
-        private byte _first;
-    }
-
-    private struct ModelParamsProbe
-    {
-        public LlamaModelParams Value;
-        public SpareRoom Spare;
-    }
-
-    private struct ContextParamsProbe
-    {
-        public LlamaContextParams Value;
-        public SpareRoom Spare;
-    }
-
-    private struct QuantizeParamsProbe
-    {
-        public LlamaModelQuantizeParams Value;
-        public SpareRoom Spare;
-    }
-#pragma warning restore CS0649
+    private static string Text(byte* text) => Marshal.PtrToStringUTF8((nint)text) ?? "";
 }

@@ -5,7 +5,12 @@ using System.Text;
 namespace InferenceServer.Llama.Native;
 
 /// <summary>A device that the Vulkan loader lists, in its order.</summary>
-internal sealed record VulkanDevice(string Name, bool IsHardware);
+internal sealed record VulkanDevice(string Name, bool IsHardware, uint DriverVersion);
+
+/// <summary>What the CUDA driver says of itself.</summary>
+/// <param name="Version">The newest CUDA that it speaks.</param>
+/// <param name="Devices">The names of its devices.</param>
+internal sealed record CudaDriver(Version Version, IReadOnlyList<string> Devices);
 
 /// <summary>The answers of the Vulkan loader and of the CUDA driver. Every failure is an answer ("no driver"), not an exception.</summary>
 internal static unsafe class GpuProbe
@@ -46,14 +51,14 @@ internal static unsafe class GpuProbe
             if (count > 0 && enumerate(instance, &count, devices) < VkSuccess)
                 count = 0;
 
-            // VkPhysicalDeviceProperties is 824 bytes: five 32-bit fields, the type being the fifth, then char deviceName[256].
+            // VkPhysicalDeviceProperties is 824 bytes: five 32-bit fields, the driver's version being the second and the type the fifth, then char deviceName[256].
             byte* record = stackalloc byte[1024];
             var found = new List<VulkanDevice>((int)count);
             for (uint i = 0; i < count; i++)
             {
                 properties(devices[i], record);
                 string name = Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(record + 20));
-                found.Add(new VulkanDevice(name, *(int*)(record + 16) is > 0 and < VkPhysicalDeviceTypeCpu));
+                found.Add(new VulkanDevice(name, *(int*)(record + 16) is > 0 and < VkPhysicalDeviceTypeCpu, *(uint*)(record + 4)));
             }
 
             whyNot = null;
@@ -65,25 +70,39 @@ internal static unsafe class GpuProbe
         }
     }
 
-    /// <returns>Null when the CUDA 13 runtime and a device answer, else why CUDA cannot be used.</returns>
-    public static string? WhyNoCuda()
+    /// <returns>The driver, or null and why there is none to compute with.</returns>
+    public static CudaDriver? Cuda(out string? whyNot)
     {
-        bool windows = OperatingSystem.IsWindows();
-        if (!TryLoad(windows ? ["nvcuda.dll"] : ["libcuda.so.1"], out nint driver))
-            return "no NVIDIA driver is installed";
-        var init = (delegate* unmanaged<uint, int>)NativeLibrary.GetExport(driver, "cuInit");
-        var count = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(driver, "cuDeviceGetCount");
-        int devices = 0;
-        if (init(0) != 0 || count(&devices) != 0 || devices == 0)
-            return "the NVIDIA driver lists no device";
-        foreach (string library in windows ? ["cudart64_13.dll", "cublas64_13.dll"] : new[] { "libcudart.so.13", "libcublas.so.13" })
+        if (!TryLoad(OperatingSystem.IsWindows() ? ["nvcuda.dll"] : ["libcuda.so.1"], out nint driver))
         {
-            if (!TryLoad([library], out _))
-                return $"the CUDA 13 runtime is missing ({library})";
+            whyNot = "no NVIDIA driver is installed";
+            return null;
         }
 
-        return null;
+        var init = (delegate* unmanaged<uint, int>)NativeLibrary.GetExport(driver, "cuInit");
+        var driverVersion = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(driver, "cuDriverGetVersion");
+        var getCount = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(driver, "cuDeviceGetCount");
+        var getName = (delegate* unmanaged<byte*, int, int, int>)NativeLibrary.GetExport(driver, "cuDeviceGetName");
+        int count = 0, version = 0;
+        if (init(0) != 0 || getCount(&count) != 0 || count == 0)
+        {
+            whyNot = "the NVIDIA driver lists no device";
+            return null;
+        }
+
+        driverVersion(&version); // 1000 times the major version and 10 times the minor.
+        byte* name = stackalloc byte[256];
+        var names = new List<string>(count);
+        for (int device = 0; device < count; device++)
+            names.Add(getName(name, 256, device) == 0 ? Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(name)) : $"device {device}");
+        whyNot = null;
+        return new CudaDriver(new Version(version / 1000, version % 1000 / 10), names);
     }
+
+    /// <returns>Null when CUDA's runtime libraries of this major version can be loaded, else which one is missing.</returns>
+    public static string? MissingCudaRuntime(int major) =>
+        (OperatingSystem.IsWindows() ? [$"cudart64_{major}.dll", $"cublas64_{major}.dll"] : new[] { $"libcudart.so.{major}", $"libcublas.so.{major}" })
+        .FirstOrDefault(library => !TryLoad([library], out _));
 
     private static bool TryLoad(string[] names, out nint handle)
     {

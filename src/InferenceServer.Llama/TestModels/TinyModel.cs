@@ -67,7 +67,8 @@ public static class TinyModel
             TinyArchitecture.Bert => "bert",
             _ => throw new ArgumentOutOfRangeException(nameof(architecture), architecture, "unknown tiny architecture"),
         };
-        int layers = architecture is TinyArchitecture.Llama or TinyArchitecture.Qwen2 or TinyArchitecture.Mamba2 or TinyArchitecture.Bert ? 2 : 3;
+        // Of Gemma 3 every sixth layer sees all positions.
+        int layers = architecture is TinyArchitecture.Gemma3 ? 6 : architecture is TinyArchitecture.Llama or TinyArchitecture.Qwen2 or TinyArchitecture.Mamba2 or TinyArchitecture.Bert ? 2 : 3;
 
         using var writer = GgufWriter.Create(path, name);
         writer.Add("general.name", $"Tiny random {name}");
@@ -116,7 +117,6 @@ public static class TinyModel
             writer.Add($"{name}.attention.key_length", HeadLength);
             writer.Add($"{name}.attention.value_length", HeadLength);
             writer.Add($"{name}.attention.sliding_window", SlidingWindow);
-            writer.Add($"{name}.attention.sliding_window_pattern", [true, true, false]);
         }
 
         if (architecture is TinyArchitecture.Lfm2)

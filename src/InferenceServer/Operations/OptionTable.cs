@@ -29,6 +29,7 @@ internal sealed class OptionTable
         ["cpu"] = LlamaBackend.Cpu,
         ["vulkan"] = LlamaBackend.Vulkan,
         ["cuda"] = LlamaBackend.Cuda,
+        ["metal"] = LlamaBackend.Metal,
     };
 
     private static readonly Dictionary<string, Switch> Switches = new(StringComparer.OrdinalIgnoreCase) { ["on"] = Switch.On, ["off"] = Switch.Off };
@@ -75,7 +76,7 @@ internal sealed class OptionTable
     private readonly Option<int> _batchSize = Number("--batch-size", "Most tokens of one step.", 1, 1 << 20, 2048);
     private readonly Option<int> _microBatchSize = Number("--ubatch-size", "Most tokens computed at a time within a step.", 1, 1 << 20, 512);
     private readonly Option<LlamaBackend?> _backend = Choice("--backend",
-        "What computes: auto takes CUDA, then Vulkan on a real GPU, then the CPU.", Backends, LlamaBackend.Auto);
+        "What computes: auto takes CUDA, then Vulkan on a real GPU, then Metal, then the CPU, if a first token can be computed there.", Backends, LlamaBackend.Auto);
 
     private readonly Option<int?> _gpuLayers = new("--gpu-layers")
     {

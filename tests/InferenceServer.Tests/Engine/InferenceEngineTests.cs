@@ -6,6 +6,7 @@ using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Text;
 using InferenceServer.Llama;
+using InferenceServer.Tests.Llama;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 
@@ -181,6 +182,27 @@ public sealed class InferenceEngineTests
         hang.Set();
         await TinyEngine.ReadAsync(stuck);
         Assert.Null(engine.Failure);
+    }
+
+    [Fact]
+    public async Task A_device_that_fails_in_a_decode_call_fails_its_requests_by_name_and_the_engine_with_them()
+    {
+        using ManualResetEventSlim hang = new();
+        ScriptedDecoder decoder = new(new DecoderLimits(Cells: 256, ContextLength: 256, SequenceIds: 9, BatchSize: 64, MaxOutputs: 16, SharesCells: true, StateBytesPerToken: 16))
+        {
+            Hang = hang,
+            GiveUp = () => NativeAbort.Raise(TinyEngine.Library, "CUDA error: an illegal memory access was encountered"),
+        };
+        await using InferenceEngine engine = new(new EngineOptions(), decoder, null, ScriptedDecoder.Vocabulary, TimeProvider.System, NullLogger.Instance);
+        Generation[] lost = [.. Enumerable.Range(1, 3).Select(i => engine.Submit(new GenerationRequest { PromptTokens = new[] { i, 2, 3 }, MaxTokens = 4 }))];
+        hang.Set();
+        foreach (Generation generation in lost)
+        {
+            InvalidOperationException failed = await Assert.ThrowsAsync<InvalidOperationException>(() => TinyEngine.ReadAsync(generation));
+            Assert.Contains("CUDA error: an illegal memory access was encountered", failed.Message, StringComparison.Ordinal);
+        }
+        Assert.Contains("CUDA error", engine.Failure, StringComparison.Ordinal);
+        Assert.Throws<EngineUnavailableException>(() => engine.Submit(lost[0].Request));
     }
 
     [Fact]

@@ -49,6 +49,9 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
     /// <summary>Steps with rows wait here: a device that hangs.</summary>
     public ManualResetEventSlim? Hang { get; set; }
 
+    /// <summary>Steps with rows end in this, and do not return from it.</summary>
+    public Action? GiveUp { get; set; }
+
     public int ComputedRows { get; private set; }
 
     public int UsedCells => _sequences.SelectMany(s => s.Values).Distinct(ReferenceEqualityComparer.Instance).Count();
@@ -80,7 +83,10 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             return;
         }
         if (plan.Rows.Count > 0)
+        {
             Hang?.Wait();
+            GiveUp?.Invoke();
+        }
         foreach (KvOp op in plan.Ops)
         {
             if (op is { Kind: KvOpKind.Restore or KvOpKind.RestoreCheckpoint, Blob.State: not KvBlobState.InMemory })

@@ -9,7 +9,7 @@ namespace InferenceServer.Tests.Engine;
 /// <summary>A real engine over llama.cpp and a tiny random model of the wanted architecture, with every invariant checked after every step.</summary>
 internal sealed class TinyEngine : IAsyncDisposable
 {
-    private static readonly Lazy<LlamaLibrary> Library =
+    private static readonly Lazy<LlamaLibrary> Loaded =
         new(() => LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance));
 
     private readonly string _path = Path.Combine(Path.GetTempPath(), $"tiny-{Guid.NewGuid():N}.gguf");
@@ -18,10 +18,12 @@ internal sealed class TinyEngine : IAsyncDisposable
     public TinyEngine(TinyArchitecture architecture = TinyArchitecture.Llama, int cells = 4096, EngineOptions? options = null, bool unified = true, int batch = 512)
     {
         TinyModel.Write(_path, architecture);
-        _model = LlamaModel.Load(Library.Value, _path, new LlamaModelOptions(), null, CancellationToken.None);
+        _model = LlamaModel.Load(Library, _path, new LlamaModelOptions(), null, CancellationToken.None);
         LlamaContextOptions context = new() { CellCount = cells, BatchSize = batch, MicroBatchSize = Math.Min(batch, 256), KvUnified = unified, Threads = 1, BatchThreads = 1 };
         Engine = InferenceEngine.Start((options ?? new EngineOptions()) with { CheckInvariants = true }, _model, context, TimeProvider.System, NullLogger.Instance);
     }
+
+    public static LlamaLibrary Library => Loaded.Value;
 
     public InferenceEngine Engine { get; }
 

@@ -11,14 +11,17 @@ using InferenceServer.Llama;
 using InferenceServer.Llama.Gguf;
 using InferenceServer.Llama.Native;
 
+using LLama.Native;
+
 using Xunit;
 using Xunit.Abstractions;
 
 namespace InferenceServer.Tests.Llama;
 
 /// <summary>
-/// The mirrored structs against the C compiler's layout of the header that belongs to the pinned build. The header comes from the npm package
-/// that the native packages were built from (a git bundle inside it) and stays in this project's obj folder; none of it is in this repository.
+/// What crosses the border by value, on both sides of the bridge: the mirrored structs and the bridge's forms of the release against the C compiler's
+/// layout of the release's header, LLamaSharp's structs against the bridge's other form. The header comes from the npm package that the native
+/// packages were built from (a git bundle inside it) and stays in this project's obj folder; none of it is in this repository.
 /// </summary>
 [Collection("llama")]
 public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
@@ -27,27 +30,59 @@ public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
 
     private static readonly (Type Mirror, string Native)[] Structs =
     [
-        (typeof(LlamaModelParams), "struct llama_model_params"),
-        (typeof(LlamaContextParams), "struct llama_context_params"),
-        (typeof(LlamaModelQuantizeParams), "struct llama_model_quantize_params"),
-        (typeof(NativeBatch), "struct llama_batch"),
         (typeof(GgmlThreadpoolParams), "struct ggml_threadpool_params"),
         (typeof(GgmlBackendDevProps), "struct ggml_backend_dev_props"),
     ];
 
+    /// <summary>Each struct that the bridge has in two forms: LLamaSharp's type, the bridge's and the release's, and the members in LLamaSharp's order by the bridge's names and the header's.</summary>
+    private static readonly (Type Sharp, string Bridge, string Release, string Header, string Members)[] Bridged =
+    [
+        (typeof(LLamaModelParams), "sharp_model", "release_model", "llama_model_params",
+            "head.devices head.tensor_buft_overrides head.n_gpu_layers head.split_mode load_mode main_gpu tail.tensor_split tail.progress_callback "
+            + "tail.progress_callback_user_data tail.kv_overrides tail.flags[0]:vocab_only tail.flags[1]:check_tensors tail.flags[2]:use_extra_bufts "
+            + "tail.flags[3]:no_host tail.flags[4]:no_alloc tail.flags[5]:load_mtp"),
+        (typeof(LLamaContextParams), "sharp_context", "release_context", "llama_context_params",
+            "head.n_ctx head.n_batch head.n_ubatch head.n_seq_max head.n_rs_seq head.n_outputs_max middle.n_threads middle.n_threads_batch middle.ctx_type "
+            + "middle.rope_scaling_type middle.pooling_type middle.attention_type middle.flash_attn_type middle.rope_freq_base middle.rope_freq_scale "
+            + "middle.yarn_ext_factor middle.yarn_attn_factor middle.yarn_beta_fast middle.yarn_beta_slow middle.yarn_orig_ctx middle.defrag_thold tail.cb_eval "
+            + "tail.cb_eval_user_data tail.type_k tail.type_v tail.abort_callback tail.abort_callback_data tail.flags[0]:embeddings tail.flags[1]:offload_kqv "
+            + "tail.flags[2]:no_perf tail.flags[3]:op_offload tail.flags[4]:swa_full tail.flags[5]:kv_unified tail.samplers tail.n_samplers tail.ctx_other"),
+        (typeof(LLamaModelQuantizeParams), "quantize", "release_quantize", "llama_model_quantize_params",
+            "nthread ftype output_tensor_type token_embedding_type flags[0]:allow_requantize flags[1]:quantize_output_tensor flags[2]:only_copy flags[3]:pure "
+            + "flags[4]:keep_split flags[5]:dry_run imatrix kv_overrides tt_overrides prune_layers"),
+    ];
+
+    /// <summary>Passed as it is: LLamaSharp's struct is the release's.</summary>
+    private static readonly string[] BatchMembers = ["n_tokens", "token", "embd", "pos", "n_seq_id", "seq_id", "logits"];
+
+    [SkippableFact]
+    public void Both_forms_of_the_bridges_structs_are_those_of_LLamaSharp_and_of_the_release_header()
+    {
+        Dictionary<string, long> native = Probe(BridgeProbe());
+        foreach ((Type sharp, string bridge, string release, string header, string members) in Bridged)
+        {
+            Assert.Equal(native[$"sizeof({bridge})"], Marshal.SizeOf(sharp));
+            Assert.Equal(native[$"sizeof({header})"], native[$"sizeof({release})"]);
+            string[] names = members.Split(' ');
+            FieldInfo[] fields = sharp.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic);
+            Assert.Equal(names.Length, fields.Length);
+            foreach ((string name, FieldInfo field) in names.Zip(fields))
+            {
+                Assert.True(native[$"{bridge}.{name}"] == Marshal.OffsetOf(sharp, field.Name), $"{sharp.Name}.{field.Name} lies elsewhere than the bridge's {name}");
+                Assert.True(native[$"{header}.{name}"] == native[$"{release}.{name}"], $"{header}'s {name} lies elsewhere than the bridge has it");
+            }
+        }
+
+        FieldInfo[] batch = typeof(LLamaNativeBatch).GetFields();
+        Assert.Equal(native["sizeof(llama_batch)"], Marshal.SizeOf<LLamaNativeBatch>());
+        foreach ((string name, FieldInfo field) in BatchMembers.Zip(batch))
+            Assert.True(native[$"llama_batch.{name}"] == Marshal.OffsetOf<LLamaNativeBatch>(field.Name), $"LLamaNativeBatch.{field.Name} lies elsewhere than llama_batch.{name}");
+    }
+
     [SkippableFact]
     public void Mirrored_structs_and_constants_are_laid_out_as_the_C_compiler_lays_out_the_release_header()
     {
-        string include = ReleaseHeaders();
-        string source = Path.Combine(include, "probe.c"), program = Path.Combine(include, "probe");
-        File.WriteAllText(source, ProbeSource());
-        Assert.Equal((0, ""), Run("gcc", include, "-Wno-deprecated-declarations", "-I", "include", "-I", "ggml/include", "-o", program, source));
-        (int exitCode, string printed) = Run(program, include);
-        Assert.Equal(0, exitCode);
-        Dictionary<string, long> native = printed.Split('\n', StringSplitOptions.RemoveEmptyEntries)
-            .Select(line => line.Split('=')).ToDictionary(pair => pair[0], pair => long.Parse(pair[1], System.Globalization.CultureInfo.InvariantCulture));
-        output.WriteLine(printed);
-
+        Dictionary<string, long> native = Probe(MirrorProbe());
         foreach ((string name, long value) in Mirrored())
             Assert.True(native[name] == value, $"{name} is {value} here, {native[name]} in the release header");
         Assert.Equal(native.Count, Mirrored().Count());
@@ -56,9 +91,7 @@ public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
     [Fact]
     public void Block_sizes_of_tensor_types_are_those_of_the_loaded_library()
     {
-        Assert.Equal(LlamaBackend.Cpu, llama.Library.Backend);
-        nint library = NativeLibrary.Load(Path.Combine(AppContext.BaseDirectory, "native", NativePackage.NameFor(LlamaBackend.Cpu)!,
-            OperatingSystem.IsWindows() ? "ggml-base.dll" : OperatingSystem.IsMacOS() ? "libggml-base.dylib" : "libggml-base.so"));
+        nint library = NativeLibrary.Load(llama.Library.Build.GgmlBasePath);
         unsafe
         {
             var blockSize = (delegate* unmanaged[Cdecl]<int, long>)NativeLibrary.GetExport(library, "ggml_blck_size");
@@ -92,29 +125,75 @@ public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
         yield return ("LLAMA_FLASH_ATTN_TYPE_ENABLED", (long)FlashAttention.On);
         yield return ("LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY", (long)StateFlags.Partial);
         yield return ("LLAMA_STATE_SEQ_FLAGS_ON_DEVICE", (long)StateFlags.OnDevice);
-        yield return ("LLAMA_FTYPE_MOSTLY_Q8_0", 7);
-        yield return ("LLAMA_TOKEN_ATTR_UNKNOWN", 1);
-        yield return ("LLAMA_TOKEN_ATTR_CONTROL", 8);
+        yield return ("LLAMA_FTYPE_MOSTLY_Q8_0", (long)LLamaFtype.MOSTLY_Q8_0);
+        yield return ("LLAMA_TOKEN_ATTR_UNKNOWN", (long)LLamaTokenAttr.Unknown);
+        yield return ("LLAMA_TOKEN_ATTR_CONTROL", (long)LLamaTokenAttr.Control);
         yield return ("GGML_BACKEND_DEVICE_TYPE_IGPU", (long)LlamaDeviceType.IntegratedGpu);
         yield return ("GGML_BACKEND_DEVICE_TYPE_ACCEL", (long)LlamaDeviceType.Accelerator);
-        yield return ("GGML_LOG_LEVEL_ERROR", 4);
-        yield return ("GGML_LOG_LEVEL_CONT", 5);
+        yield return ("GGML_LOG_LEVEL_ERROR", (long)LLamaLogLevel.Error);
+        yield return ("GGML_LOG_LEVEL_CONT", (long)LLamaLogLevel.Continue);
         yield return ("GGML_MAX_N_THREADS", 512);
     }
 
-    private static string ProbeSource()
+    /// <summary>What a C program prints that is compiled with the release's headers: a name and a number a line.</summary>
+    private Dictionary<string, long> Probe(string body)
     {
-        var source = new StringBuilder("#include <stddef.h>\n#include <stdio.h>\n#include \"llama.h\"\nint main(void) {\n");
+        string include = ReleaseHeaders();
+        string name = $"probe-{Guid.NewGuid():N}";
+        try
+        {
+            File.WriteAllText(Path.Combine(include, $"{name}.c"),
+                $"#include \"llama.h\"\n#define CHECK\n#include \"{Path.Combine(SharedFolder.RepositoryRoot, "src", "InferenceServer.Llama", "native", "bridge.c")}\"\n#include <stdio.h>\nint main(void) {{\n{body}return 0;\n}}\n");
+            Assert.Equal((0, ""), Run("gcc", include, "-Wno-deprecated-declarations", "-I", "include", "-I", "ggml/include", "-o", name, $"{name}.c"));
+            (int exitCode, string printed) = Run(Path.Combine(include, name), include);
+            Assert.Equal(0, exitCode);
+            output.WriteLine(printed);
+            return printed.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                .Select(line => line.Split('=')).ToDictionary(pair => pair[0], pair => long.Parse(pair[1], System.Globalization.CultureInfo.InvariantCulture));
+        }
+        finally
+        {
+            File.Delete(Path.Combine(include, $"{name}.c"));
+            File.Delete(Path.Combine(include, name));
+        }
+    }
+
+    private static string BridgeProbe()
+    {
+        var body = new StringBuilder();
+        foreach ((_, string bridge, string release, string header, string members) in Bridged)
+        {
+            foreach (string type in new[] { bridge, release, header })
+                body.Append($"printf(\"sizeof({type})=%zu\\n\", sizeof(struct {type}));\n");
+            foreach (string member in members.Split(' '))
+            {
+                string[] names = member.Split(':');
+                string inRelease = release == "release_quantize" ? $"head.{names[0]}" : names[0];
+                string inHeader = names.Length > 1 ? names[1] : names[0][(names[0].IndexOf('.', StringComparison.Ordinal) + 1)..];
+                foreach ((string type, string path) in new[] { (bridge, names[0]), (release, inRelease), (header, inHeader) })
+                    body.Append($"printf(\"{type}.{member}=%zu\\n\", offsetof(struct {type}, {path}));\n");
+            }
+        }
+
+        body.Append("printf(\"sizeof(llama_batch)=%zu\\n\", sizeof(struct llama_batch));\n");
+        foreach (string member in BatchMembers)
+            body.Append($"printf(\"llama_batch.{member}=%zu\\n\", offsetof(struct llama_batch, {member}));\n");
+        return body.ToString();
+    }
+
+    private static string MirrorProbe()
+    {
+        var body = new StringBuilder();
         foreach ((Type mirror, string native) in Structs)
         {
-            source.Append($"printf(\"sizeof({native})=%zu\\n\", sizeof({native}));\n");
+            body.Append($"printf(\"sizeof({native})=%zu\\n\", sizeof({native}));\n");
             foreach (FieldInfo field in Fields(mirror))
-                source.Append($"printf(\"{native}.{NativeName(field)}=%zu\\n\", offsetof({native}, {NativeName(field)}));\n");
+                body.Append($"printf(\"{native}.{NativeName(field)}=%zu\\n\", offsetof({native}, {NativeName(field)}));\n");
         }
 
         foreach ((string name, _) in Constants())
-            source.Append($"printf(\"{name}=%lld\\n\", (long long){name});\n");
-        return source.Append("return 0;\n}\n").ToString();
+            body.Append($"printf(\"{name}=%lld\\n\", (long long){name});\n");
+        return body.ToString();
     }
 
     private static FieldInfo[] Fields(Type mirror) => mirror.GetFields(BindingFlags.Instance | BindingFlags.Public);

@@ -22,18 +22,33 @@ public sealed class BackendTests(LlamaFixture llama, ITestOutputHelper output)
     public void A_fully_offloaded_model_says_on_Vulkan_what_it_says_on_the_CPU_and_reports_device_memory(TinyArchitecture architecture)
     {
         Skip.If(GpuProbe.VulkanDevices(out string? whyNot) is not { Count: > 0 }, whyNot ?? "the Vulkan drivers list no device");
+        Skip.If(NativeBuild.Find(AppContext.BaseDirectory, LlamaBackend.Vulkan, null, out string? missing) is null, missing);
         string path = llama.PathOf(architecture);
         string[] cpu = [.. ChildProcess.Greedy(llama.Library, path, 40)];
-        ChildProcess.Result vulkan = ChildProcess.Run(PlainEnvironment, "greedy", "Vulkan", path, "40");
+        ChildProcess.Result vulkan = ChildProcess.Run(PlainEnvironment, null, "greedy", "Vulkan", path, "40");
         output.WriteLine($"{vulkan.Output}{vulkan.Error}");
         Assert.Equal(0, vulkan.ExitCode);
         string[] lines = vulkan.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         Assert.Equal(cpu[0], lines[0]);
         Assert.Equal(cpu[1], lines[1]);
-        Assert.Equal($"gpu-layers {llama.Model(architecture).LayerCount + 1} of {llama.Model(architecture).LayerCount}", lines[2]);
+        Assert.Equal($"gpu-layers {llama.Model(architecture).LayerCount + 1} of {llama.Model(architecture).LayerCount}", lines[3]);
         string[] device = lines.First(l => l.StartsWith("device", StringComparison.Ordinal) && l.Contains("Vulkan", StringComparison.Ordinal)).Split(' ');
         Assert.InRange(long.Parse(device[2], CultureInfo.InvariantCulture), 1L << 20, long.MaxValue);
         Assert.InRange(long.Parse(device[3], CultureInfo.InvariantCulture), 1, long.Parse(device[2], CultureInfo.InvariantCulture));
+    }
+
+    [SkippableFact]
+    public void Both_builds_of_llama_cpp_compute_the_same_logits()
+    {
+        Skip.If(NativeBuild.Find(AppContext.BaseDirectory, LlamaBackend.Cpu, NativeSource.Npm, out _) is null, "built without -p:LlamaNatives=nuget+npm");
+        foreach (TinyArchitecture architecture in DecodeTests.DecoderArchitectures)
+        {
+            string path = llama.PathOf(architecture);
+            ChildProcess.Result npm = ChildProcess.Run(PlainEnvironment, null, "greedy", "Cpu", path, "1", "Npm");
+            Assert.Equal((0, ""), (npm.ExitCode, npm.Error));
+            Assert.Contains("; 0.5.0", npm.Output, StringComparison.Ordinal);
+            Decoding.AssertClose(Logits(ChildProcess.Greedy(llama.Library, path, 1)), Logits(npm.Output.Split('\n')), tolerance: 0.05f);
+        }
     }
 
     [SkippableFact]
@@ -41,8 +56,9 @@ public sealed class BackendTests(LlamaFixture llama, ITestOutputHelper output)
     {
         IReadOnlyList<VulkanDevice>? devices = GpuProbe.VulkanDevices(out _);
         Skip.If(devices is null || devices.Count == 0 || devices.Any(d => d.IsHardware), "needs a Vulkan software device and no other");
-        Skip.If(GpuProbe.WhyNoCuda() is null, "this machine has a CUDA device");
-        ChildProcess.Result result = ChildProcess.Run(PlainEnvironment, "greedy", "Auto", llama.PathOf(TinyArchitecture.Llama), "5");
+        Skip.If(GpuProbe.Cuda(out _) is not null, "this machine has a CUDA device");
+        Skip.If(NativeBuild.Find(AppContext.BaseDirectory, LlamaBackend.Vulkan, null, out string? missing) is null, missing);
+        ChildProcess.Result result = ChildProcess.Run(PlainEnvironment, null, "greedy", "Auto", llama.PathOf(TinyArchitecture.Llama), "5");
         output.WriteLine($"{result.Output}{result.Error}");
         Assert.Equal(0, result.ExitCode);
         Assert.Contains("library Cpu", result.Output, StringComparison.Ordinal);
@@ -50,13 +66,11 @@ public sealed class BackendTests(LlamaFixture llama, ITestOutputHelper output)
         Assert.Contains("no CUDA", result.Output, StringComparison.Ordinal);
     }
 
-    [Fact]
+    [SkippableFact]
     public void A_backend_that_is_not_installed_ends_with_one_line_and_exit_code_1()
     {
-        string? cuda = NativePackage.NameFor(LlamaBackend.Cuda);
-        if (cuda is not null && Directory.Exists(Path.Combine(AppContext.BaseDirectory, "native", cuda)))
-            return; // This build carries CUDA; whether it starts is the machine's affair.
-        ChildProcess.Result result = ChildProcess.Run(PlainEnvironment, "greedy", "Cuda", llama.PathOf(TinyArchitecture.Llama), "5");
+        Skip.If(NativeBuild.Find(AppContext.BaseDirectory, LlamaBackend.Cuda, null, out _) is not null, "this build carries CUDA");
+        ChildProcess.Result result = ChildProcess.Run(PlainEnvironment, null, "greedy", "Cuda", llama.PathOf(TinyArchitecture.Llama), "5");
         Assert.Equal(1, result.ExitCode);
         Assert.Single(result.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries));
         Assert.Contains("cuda", result.Error, StringComparison.Ordinal);
@@ -74,8 +88,12 @@ public sealed class BackendTests(LlamaFixture llama, ITestOutputHelper output)
     public void The_library_says_what_it_is()
     {
         Assert.Equal(LlamaBackend.Cpu, llama.Library.Backend);
-        Assert.StartsWith("0.5.0", llama.Library.Version, StringComparison.Ordinal);
+        Assert.Equal(NativeSource.NuGet, llama.Library.Source);
+        Assert.Equal("815a2a591 (ggml 0.18.0)", llama.Library.Version);
         Assert.StartsWith("cpu (", llama.Library.Description, StringComparison.Ordinal);
         Assert.Contains(llama.Library.Devices, d => d.Type is LlamaDeviceType.Cpu && d.TotalBytes > 0);
     }
+
+    private static float[] Logits(IEnumerable<string> lines) =>
+        [.. lines.First(line => line.StartsWith("logits ", StringComparison.Ordinal)).Split(' ')[1..].Select(logit => float.Parse(logit, CultureInfo.InvariantCulture))];
 }

@@ -10,7 +10,8 @@ namespace InferenceServer.Tests.Llama;
 
 /// <summary>
 /// The test assembly's own entry point. A process holds one backend of llama.cpp, so a test of another one runs this assembly again:
-/// <c>greedy BACKEND MODEL COUNT</c> prints what decoding gives, <c>load MODEL...</c> loads models and prints their descriptions and every warning.
+/// <c>greedy BACKEND MODEL COUNT [SOURCE]</c> prints what decoding gives, <c>load MODEL...</c> loads models and prints their descriptions and every warning,
+/// <c>abort WORDS</c> has ggml give up with these. It answers a <see cref="BackendTrial"/> as well.
 /// </summary>
 internal static class ChildProcess
 {
@@ -18,9 +19,13 @@ internal static class ChildProcess
 
     private const string Prompt = "<|im_start|>user\nWhat is the sea?<|im_end|>\n<|im_start|>assistant\n";
 
-    public static Result Run(IReadOnlyDictionary<string, string?> environment, params string[] arguments)
+    /// <summary>How this assembly is started, for what starts it again itself.</summary>
+    public static string[] Program => ["dotnet", typeof(ChildProcess).Assembly.Location];
+
+    /// <param name="folder">The working folder; null for this process's.</param>
+    public static Result Run(IReadOnlyDictionary<string, string?> environment, string? folder, params string[] arguments)
     {
-        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder ?? "" };
         start.ArgumentList.Add(typeof(ChildProcess).Assembly.Location);
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument);
@@ -38,7 +43,7 @@ internal static class ChildProcess
         return new Result(process.ExitCode, output.Result, error.Result);
     }
 
-    /// <summary>The lines that <c>greedy</c> prints: tokens, layers on the GPU, the library's own words, then one line a device.</summary>
+    /// <summary>The lines that <c>greedy</c> prints: tokens, the prompt's last logits, layers on the GPU, the library's own words, then one line a device.</summary>
     public static IEnumerable<string> Greedy(LlamaLibrary library, string path, int count)
     {
         using LlamaModel model = LlamaModel.Load(library, path, new LlamaModelOptions(), null, CancellationToken.None);
@@ -49,6 +54,7 @@ internal static class ChildProcess
         context.CopySequence(0, 1, 0, prompt.Length);
         yield return "tokens " + string.Join(' ', context.Greedy(0, logits, prompt.Length, count));
         yield return "shared " + string.Join(' ', context.Greedy(1, logits, prompt.Length, count));
+        yield return "logits " + string.Join(' ', logits.Select(logit => logit.ToString("R", CultureInfo.InvariantCulture)));
         yield return $"gpu-layers {model.GpuLayers} of {model.LayerCount}";
         yield return $"library {library.Backend}: {library.Description}; {library.Reason}; {library.Version}";
         foreach (LlamaDevice device in library.Devices)
@@ -75,10 +81,15 @@ internal static class ChildProcess
     {
         try
         {
+            if (BackendTrial.Answer(arguments) is { } tried)
+                return tried;
             switch (arguments)
             {
-                case ["greedy", string backend, string path, string count]:
-                    var options = new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend) };
+                case ["abort", string words]:
+                    NativeAbort.Raise(LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance), words);
+                    return 0;
+                case ["greedy", string backend, string path, string count, .. string[] source]:
+                    var options = new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend), Source = source is [string name] ? Enum.Parse<NativeSource>(name) : null, Trial = new BackendTrial(Program, Path.Combine(Path.GetDirectoryName(path)!, "trials.json")) };
                     LlamaLibrary library = LlamaLibrary.Load(options, NullLogger.Instance);
                     foreach (string line in Greedy(library, path, int.Parse(count, CultureInfo.InvariantCulture)))
                         Console.WriteLine(line);

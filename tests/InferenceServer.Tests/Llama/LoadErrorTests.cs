@@ -2,6 +2,7 @@ using System.Text;
 
 using InferenceServer.Llama;
 using InferenceServer.Llama.Gguf;
+using InferenceServer.Llama.Native;
 using InferenceServer.Llama.TestModels;
 
 using Microsoft.Extensions.Logging.Abstractions;
@@ -137,7 +138,7 @@ public sealed class LoadErrorTests : IDisposable
     public void Tiny_models_load_without_a_warning_and_the_native_log_arrives()
     {
         string[] paths = [.. DecodeTests.DecoderArchitectures.Select(_llama.PathOf)];
-        ChildProcess.Result result = ChildProcess.Run(new Dictionary<string, string?>(), ["load", .. paths]);
+        ChildProcess.Result result = ChildProcess.Run(new Dictionary<string, string?>(), null, ["load", .. paths]);
         Assert.Equal(0, result.ExitCode);
         Assert.DoesNotContain("warning", result.Output, StringComparison.Ordinal);
         Assert.Matches(@"[1-9]\d\d+ lines logged", result.Output);
@@ -156,26 +157,33 @@ public sealed class LoadErrorTests : IDisposable
             writer.Add("granitehybrid.ssm.time_step_rank", 8u);
             writer.Add("granitehybrid.ssm.group_count", 1u);
         });
-        ChildProcess.Result result = ChildProcess.Run(new Dictionary<string, string?>(), "load", path);
+        ChildProcess.Result result = ChildProcess.Run(new Dictionary<string, string?>(), null, "load", path);
         Assert.Equal(1, result.ExitCode);
         string line = Assert.Single(result.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries));
         Assert.Contains("choose another --model", line, StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData(LlamaBackend.Cuda)]
-    [InlineData(LlamaBackend.Cpu)]
-    public void A_missing_native_package_names_the_remedy(LlamaBackend backend)
+    [InlineData(LlamaBackend.Cuda, "-p:LlamaBackend=cuda12")]
+    [InlineData(LlamaBackend.Vulkan, "-p:LlamaNatives=npm+vulkan")]
+    [InlineData(LlamaBackend.Cpu, "build again")]
+    public void A_missing_build_names_the_remedy(LlamaBackend backend, string remedy)
     {
-        string? name = InferenceServer.Llama.Native.NativePackage.NameFor(backend);
-        Assert.NotNull(name);
-        Assert.Null(InferenceServer.Llama.Native.NativePackage.Find(_folder, backend, out string? problem));
-        Assert.Contains("-p:LlamaBackends=", problem, StringComparison.Ordinal);
+        Assert.Null(NativeBuild.Find(_folder, backend, source: null, out string? problem));
+        Assert.Contains(remedy, problem, StringComparison.Ordinal);
+        Assert.Contains(_folder, problem, StringComparison.Ordinal);
+    }
 
-        Directory.CreateDirectory(Path.Combine(_folder, name));
-        File.WriteAllText(Path.Combine(_folder, name, "libllama.v0.4.0.so"), "");
-        Assert.Null(InferenceServer.Llama.Native.NativePackage.Find(_folder, backend, out problem));
-        Assert.Contains("libllama.v0.4.0.so", problem, StringComparison.Ordinal);
+    [Fact]
+    public void Libraries_in_the_working_folder_are_not_loaded()
+    {
+        // LLamaSharp's own choice would take them before the program's.
+        string planted = Path.Combine(_folder, "runtimes", "linux-x64", "native", "avx2");
+        Directory.CreateDirectory(planted);
+        foreach (string library in new[] { "libggml-base.so", "libggml-cpu.so", "libggml.so", "libllama.so" })
+            File.WriteAllText(Path.Combine(planted, library), "not a library");
+        ChildProcess.Result result = ChildProcess.Run(new Dictionary<string, string?>(), _folder, "load", _llama.PathOf(TinyArchitecture.Llama));
+        Assert.Equal((0, ""), (result.ExitCode, result.Error));
     }
 
     private void AssertFails(string path, string named)

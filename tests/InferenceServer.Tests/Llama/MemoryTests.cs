@@ -252,20 +252,6 @@ public sealed class MemoryTests(LlamaFixture llama)
         Assert.Throws<ArgumentException>(() => context.CopySequence(0, 1, 0, Branch));
     }
 
-    [Fact]
-    public void Kept_states_let_an_architecture_that_supports_it_take_back_its_last_tokens()
-    {
-        using LlamaContext context = llama.Context(TinyArchitecture.Lfm2, LlamaFixture.Options() with { RecurrentRollback = 4 });
-        int[] prompt = LlamaFixture.Prompt(Length);
-        int[] other = LlamaFixture.Prompt(10, seed: 3);
-        float[] cold = context.Feed(1, [.. prompt[..(Length - 3)], .. other], 0);
-        context.Feed(0, prompt, 0);
-        Assert.True(context.RemoveSequence(0, Length - 3, -1));
-        Assert.True(context.CanContinue(0, Length - 3));
-        Decoding.AssertClose(cold, context.Feed(0, other, Length - 3), Tolerance);
-        Assert.False(context.RemoveSequence(0, Length, -1) && context.RemoveSequence(0, Length - 20, -1));
-    }
-
     [Theory]
     [InlineData(TinyArchitecture.Lfm2)]
     [InlineData(TinyArchitecture.Mamba2)]

@@ -57,7 +57,7 @@ public sealed class CommandLineTests
     [Theory]
     [InlineData("--port", "70000", "--port must be an integer from 0 to 65535; it is '70000'")]
     [InlineData("--port", "x", "--port must be an integer from 0 to 65535; it is 'x'")]
-    [InlineData("--backend", "metal", "--backend must be one of auto, cpu, vulkan, cuda; it is 'metal'")]
+    [InlineData("--backend", "tpu", "--backend must be one of auto, cpu, vulkan, cuda, metal; it is 'tpu'")]
     [InlineData("--kv-unified", "yes", "--kv-unified must be one of on, off; it is 'yes'")]
     [InlineData("--cache-type-k", "q2", "--cache-type-k must be one of")]
     [InlineData("--gpu-layers", "-1", "--gpu-layers must be auto or an integer")]
