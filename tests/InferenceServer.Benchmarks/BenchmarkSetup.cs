@@ -25,7 +25,7 @@ internal sealed class BenchmarkSetup : IDisposable
 
     public static BenchmarkSetup Load(BenchmarkOptions options)
     {
-        LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
+        LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend, Source = options.Natives, Trial = BackendTrial.OfThisProgram() }, NullLogger.Instance);
         string path = options.ModelPath ?? Path.Combine(Path.GetTempPath(), "inference-server-benchmark-q8_0.gguf");
         if (!File.Exists(path))
         {
@@ -37,6 +37,7 @@ internal sealed class BenchmarkSetup : IDisposable
                     Console.Error.WriteLine($"  {shown = (int)(done * 10)}0%");
             }), CancellationToken.None);
         }
+        Console.Error.WriteLine($"{library.Description}, llama.cpp {library.Version} from {library.Source}");
         return new BenchmarkSetup(options, library, path);
     }
 
@@ -62,5 +63,6 @@ internal sealed class BenchmarkSetup : IDisposable
 }
 
 /// <param name="ModelPath">Null makes the benchmark model.</param>
+/// <param name="Natives">Null takes what is installed for the backend.</param>
 /// <param name="Pairs">Raw and served runs in turn, this often; medians are reported.</param>
-internal sealed record BenchmarkOptions(string? ModelPath, bool Unified, KvType KvType, int Pairs, int Requests);
+internal sealed record BenchmarkOptions(string? ModelPath, LlamaBackend Backend, NativeSource? Natives, bool Unified, KvType KvType, int Pairs, int Requests);

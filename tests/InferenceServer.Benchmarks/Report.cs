@@ -24,6 +24,8 @@ internal static class Report
     public static void Write(IReadOnlyList<BenchmarkRow> rows, string path) =>
         File.WriteAllText(path, JsonSerializer.Serialize(rows, Indented));
 
+    public static List<BenchmarkRow> Read(string path) => JsonSerializer.Deserialize<List<BenchmarkRow>>(File.ReadAllText(path))!;
+
     public static double Median(IEnumerable<double> values)
     {
         double[] sorted = [.. values.Order()];
