@@ -10,7 +10,7 @@ namespace InferenceServer.Moderation;
 /// <param name="Score">What the category scores when the rule matches.</param>
 /// <param name="Matches">Any of these.</param>
 /// <param name="Exceptions">A match that one of these overlaps does not count.</param>
-internal sealed record ModerationRule(int Category, double Score, IReadOnlyList<Regex> Matches, IReadOnlyList<Regex> Exceptions);
+internal sealed record ModerationRule(int Category, double Score, IReadOnlyList<Lazy<Regex>> Matches, IReadOnlyList<Lazy<Regex>> Exceptions);
 
 /// <summary>A set of rules. Immutable; safe from any thread.</summary>
 internal sealed class ModerationRules
@@ -89,8 +89,8 @@ internal sealed class ModerationRules
 
     private static bool Applies(ModerationRule rule, string text)
     {
-        foreach (Regex pattern in rule.Matches)
-            foreach (ValueMatch match in pattern.EnumerateMatches(text))
+        foreach (Lazy<Regex> pattern in rule.Matches)
+            foreach (ValueMatch match in pattern.Value.EnumerateMatches(text))
                 if (!IsExcepted(rule, text, match))
                     return true;
         return false;
@@ -98,8 +98,8 @@ internal sealed class ModerationRules
 
     private static bool IsExcepted(ModerationRule rule, string text, ValueMatch match)
     {
-        foreach (Regex exception in rule.Exceptions)
-            foreach (ValueMatch other in exception.EnumerateMatches(text))
+        foreach (Lazy<Regex> exception in rule.Exceptions)
+            foreach (ValueMatch other in exception.Value.EnumerateMatches(text))
             {
                 if (other.Index >= match.Index + match.Length)
                     break;
@@ -139,6 +139,6 @@ internal sealed class ModerationRules
         using Stream stream = typeof(ModerationRules).Assembly.GetManifestResourceStream(Name) ?? throw new InvalidOperationException($"the assembly lacks {Name}");
         using MemoryStream bytes = new();
         stream.CopyTo(bytes);
-        return ModerationRulesReader.Read(bytes.ToArray(), "the built-in rules");
+        return ModerationRulesReader.Read(bytes.ToArray(), "the built-in rules", areTrusted: true);
     }
 }

@@ -29,13 +29,14 @@ internal sealed class ModerationRulesReader
         new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false, MaxDepth = 16 };
 
     private readonly string _source;
+    private readonly bool _areTrusted;
     private readonly List<string> _categories = [.. ModerationRules.StandardCategories];
     private readonly List<ModerationRule> _rules = [];
     private readonly List<string?> _refusals = [.. ModerationRules.StandardCategories.Select(_ => (string?)null)];
     private readonly Dictionary<int, double> _thresholds = [];
     private int _texts;
 
-    private ModerationRulesReader(string source) => _source = source;
+    private ModerationRulesReader(string source, bool areTrusted) => (_source, _areTrusted) = (source, areTrusted);
 
     /// <exception cref="ServerStartException">The file cannot be read or used.</exception>
     public static ModerationRules Load(string path)
@@ -57,13 +58,14 @@ internal sealed class ModerationRulesReader
     }
 
     /// <param name="source">Where they come from, as errors name it.</param>
+    /// <param name="areTrusted">Patterns are compiled when they are first used: those of the built-in rules take 50 MB, and most servers moderate nothing.</param>
     /// <exception cref="ServerStartException">They cannot be used.</exception>
-    public static ModerationRules Read(byte[] json, string source)
+    public static ModerationRules Read(byte[] json, string source, bool areTrusted = false)
     {
         try
         {
             using JsonDocument document = JsonDocument.Parse(json.AsMemory(json.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0), JsonOptions);
-            return new ModerationRulesReader(source).ReadRoot(document.RootElement, $"rules-{Convert.ToHexStringLower(SHA256.HashData(json).AsSpan(0, 5))}");
+            return new ModerationRulesReader(source, areTrusted).ReadRoot(document.RootElement, $"rules-{Convert.ToHexStringLower(SHA256.HashData(json).AsSpan(0, 5))}");
         }
         catch (JsonException error)
         {
@@ -142,7 +144,7 @@ internal sealed class ModerationRulesReader
 
     private void ReadRule(int category, JsonElement value, string path)
     {
-        List<Regex> matches = [], exceptions = [];
+        List<Lazy<Regex>> matches = [], exceptions = [];
         double score = 1;
         foreach (JsonProperty member in Members(value, path))
         {
@@ -171,36 +173,34 @@ internal sealed class ModerationRulesReader
         _rules.Add(new ModerationRule(category, score, matches, exceptions));
     }
 
-    private IEnumerable<Regex> Phrases(JsonElement value, string path)
+    private IEnumerable<Lazy<Regex>> Phrases(JsonElement value, string path)
     {
         List<string> phrases = [];
         foreach ((JsonElement item, int index) in Items(value, path))
             phrases.Add(WholeWords(Counted(item, $"{path}[{index}]", MaxPhraseLength)));
-        return phrases.Chunk(PhrasesPerRegex).Select(chunk => new Regex(string.Join('|', chunk), Options));
+        return phrases.Chunk(PhrasesPerRegex).Select(chunk => Compile(string.Join('|', chunk), path));
     }
 
-    private IEnumerable<Regex> Patterns(JsonElement value, string path)
+    private IEnumerable<Lazy<Regex>> Patterns(JsonElement value, string path)
     {
         foreach ((JsonElement item, int index) in Items(value, path))
-        {
-            string pattern = Counted(item, $"{path}[{index}]", MaxPatternLength);
-            Regex regex;
-            try
-            {
-                regex = new Regex(pattern, Options);
-            }
-            catch (RegexParseException error)
-            {
-                throw Wrong($"{path}[{index}]", $"it is no regular expression: {error.Message}");
-            }
-            catch (NotSupportedException)
-            {
-                throw Wrong($"{path}[{index}]", "lookarounds, backreferences, atomic groups and conditions are not supported, as they cannot be matched without backtracking");
-            }
+            yield return Compile(Counted(item, $"{path}[{index}]", MaxPatternLength), $"{path}[{index}]");
+    }
 
-            if (regex.IsMatch(""))
-                throw Wrong($"{path}[{index}]", "it matches every text, the empty one too");
-            yield return regex;
+    private Lazy<Regex> Compile(string pattern, string path)
+    {
+        Lazy<Regex> regex = new(() => new Regex(pattern, Options));
+        try
+        {
+            return _areTrusted || !regex.Value.IsMatch("") ? regex : throw Wrong(path, "it matches every text, the empty one too");
+        }
+        catch (RegexParseException error)
+        {
+            throw Wrong(path, $"it is no regular expression: {error.Message}");
+        }
+        catch (NotSupportedException)
+        {
+            throw Wrong(path, "lookarounds, backreferences, atomic groups and conditions are not supported, as they cannot be matched without backtracking");
         }
     }
 
