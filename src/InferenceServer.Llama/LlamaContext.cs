@@ -71,6 +71,9 @@ public sealed unsafe partial class LlamaContext : IDisposable
         KvUnified = options.KvUnified;
         Embeddings = options.Embeddings;
         Pooling = (PoolingType)handle.PoolingType;
+        // llama_context::output_reserve zeroes a row of logits for each sequence id, 74 MB of 128 ids and 152k tokens; a step touches those it computes.
+        if (!Embeddings && model.GpuLayers == 0)
+            ZeroedMemory.Release(handle.GetLogits(MaxSequences));
         _isOutput = new bool[BatchSize];
         _kvBytesPerToken = model.EstimateKvBytesPerToken(options.TypeK, options.TypeV);
         LogCreated(logger, CellCount, MaxSequences, KvUnified ? "shared" : "separate", BatchSize, MicroBatchSize, options.Threads, options.BatchThreads);
