@@ -55,13 +55,19 @@ internal sealed class Server : IAsyncDisposable
     /// <param name="ignoreEos">Go on after an end-of-generation token; what obeys a constraint cannot.</param>
     public async Task StreamAsync(int[] prompt, int maxTokens, string sampling = "\"temperature\":0", Action<long>? onChunk = null, bool ignoreEos = true)
     {
-        StringBuilder body = new();
-        body.Append(CultureInfo.InvariantCulture, $"{{\"model\":\"{_model.Served.Id}\",\"stream\":true,{(ignoreEos ? "\"ignore_eos\":true," : "")}\"max_tokens\":{maxTokens},{sampling},\"prompt\":[");
-        body.AppendJoin(',', prompt).Append("]}");
+        string body = CompletionBody(_model.Served.Id, prompt, maxTokens, sampling, ignoreEos);
         if (!_idle.TryTake(out LeanConnection? connection))
             connection = await LeanConnection.OpenAsync(_address);
-        await connection.PostAsync("/v1/completions", body.ToString(), onChunk);
+        await connection.PostAsync("/v1/completions", body, onChunk);
         _idle.Add(connection);
+    }
+
+    /// <summary>A streamed completion's request.</summary>
+    public static string CompletionBody(string model, int[] prompt, int maxTokens, string sampling, bool ignoreEos)
+    {
+        StringBuilder body = new();
+        body.Append(CultureInfo.InvariantCulture, $"{{\"model\":\"{model}\",\"stream\":true,{(ignoreEos ? "\"ignore_eos\":true," : "")}\"max_tokens\":{maxTokens},{sampling},\"prompt\":[");
+        return body.AppendJoin(',', prompt).Append("]}").ToString();
     }
 
     /// <summary>Waits until the engine has saved what it saves when nothing is asked of it, so that this is not taken for the next run's work.</summary>

@@ -19,6 +19,7 @@ internal static class Works
         ("steady", SteadyStreamsAsync),
         ("clients", ManyClientsAsync),
         ("memory", MemoryAsync),
+        ("start", StartWork.RunAsync),
         ("constrained", ConstraintWorks.AgainstFreeAsync),
         ("grammar", ConstraintWorks.AgainstLlamaAsync),
         ("masks", ConstraintWorks.MasksAsync),

@@ -6,7 +6,8 @@ using Microsoft.AspNetCore.Http.Features;
 namespace InferenceServer.Operations;
 
 /// <summary>What is known of one request, for its log line and the metrics. Belongs to the request's own task; times come from one monotonic clock.</summary>
-internal sealed class RequestTrace(string id, string? traceId, TimeProvider clock, ServerMetrics metrics)
+/// <param name="metrics">Null for what is not counted.</param>
+internal sealed class RequestTrace(string id, string? traceId, TimeProvider clock, ServerMetrics? metrics)
 {
     private readonly long _started = clock.GetTimestamp();
     private readonly SortedSet<string> _flagged = new(StringComparer.Ordinal);
@@ -50,13 +51,13 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     {
         long now = clock.GetTimestamp();
         if (_lastTokens[choice] != 0)
-            metrics.InterToken.Observe(clock.GetElapsedTime(_lastTokens[choice], now).TotalSeconds);
+            metrics?.InterToken.Observe(clock.GetElapsedTime(_lastTokens[choice], now).TotalSeconds);
         _lastTokens[choice] = now;
         CompletionTokens++;
         if (FirstTokenSeconds is not null)
             return;
         FirstTokenSeconds = clock.GetElapsedTime(_started, now).TotalSeconds;
-        metrics.TimeToFirstToken.Observe(FirstTokenSeconds.Value);
+        metrics?.TimeToFirstToken.Observe(FirstTokenSeconds.Value);
     }
 
     /// <summary>Every choice ended well: the engine's counts replace what was counted on the way.</summary>
@@ -67,7 +68,7 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
         {
             CompletionTokens += result.CompletionTokens;
             CachedTokens += result.CachedTokens;
-            metrics.QueueTime.Observe(result.Timing.QueueSeconds);
+            metrics?.QueueTime.Observe(result.Timing.QueueSeconds);
         }
     }
 
@@ -78,13 +79,13 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
 
     /// <summary>The moderation model could not judge a part of it.</summary>
     /// <param name="part">input or output.</param>
-    public void Unjudged(string part) => metrics.Moderation.Failed(part);
+    public void Unjudged(string part) => metrics?.Moderation.Failed(part);
 
     /// <summary>Moderation judged a part of it.</summary>
     /// <param name="part">input or output.</param>
     public void Moderated(ModerationRules rules, ModerationVerdict verdict, string part, bool refused)
     {
-        metrics.Moderation.Judged(rules, verdict, part, refused ? "refused" : "reported");
+        metrics?.Moderation.Judged(rules, verdict, part, refused ? "refused" : "reported");
         _flagged.UnionWith(rules.FlaggedCategories(verdict));
     }
 

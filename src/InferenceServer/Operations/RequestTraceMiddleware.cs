@@ -4,7 +4,7 @@ using InferenceServer.Api;
 namespace InferenceServer.Operations;
 
 /// <summary>Gives every request an id, counts it, and writes its one log line: never a word of a prompt or a reply.</summary>
-internal sealed partial class RequestTraceMiddleware(RequestDelegate next, ServerMetrics metrics, TimeProvider clock, ILogger<RequestTraceMiddleware> log)
+internal sealed partial class RequestTraceMiddleware(RequestDelegate next, ServerMetrics metrics, Readiness readiness, TimeProvider clock, ILogger<RequestTraceMiddleware> log)
 {
     private const int MaxIdLength = 128;
 
@@ -12,7 +12,8 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
 
     public async Task InvokeAsync(HttpContext http)
     {
-        RequestTrace trace = new(RequestId(http.Request), TraceId(http.Request), clock, metrics);
+        bool isOwn = readiness.IsOwn(http.Request);
+        RequestTrace trace = new(RequestId(http.Request), TraceId(http.Request), clock, isOwn ? null : metrics);
         http.Features.Set(trace);
         // At the last moment: an error clears what was set before.
         http.Response.OnStarting(static state => StampAsync((HttpContext)state), http);
@@ -23,12 +24,18 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
         }
         finally
         {
-            string endpoint = (http.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "unmatched";
-            string outcome = trace.Outcome(http);
-            metrics.Request(endpoint, outcome, trace.ElapsedSeconds);
-            LogRequest(log, trace.Id, http.Request.Method, endpoint, http.Response.StatusCode, outcome, trace.Stream, trace.PromptTokens,
-                trace.CachedTokens, trace.CompletionTokens, trace.FirstTokenSeconds * 1e3, trace.ElapsedSeconds * 1e3, trace.TraceId, trace.Error?.Message);
+            if (!isOwn)
+                Record(http, trace);
         }
+    }
+
+    private void Record(HttpContext http, RequestTrace trace)
+    {
+        string endpoint = (http.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "unmatched";
+        string outcome = trace.Outcome(http);
+        metrics.Request(endpoint, outcome, trace.ElapsedSeconds);
+        LogRequest(log, trace.Id, http.Request.Method, endpoint, http.Response.StatusCode, outcome, trace.Stream, trace.PromptTokens,
+            trace.CachedTokens, trace.CompletionTokens, trace.FirstTokenSeconds * 1e3, trace.ElapsedSeconds * 1e3, trace.TraceId, trace.Error?.Message);
     }
 
     private static Task StampAsync(HttpContext http)
