@@ -48,7 +48,7 @@ internal sealed partial class PrefixCache
     /// Work begins after a rest: entries that are saved and that none of these requests continues leave the pool, so that new cells lie at its
     /// front. Attention walks all cells up to the last used one.
     /// </summary>
-    public void UnloadIdle(List<Sequence> arrivals)
+    public void UnloadIdle(IEnumerable<Sequence> arrivals)
     {
         if (!_sharesCells || Ledger.Cached <= FreeIdleCells)
             return;

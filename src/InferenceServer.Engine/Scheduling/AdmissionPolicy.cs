@@ -37,7 +37,7 @@ internal sealed class AdmissionPolicy(TimeProvider time)
         sequence.Ordinal);
 
     /// <summary>Counts an admission for the request's key. A key that was away does not get a backlog: it starts level with the least served.</summary>
-    public void Served(Sequence sequence, IReadOnlyList<Sequence> waiting)
+    public void Served(Sequence sequence, IReadOnlyCollection<Sequence> waiting)
     {
         if (_servedByKey.Count >= MaxKeys)
             _servedByKey.Clear();

@@ -9,7 +9,7 @@ internal sealed partial class Scheduler
     /// <summary>A request waits for another's prefill only where it saves at least this many tokens: a shorter wait is not worth a step.</summary>
     private const int MinFollowTokens = 32;
 
-    /// <summary>Only so many waiting requests are looked at in a step: the rest are older than none of them by more than the queue is long.</summary>
+    /// <summary>Only so many waiting requests are looked at in a step, of every key and priority: each look walks the cache's tree.</summary>
     private const int MaxCandidates = 64;
 
     /// <summary>Cells left for each running sequence to grow before another is admitted; fewer would preempt it again at once.</summary>
@@ -24,10 +24,10 @@ internal sealed partial class Scheduler
         if (_waiting.Count == 0 || _running.Count >= _options.MaxSequences)
             return;
         _candidates.Clear();
-        foreach (Sequence sequence in _waiting)
+        _looked.Clear();
+        _waiting.Candidates(MaxCandidates, now, KnownToFollow, _looked);
+        foreach (Sequence sequence in _looked)
         {
-            if (_candidates.Count == MaxCandidates)
-                break;
             PrefixMatch match = Cache.Match(sequence.NamespaceKey, sequence.ReusableTokens);
             _candidates.Add((_admission.RankOf(sequence, match.TotalTokens, now), sequence, match));
         }
@@ -43,6 +43,11 @@ internal sealed partial class Scheduler
             Start(sequence, match, now);
         }
     }
+
+    /// <summary>The leader found for it before still computes what they share, and nobody has that yet; so it need not be looked at, nor hide others.</summary>
+    private static bool KnownToFollow(Sequence sequence) =>
+        sequence.Leader is ({ KvId: not PrefixNode.NoHolder, Stops: null } leader, var common)
+        && leader.Computed < Math.Min(common - MinFollowTokens, leader.PromptCount);
 
     /// <summary>A running request is computing a prefix that this one shares: wait for the shared part only.</summary>
     private bool FollowsALeader(Sequence sequence, PrefixMatch match)

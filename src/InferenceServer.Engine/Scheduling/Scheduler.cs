@@ -28,8 +28,10 @@ internal sealed partial class Scheduler
     private readonly AdmissionPolicy _admission;
     private readonly StepTimeModel _stepTime;
     private readonly StepPlan _plan = new();
-    private readonly List<Sequence> _waiting = [];
+    private readonly WaitingQueue _waiting;
+    private readonly List<Sequence> _ended = [];
     private readonly List<Sequence> _running = [];
+    private readonly List<Sequence> _looked = [];
     private readonly List<(AdmissionPolicy.Rank Rank, Sequence Sequence, PrefixMatch Match)> _candidates = [];
     private readonly List<Sequence> _prefilling = [];
     private readonly TextPool _texts = new();
@@ -43,6 +45,7 @@ internal sealed partial class Scheduler
         _vocabulary = vocabulary;
         _time = time;
         _admission = new AdmissionPolicy(time);
+        _waiting = new WaitingQueue(_admission);
         _prefillOrder = (a, b) =>
         {
             int byWait = PassedOver(b).CompareTo(PassedOver(a)); // true first
@@ -60,7 +63,7 @@ internal sealed partial class Scheduler
 
     public StepTimeModel StepTime => _stepTime;
 
-    public IReadOnlyList<Sequence> Waiting => _waiting;
+    public IReadOnlyCollection<Sequence> Waiting => _waiting;
 
     public IReadOnlyList<Sequence> Running => _running;
 
@@ -158,7 +161,7 @@ internal sealed partial class Scheduler
             if (sequence.FailedSteps >= MaxFailedSteps)
                 Finish(sequence, FinishReason.Failed, now, $"The model could not compute this request: {error}.");
             else
-                _waiting.Insert(0, sequence);
+                _waiting.Add(sequence);
         }
     }
 
@@ -190,13 +193,10 @@ internal sealed partial class Scheduler
                 _running.RemoveAt(i);
                 Finish(sequence, reason, now);
             }
-        for (int i = _waiting.Count - 1; i >= 0; i--)
-            if (EndedBeforeItsTime(_waiting[i], now) is { } reason)
-            {
-                Sequence sequence = _waiting[i];
-                _waiting.RemoveAt(i);
-                Finish(sequence, reason, now);
-            }
+        _ended.Clear();
+        _waiting.Take(sequence => EndedBeforeItsTime(sequence, now) is not null, _ended);
+        foreach (Sequence sequence in _ended)
+            Finish(sequence, EndedBeforeItsTime(sequence, now)!.Value, now);
     }
 
     private FinishReason? EndedBeforeItsTime(Sequence sequence, long now)
@@ -259,6 +259,6 @@ internal sealed partial class Scheduler
         _running.Remove(sequence);
         Cache.Release(sequence);
         (sequence.DiskWaitStart, sequence.DiskWaitOver) = (null, false);
-        _waiting.Insert(0, sequence);
+        _waiting.Add(sequence);
     }
 }
