@@ -32,6 +32,9 @@ internal sealed record WebHostOptions
     /// <summary>Decode and answer once before readiness says yes.</summary>
     public bool WarmUp { get; init; } = true;
 
+    /// <summary>How long it then rehearses at most, so that the first requests are as fast as later ones; two cores need about half of it.</summary>
+    public TimeSpan Rehearsal { get; init; } = TimeSpan.FromSeconds(4);
+
     /// <summary>How long running requests may go on after SIGTERM.</summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(30);
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net.Http.Headers;
+using System.Runtime;
 using System.Text;
 using InferenceServer.Models;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -19,11 +20,16 @@ internal sealed partial class ServerLifecycle(
     // A cold model on a slow disk; a decode that takes longer is hung.
     private static readonly TimeSpan WarmUpLimit = TimeSpan.FromMinutes(5);
 
-    // On two cores the compiler then has done two thirds of what it does in a first minute of load.
-    private static readonly TimeSpan RehearsalTime = TimeSpan.FromSeconds(2);
+    // Longer than the just-in-time compiler waits, after the last method that is new, before it counts calls and optimizes: 100 ms.
+    private static readonly TimeSpan CompilerRest = TimeSpan.FromMilliseconds(250);
 
-    private const int RehearsalStreams = 16;
+    // A round that makes the compiler work less than so long brings nothing new: that is the third or fourth.
+    private static readonly TimeSpan LittleToCompile = TimeSpan.FromMilliseconds(100);
+
+    // A method is optimized at its 30th call: half of these are chats, and half are completions.
+    private const int RehearsalBurst = 64;
     private const string WarmUpName = "warm-up";
+    private const string Conversation = "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]", Prompt = "\"prompt\":\"Hi\"";
 
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
@@ -63,7 +69,7 @@ internal sealed partial class ServerLifecycle(
         {
             foreach (string extra in (string[])["\"ignore_eos\":true", "\"response_format\":{\"type\":\"json_object\"}"])
             {
-                string answer = await AskAsync(client, model, $"\"stream\":true,\"max_tokens\":4,{extra}", cancellation);
+                string answer = await AskAsync(client, model, chats: true, $"\"stream\":true,\"max_tokens\":4,{extra}", cancellation);
                 if (!answer.EndsWith("data: [DONE]\n\n", StringComparison.Ordinal))
                     throw new ServerStartException($"the model '{model.Id}' cannot decode: {answer.ReplaceLineEndings(" ").Trim()}");
             }
@@ -74,27 +80,42 @@ internal sealed partial class ServerLifecycle(
         }
     }
 
-    /// <summary>As users will ask: one at a time and many at once, streamed and whole. Answers do not matter, and a slow model's are cut off when the time is over.</summary>
-    private static async Task RehearseAsync(HttpClient client, ServedModel model, CancellationToken cancellation)
+    /// <summary>
+    /// As users will ask: one at a time and many at once, streamed and whole, with rests in which the compiler does what this made worth its while; else it
+    /// took half of the first requests' speed. Answers do not matter: a slow model's are cut off when the time is over.
+    /// </summary>
+    private async Task RehearseAsync(HttpClient client, ServedModel model, CancellationToken cancellation)
     {
         long start = Stopwatch.GetTimestamp();
-        for (int round = 0; Stopwatch.GetElapsedTime(start) is var spent && spent < RehearsalTime; round++)
+        TimeSpan compiled = TimeSpan.Zero;
+        for (int round = 0; JitInfo.GetCompilationTime() - compiled > LittleToCompile; round++)
         {
-            int left = (int)Math.Ceiling((RehearsalTime - spent).TotalMilliseconds);
-            await Task.WhenAll(Enumerable.Range(0, round % 2 == 0 ? 1 : RehearsalStreams).Select(i => AskAsync(client, model,
-                $"\"stream\":{(i % 4 == 3 ? "false" : "true")},\"max_tokens\":32,\"ignore_eos\":true,\"temperature\":{i % 2},\"timeout_ms\":{left}", cancellation)));
+            compiled = JitInfo.GetCompilationTime();
+            foreach (int streams in (int[])[1, RehearsalBurst])
+            {
+                int left = (int)(options.Rehearsal - Stopwatch.GetElapsedTime(start)).TotalMilliseconds;
+                if (left <= 0)
+                    return;
+                await Task.WhenAll(Enumerable.Range(0, streams).Select(i => AskAsync(client, model, (round + i) % 2 == 0,
+                    $"\"stream\":{(i % 8 < 6 ? "true" : "false")},\"max_tokens\":{(streams == 1 ? 40 : 2)},\"ignore_eos\":true,\"temperature\":{i / 2 % 2},\"timeout_ms\":{left}", cancellation)));
+            }
+            for (long methods = 0; methods != JitInfo.GetCompiledMethodCount() && Stopwatch.GetElapsedTime(start) < options.Rehearsal;)
+            {
+                methods = JitInfo.GetCompiledMethodCount();
+                await Task.Delay(CompilerRest, cancellation);
+            }
         }
     }
 
-    private static async Task<string> AskAsync(HttpClient client, ServedModel model, string fields, CancellationToken cancellation)
+    private static async Task<string> AskAsync(HttpClient client, ServedModel model, bool chats, string fields, CancellationToken cancellation)
     {
         // A namespace of its own: nobody's prefix cache starts with this prompt.
         string body = $$"""
-            {"model":"{{System.Text.Json.JsonEncodedText.Encode(model.Id)}}","messages":[{"role":"user","content":"Hi"}],
+            {"model":"{{System.Text.Json.JsonEncodedText.Encode(model.Id)}}",{{(chats ? Conversation : Prompt)}},
              "cache_salt":"{{WarmUpName}}","prompt_cache_key":"{{WarmUpName}}",{{fields}}}
             """;
         using StringContent content = new(body, Encoding.UTF8, new MediaTypeHeaderValue("application/json"));
-        using HttpResponseMessage answer = await client.PostAsync(new Uri("/v1/chat/completions", UriKind.Relative), content, cancellation);
+        using HttpResponseMessage answer = await client.PostAsync(new Uri(chats ? "/v1/chat/completions" : "/v1/completions", UriKind.Relative), content, cancellation);
         return await answer.Content.ReadAsStringAsync(cancellation);
     }
 

@@ -35,7 +35,7 @@ internal sealed class TestHost : IAsyncDisposable
     public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
 
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null) =>
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default) =>
         StartAsync(new ServedModel
         {
             Id = ModelId,
@@ -46,10 +46,10 @@ internal sealed class TestHost : IAsyncDisposable
             Chat = ChatMl,
             Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
             Replies = replies ?? ServedReplies.Plain,
-        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders);
+        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -58,6 +58,7 @@ internal sealed class TestHost : IAsyncDisposable
             Identity = new ServerIdentity("scripted"),
             Clock = clock ?? TimeProvider.System,
             WarmUp = warmUp,
+            Rehearsal = rehearsal,
             MaxBodyBytes = maxBodyBytes,
             DrainTimeout = TimeSpan.FromSeconds(5),
             LogLevel = logLevel,

@@ -32,6 +32,18 @@ public sealed class OperationsTests
     }
 
     [Fact]
+    public async Task What_the_server_rehearses_before_it_is_ready_is_no_users_and_counted_nowhere()
+    {
+        ScriptedEngine engine = new();
+        await using TestHost host = await TestHost.StartAsync(engine, warmUp: true, rehearsal: TimeSpan.FromSeconds(10));
+        Assert.True(engine.Submitted.Count > 2);
+        Assert.All(engine.Submitted, generation => Assert.Equal("warm-up", generation.Request.CacheNamespace));
+        string metrics = await host.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative));
+        Assert.DoesNotContain("endpoint=\"/v1/", metrics, StringComparison.Ordinal);
+        Assert.Contains("inference_time_to_first_token_seconds_count 0", metrics, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_stop_lets_running_replies_finish_before_the_web_server_closes()
     {
         TaskCompletionSource release = new(TaskCreationOptions.RunContinuationsAsynchronously);
