@@ -52,6 +52,10 @@ try
     await app.WaitForShutdownAsync();
     return 0;
 }
+catch (OperationCanceledException stopped) when (stopped.InnerException is not TimeoutException)
+{
+    return 0; // Told to stop before it was ready.
+}
 catch (Exception error) when (StartFailure.Explain(error, options) is { } line)
 {
     return Fail(1, line);

@@ -7,7 +7,7 @@ namespace InferenceServer.Operations;
 /// <summary>One engine's gauges and counters, read from its snapshot at each scrape.</summary>
 internal sealed class EngineCollector
 {
-    private readonly Gauge.Child _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries;
+    private readonly Gauge.Child _up, _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
         _decodeRows, _failedSteps, _stepSeconds, _restores, _evicted, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
         _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _forced;
@@ -15,6 +15,7 @@ internal sealed class EngineCollector
     public EngineCollector(MetricFactory factory, CollectorRegistry registry, ServedModel model)
     {
         string id = model.Id;
+        _up = factory.CreateGauge("inference_engine_up", "1 while the engine can compute; 0 when its thread or device has failed, or a step hangs.", "model").WithLabels(id);
         _waiting = factory.CreateGauge("inference_requests_waiting", "Requests in the engine's queue.", "model").WithLabels(id);
         _running = factory.CreateGauge("inference_requests_running", "Requests that hold a sequence.", "model").WithLabels(id);
         _cells = factory.CreateGauge("inference_kv_capacity_cells", "Cells of the KV pool, one for a token of a sequence.", "model").WithLabels(id);
@@ -66,7 +67,11 @@ internal sealed class EngineCollector
         _draftsAccepted = drafts.WithLabels(id, "accepted");
         _draftsRejected = drafts.WithLabels(id, "rejected");
         _forced = factory.CreateCounter("inference_forced_tokens_total", "Generated tokens that a grammar left no choice about; they were not sampled.", "model").WithLabels(id);
-        registry.AddBeforeCollectCallback(() => Copy(model.Engine.Snapshot()));
+        registry.AddBeforeCollectCallback(() =>
+        {
+            _up.Set(model.Engine.Failure() is null ? 1 : 0);
+            Copy(model.Engine.Snapshot());
+        });
     }
 
     private void Copy(EngineSnapshot now)

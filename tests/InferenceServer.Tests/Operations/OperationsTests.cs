@@ -21,7 +21,9 @@ public sealed class OperationsTests
         Assert.Equal([false, true], engine.Submitted.Select(generation => generation.Request.Constraint is not null));
         Assert.Equal((200, "ready"), await ProbeAsync(host, "/health/ready"));
 
+        Assert.Contains("inference_engine_up{model=\"scripted\"} 1\n", await host.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative)), StringComparison.Ordinal);
         engine.Failure = "A decode step has been running for 130 s.";
+        Assert.Contains("inference_engine_up{model=\"scripted\"} 0\n", await host.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative)), StringComparison.Ordinal);
         Assert.Equal((503, "failed"), await ProbeAsync(host, "/health/ready"));
         Assert.Equal((503, "failed"), await ProbeAsync(host, "/health/live"));
         engine.Failure = null;
