@@ -51,10 +51,12 @@ internal sealed class ServerProcess : IAsyncDisposable
         void Hear(string? line)
         {
             const string Before = " on http://";
+            string soFar;
+            // Two streams are heard at once.
             lock (said)
-                said.AppendLine(line);
+                soFar = said.AppendLine(line).ToString();
             if (line is null)
-                started.TrySetException(new InvalidOperationException($"the server did not start: {said}"));
+                started.TrySetException(new InvalidOperationException($"the server did not start: {soFar}"));
             else if (line.Contains("InferenceServer", StringComparison.Ordinal) && line.IndexOf(Before, StringComparison.Ordinal) is >= 0 and var at)
                 started.TrySetResult(new Uri(line[(at + " on ".Length)..].Trim()));
         }
