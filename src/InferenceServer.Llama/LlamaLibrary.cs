@@ -1,11 +1,9 @@
 // Picks a backend, has LLamaSharp load its build of llama.cpp once a process, and checks that it is a build this project was written against.
-using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Text;
 
 using InferenceServer.Llama.Native;
 
-using LLama.Exceptions;
 using LLama.Native;
 
 using Microsoft.Extensions.Logging;
