@@ -74,9 +74,6 @@ internal sealed partial class ServerLifecycle(
                     throw new ServerStartException($"the model '{model.Id}' cannot decode: {answer.ReplaceLineEndings(" ").Trim()}");
             }
             await RehearseAsync(client, model, cancellation);
-            using HttpRequestMessage forget = new(HttpMethod.Delete, $"/v1/sessions/{WarmUpName}");
-            forget.Headers.Add("X-Cache-Salt", WarmUpName);
-            using HttpResponseMessage forgotten = await client.SendAsync(forget, cancellation);
         }
     }
 
@@ -112,7 +109,7 @@ internal sealed partial class ServerLifecycle(
         // A namespace of its own: nobody's prefix cache starts with this prompt.
         string body = $$"""
             {"model":"{{System.Text.Json.JsonEncodedText.Encode(model.Id)}}",{{(chats ? Conversation : Prompt)}},
-             "cache_salt":"{{WarmUpName}}","prompt_cache_key":"{{WarmUpName}}",{{fields}}}
+             "cache_salt":"{{WarmUpName}}",{{fields}}}
             """;
         using StringContent content = new(body, Encoding.UTF8, new MediaTypeHeaderValue("application/json"));
         using HttpResponseMessage answer = await client.PostAsync(new Uri(chats ? "/v1/chat/completions" : "/v1/completions", UriKind.Relative), content, cancellation);
