@@ -1,4 +1,5 @@
-// The decode thread: Drain -> Plan -> Run -> Apply -> Emit. It owns the scheduler, the cache and the decoder; other threads reach it
+// The decode thread: Drain -> Plan -> Collect (the step before) -> Launch -> Deliver. A device computes one step while the next is planned, and what has become
+// of the last is told; where nothing computes on its own a step is collected as soon as it was launched. It owns the scheduler, the cache and the decoder; other threads reach it
 // through the inbox, a generation's cancel flag and the published snapshot only. Always: whatever ends the loop, every generation that
 // was accepted gets its Finished event.
 
@@ -33,6 +34,7 @@ internal sealed partial class EngineLoop : IDisposable
     private readonly ILogger _log;
     private readonly Thread _thread;
     private readonly StepResult _result = new();
+    private StepPlan? _inFlight;
     private readonly EventRate _endRate;
     private readonly DiskTier? _disk;
     private readonly TaskCompletionSource _sessionsKnown = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -218,37 +220,71 @@ internal sealed partial class EngineLoop : IDisposable
 
     private void Step()
     {
-        long start = _time.GetTimestamp();
-        StepPlan plan = _scheduler.Plan(start);
-        if (plan.IsEmpty)
+        StepPlan plan = _scheduler.Plan(_time.GetTimestamp());
+        if (_inFlight is not null)
+            Collect();
+        // Collecting may have completed the plan, or, where that failed, made it void.
+        bool launched = !plan.IsEmpty && Launch(plan);
+        // While a device computes there is time to tell what the step before has brought.
+        Deliver();
+        if (launched && !_decoder.Limits.Device.ComputesAhead)
         {
-            Emit(start);
-            // Requests wait, but none can start: only an arrival, a cancellation or a deadline changes that.
-            if (_scheduler.HasWork)
-                Park(IdleTick);
-            return;
+            Collect();
+            Deliver();
         }
-        (_stepRows, _stepNumber) = (plan.Rows.Count, _stepNumber + 1);
-        Volatile.Write(ref _stepStarted, start);
-        _decoder.Begin(plan, _result);
-        if (_decoder.Limits.ComputesAhead)
-            Emit(start);
-        _decoder.Complete(plan, _result);
-        Volatile.Write(ref _stepStarted, 0);
-        long end = _time.GetTimestamp();
-        if (_result.Error is { } error)
-        {
-            LogStepFailed(error, plan.Rows.Count);
-            _decoder.ClearMemory();
-            _scheduler.Recover(error, end);
-        }
-        else
-            _scheduler.Apply(_result, end, _time.GetElapsedTime(start, end).TotalSeconds);
         if (_options.CheckInvariants)
             EngineInvariants.Check(_scheduler);
-        // While a device computes the next step there is time to write this one's tokens; ends are not kept waiting.
-        if (!_decoder.Limits.ComputesAhead || !_scheduler.HasWork)
-            Emit(end);
+        // Requests wait, but none can start: only an arrival, a cancellation or a deadline changes that.
+        if (!launched && plan.IsEmpty && _scheduler.HasWork)
+            Park(IdleTick);
+    }
+
+    private bool Launch(StepPlan plan)
+    {
+        (_stepRows, _stepNumber) = (plan.Rows.Count, _stepNumber + 1);
+        Volatile.Write(ref _stepStarted, _time.GetTimestamp());
+        _decoder.Launch(plan, _result);
+        if (_result.Error is not null)
+        {
+            Deliver();
+            Recover(plan);
+            return false;
+        }
+        _inFlight = plan;
+        _scheduler.Launched();
+        return true;
+    }
+
+    /// <summary>Waits for the step in flight and takes its tokens in.</summary>
+    private void Collect()
+    {
+        (StepPlan plan, _inFlight) = (_inFlight!, null);
+        _decoder.Collect(plan, _result);
+        if (_result.Error is not null)
+        {
+            Recover(plan);
+            return;
+        }
+        long now = _time.GetTimestamp();
+        double seconds = _time.GetElapsedTime(_stepStarted, now).TotalSeconds - _result.OperationSeconds - _result.SamplingSeconds;
+        Volatile.Write(ref _stepStarted, 0);
+        _scheduler.Take(_result, now, seconds);
+    }
+
+    private void Recover(StepPlan failed)
+    {
+        Volatile.Write(ref _stepStarted, 0);
+        LogStepFailed(_result.Error!, failed.Rows.Count);
+        _decoder.ClearMemory();
+        _scheduler.Recover(failed, _result.Error!, _time.GetTimestamp());
+    }
+
+    /// <summary>Text, ends and events of the tokens that were taken in.</summary>
+    private void Deliver()
+    {
+        long now = _time.GetTimestamp();
+        _scheduler.Deliver(now);
+        Emit(now);
     }
 
     /// <summary>The snapshot first: who reads a reply's end finds it counted.</summary>

@@ -9,7 +9,10 @@ public sealed record EngineOptions
     /// <summary>Most requests that wait; one more is refused with <see cref="EngineQueueFullException"/>.</summary>
     public int MaxQueue { get; init; } = 512;
 
-    /// <summary>The inter-token latency that prefill beside decoding must keep, in seconds; null: twice a step without prefill.</summary>
+    /// <summary>What the device costs; null to measure it at load.</summary>
+    public DeviceProfile? Device { get; init; }
+
+    /// <summary>The inter-token latency that prefill beside decoding must keep, in seconds; null: the larger of twice a step without prefill and 50 ms; 0: none.</summary>
     public double? TargetInterTokenSeconds { get; init; }
 
     /// <summary>Most bytes of evicted KV kept in host memory; 0 turns the tier off.</summary>

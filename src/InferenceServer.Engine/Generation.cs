@@ -27,6 +27,9 @@ public sealed class Generation
 
     public GenerationRequest Request { get; }
 
+    /// <summary>For a request that names no seed.</summary>
+    internal ulong FallbackSeed { get; } = (ulong)Random.Shared.NextInt64();
+
     /// <summary>As <see cref="GenerationRequest.PromptLogprobs"/> asks for, a place for each prompt token and null for the first; there once an event is.</summary>
     public IReadOnlyList<TokenLogprobs?>? PromptLogprobs { get; internal set; }
 

@@ -24,7 +24,7 @@ public sealed class EngineQueueFullException(int queuedRequests, TimeSpan retryA
 public sealed class EngineUnavailableException(string reason) : Exception(reason);
 
 /// <summary>Continues prompts with one model. All members are safe to call from any thread.</summary>
-public sealed class InferenceEngine : IAsyncDisposable
+public sealed partial class InferenceEngine : IAsyncDisposable
 {
     private static readonly TimeSpan ShortestRetry = TimeSpan.FromSeconds(1);
     private const int IdsPerSequence = 8;
@@ -73,14 +73,16 @@ public sealed class InferenceEngine : IAsyncDisposable
             MaxSequences = SequenceIds(options, model.MemoryKind, contextOptions.KvUnified),
             MaxOutputs = Math.Min(options.MaxSequences + (options.Speculation && model.MemoryKind is MemoryKind.Dense ? Scheduler.DraftRows : 0), contextOptions.BatchSize),
         }, log);
+        DeviceProfile device = options.Device ?? DeviceProfiler.Measure(context);
+        LogDevice(log, device);
         LlamaVocab vocab = model.Vocab;
         LlamaDecoder decoder = new(
             context,
             Math.Min(context.ContextLengthPerSequence, context.CellCount),
             contextOptions.KvUnified,
             model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
-            onDevice: model.GpuLayers > 0,
-            quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK);
+            quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK,
+            device);
         return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log);
     }
 
@@ -202,6 +204,9 @@ public sealed class InferenceEngine : IAsyncDisposable
             throw new EngineUnavailableException($"{failure} within {_options.StepTimeLimit.TotalSeconds:F0} s.");
         }
     }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Measured the device: {Device}")]
+    private static partial void LogDevice(ILogger log, DeviceProfile device);
 
     private TimeSpan EstimateRetry(int waiting)
     {

@@ -64,5 +64,6 @@ internal sealed class BenchmarkSetup : IDisposable
 
 /// <param name="ModelPath">Null makes the benchmark model.</param>
 /// <param name="Natives">Null takes what is installed for the backend.</param>
+/// <param name="Streams">Of the works that are named after sixteen.</param>
 /// <param name="Pairs">Raw and served runs in turn, this often; medians are reported.</param>
-internal sealed record BenchmarkOptions(string? ModelPath, LlamaBackend Backend, NativeSource? Natives, bool Unified, KvType KvType, int Pairs, int Requests);
+internal sealed record BenchmarkOptions(string? ModelPath, LlamaBackend Backend, NativeSource? Natives, bool Unified, KvType KvType, int Streams, int Pairs, int Requests);

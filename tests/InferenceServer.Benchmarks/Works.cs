@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using InferenceServer.Engine;
 
 namespace InferenceServer.Benchmarks;
@@ -9,26 +10,29 @@ internal static class Works
     internal const int Cells = 16_384;
     internal const string TemperatureOne = "\"temperature\":1,\"top_p\":1,\"top_k\":0,\"seed\":1";
 
-    public static readonly (string Name, Func<BenchmarkSetup, Task<BenchmarkRow>> Run)[] All =
+    public static readonly (string Name, Func<BenchmarkSetup, Task<BenchmarkRow[]>> Run)[] All =
     [
-        ("one", setup => ThroughputAsync(setup, "1 stream, 64 in, 128 out, greedy", 1, 64, 128, "\"temperature\":0", 0.95)),
-        ("sixteen", setup => ThroughputAsync(setup, "16 streams, 112 in, 64 out, greedy", 16, 112, 64, "\"temperature\":0", 0.93)),
-        ("sampled", setup => ThroughputAsync(setup, "16 streams, temperature 1, top_p 1, top_k 0, against raw greedy", 16, 112, 64, TemperatureOne, 0.90)),
-        ("shared", SharedPromptAsync),
-        ("sessions", SessionsAsync),
-        ("steady", SteadyStreamsAsync),
-        ("clients", ManyClientsAsync),
-        ("memory", MemoryAsync),
-        ("start", StartWork.RunAsync),
-        ("constrained", ConstraintWorks.AgainstFreeAsync),
-        ("grammar", ConstraintWorks.AgainstLlamaAsync),
-        ("masks", ConstraintWorks.MasksAsync),
+        ("one", setup => OneAsync(ThroughputAsync(setup, "1 stream, 64 in, 128 out, greedy", 1, 64, 128, "\"temperature\":0", 0.95))),
+        ("sixteen", setup => OneAsync(ThroughputAsync(setup, $"{setup.Options.Streams} streams, 112 in, 64 out, greedy", setup.Options.Streams, 112, 64, "\"temperature\":0", 0.93))),
+        ("sampled", setup => OneAsync(ThroughputAsync(setup, $"{setup.Options.Streams} streams, temperature 1, top_p 1, top_k 0, against raw greedy", setup.Options.Streams, 112, 64, TemperatureOne, 0.90))),
+        ("shared", setup => OneAsync(SharedPromptAsync(setup))),
+        ("sessions", setup => OneAsync(SessionsAsync(setup))),
+        ("steady", setup => OneAsync(SteadyStreamsAsync(setup))),
+        ("clients", setup => OneAsync(ManyClientsAsync(setup))),
+        ("memory", setup => OneAsync(MemoryAsync(setup))),
+        ("start", setup => OneAsync(StartWork.RunAsync(setup))),
+        ("simulated", SimulatedWork.RunAsync),
+        ("constrained", setup => OneAsync(ConstraintWorks.AgainstFreeAsync(setup))),
+        ("grammar", setup => OneAsync(ConstraintWorks.AgainstLlamaAsync(setup))),
+        ("masks", setup => OneAsync(ConstraintWorks.MasksAsync(setup))),
     ];
+
+    private static async Task<BenchmarkRow[]> OneAsync(Task<BenchmarkRow> row) => [await row];
 
     private static async Task<BenchmarkRow> ThroughputAsync(
         BenchmarkSetup setup, string work, int streams, int input, int output, string sampling, double bar)
     {
-        await using Server server = await Server.StartAsync(setup, Cells);
+        await using Server server = await Server.StartAsync(setup, Cells, "--max-sequences", Math.Max(streams, 16).ToString(CultureInfo.InvariantCulture));
         using RawLoop raw = new(setup, streams, Cells);
         Pairs pairs = await Pairs.RunAsync(setup.Options.Pairs, pair => Task.FromResult(raw.Run(Prompts(setup, streams, input, pair), output)), async pair =>
         {

@@ -2,7 +2,7 @@
 // like dense memory; the rest, the partial state, is saved on the way, and a request goes on from such a checkpoint only. Decode thread only.
 // Always: a sequence publishes at checkpoints only, and where it starts in the tree there is one.
 
-using InferenceServer.Engine.Scheduling;
+using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Cache;
 

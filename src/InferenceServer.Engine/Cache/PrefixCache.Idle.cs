@@ -1,6 +1,6 @@
-// Idle entries: what nobody uses still costs, since every row's attention walks all used cells of a shared pool. Decode thread only.
+// Idle entries: what nobody uses may still cost, where every row's attention walks all used cells of a shared pool. Decode thread only.
 
-using InferenceServer.Engine.Scheduling;
+using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Cache;
 
@@ -8,16 +8,6 @@ internal sealed partial class PrefixCache
 {
     /// <summary>Attention walks the pool's used part in steps of so many cells (llama_kv_cache::get_n_kv): fewer idle ones do not show in a step's time.</summary>
     private const int FreeIdleCells = 256;
-
-    // An idle cell costs about 0.3 us a row in steps below a tile of attention (100M-parameter model, 2 cores: 16 rows took 84 ms beside 12,000 idle
-    // cells, 25 ms alone) and a prompt's row in tiles 0.03 to 0.06 us. An entry has cost as much as moving it out once that many rows were computed
-    // beside it; by then it goes. (256 clients of 24 tokens each: 3.3 s with 256 rows and 1024 free cells, 3.1 s with these.)
-    private const int RowsWorthARestore = 64; // it is saved already: restoring takes about 5 us a token
-    private const int RowsWorthASave = 96; // saving takes 10 to 30 us a token
-    private const int RowsWorthComputing = 8192; // no lower tier: it would have to be computed again, about 1 ms a token
-
-    /// <summary>Tokens saved in one step: a larger piece would hold the steady streams up.</summary>
-    private const int MaxSaveTokens = 256;
 
     private long _computedRows;
 
@@ -29,15 +19,15 @@ internal sealed partial class PrefixCache
     {
         if (!_sharesCells)
             return;
-        int left = MaxSaveTokens;
+        int left = _savedTokensPerStep;
         while (Ledger.Cached > FreeIdleCells && OldestIdle() is { } leaf)
         {
-            if (leaf.Saved is null && _host.BudgetBytes > 0)
+            if (leaf.Saved is null && CanSave)
             {
-                if (leaf.Length > left && left < MaxSaveTokens)
+                if (leaf.Length > left && left < _savedTokensPerStep)
                     return;
-                if (leaf.Length > MaxSaveTokens)
-                    Split(leaf, leaf.Length - MaxSaveTokens);
+                if (leaf.Length > _savedTokensPerStep)
+                    Split(leaf, leaf.Length - _savedTokensPerStep);
                 left -= leaf.Length;
             }
             EvictLeaf(leaf, save: true);
@@ -50,7 +40,7 @@ internal sealed partial class PrefixCache
     /// </summary>
     public void UnloadIdle(IEnumerable<Sequence> arrivals)
     {
-        if (!_sharesCells || Ledger.Cached <= FreeIdleCells)
+        if (!_sharesCells || !_residency.UnloadsAtRest || Ledger.Cached <= FreeIdleCells)
             return;
         long before = _clock;
         foreach (Sequence sequence in arrivals)
@@ -66,15 +56,15 @@ internal sealed partial class PrefixCache
     public bool SaveOneIdle(bool unloadWritten = false)
     {
         // Where a save just failed, trying again at once would fail again, for ever: not before the cache has been used.
-        if (!_sharesCells || _host.BudgetBytes == 0 || _clockAtFailedSave == _clock)
+        if (!_sharesCells || !_savesEvicted || _host.BudgetBytes == 0 || _clockAtFailedSave == _clock)
             return false;
         foreach (PrefixNode? leaf in _leafOfId)
             for (PrefixNode? node = leaf; node is { IsRoot: false, Pins: 0 }; node = node.Parent)
             {
                 if (node.Saved is not null)
                     continue;
-                if (node.Length > MaxSaveTokens)
-                    Split(node, node.Length - MaxSaveTokens);
+                if (node.Length > _savedTokensPerStep)
+                    Split(node, node.Length - _savedTokensPerStep);
                 if (unloadWritten)
                     UnloadWritten(_host.BytesOf(node));
                 if (!_host.TryReserveWithinBudget(node))
@@ -89,15 +79,10 @@ internal sealed partial class PrefixCache
     {
         PrefixNode? oldest = null;
         foreach (PrefixNode? leaf in _leafOfId)
-            if (leaf is { Pins: 0 } && _computedRows - leaf.LastUseRows > RowsWorth(leaf) && (oldest is null || leaf.LastUseRows < oldest.LastUseRows))
+            if (leaf is { Pins: 0 } && _computedRows - leaf.LastUseRows > _residency.RowsUntilLeaving(leaf.Saved is not null, CanSave) && (oldest is null || leaf.LastUseRows < oldest.LastUseRows))
                 oldest = leaf;
         return oldest;
     }
 
-    private int RowsWorth(PrefixNode leaf)
-    {
-        if (leaf.Saved is not null)
-            return RowsWorthARestore;
-        return _host.BudgetBytes > 0 ? RowsWorthASave : RowsWorthComputing;
-    }
+    private bool CanSave => _savesEvicted && _host.BudgetBytes > 0;
 }

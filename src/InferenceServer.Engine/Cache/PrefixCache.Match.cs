@@ -36,11 +36,11 @@ internal sealed partial class PrefixCache
         return match with { TreeTokens = depth };
     }
 
-    /// <summary>The nodes from below the root to the end of the match, the last one split there; where checkpoints are needed, to the last of them.</summary>
+    /// <summary>The nodes from below this one to the end of the match, the last one split there; where checkpoints are needed, to the last of them.</summary>
     private List<PrefixNode> MatchPath(PrefixNode node, ReadOnlySpan<int> tokens)
     {
         List<PrefixNode> path = [];
-        int depth = 0, usable = 0;
+        int depth = node.End, usable = 0;
         while (depth < tokens.Length && node.Children.TryGetValue(tokens[depth], out PrefixNode? child))
         {
             if (!IsUsable(child))

@@ -1,6 +1,6 @@
 // What the cache tells about itself: sessions, and why a prompt was not reused further. Decode thread only.
 
-using InferenceServer.Engine.Scheduling;
+using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Cache;
 

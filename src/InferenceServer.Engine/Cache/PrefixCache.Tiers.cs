@@ -1,6 +1,6 @@
 // Between the pool and the tiers below it: evicting, saving, restoring, and dropping what no tier has room for. Decode thread only.
 
-using InferenceServer.Engine.Scheduling;
+using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Cache;
 
@@ -8,6 +8,22 @@ internal sealed partial class PrefixCache
 {
     /// <summary>A session's newest turn counts as used this many uses later than it was, so one-off prompts go first.</summary>
     private const int SessionBonus = 1000;
+
+    /// <summary>
+    /// What is saved in one step, and what that costs to bring back, holds every stream up: a twentieth of the least inter-token target. Pieces are no
+    /// smaller than what a copy's fixed cost is worth, and no larger than a restore should have to read for a part of it.
+    /// </summary>
+    private const double SaveSeconds = 0.0025;
+    private const int LeastPiece = 64;
+    private const int MostPiece = 2048;
+
+    /// <summary>A restore spares its request more than it costs the others; in one step it may take less than half of the least inter-token target.</summary>
+    private const double RestoreSeconds = 0.02;
+
+    private readonly bool _savesEvicted;
+    private readonly int _savedTokensPerStep;
+    private readonly int _restoredTokensPerStep;
+    private int _restoreLeft;
 
     private readonly List<SavedState> _justSaved = [];
     private readonly List<SavedState> _failed = [];
@@ -45,16 +61,47 @@ internal sealed partial class PrefixCache
                 ForgetSaved(state);
     }
 
-    /// <summary>Brings the path's nodes from host memory into the pool, as far as cells can be had.</summary>
-    /// <returns>The tokens restored; those read from disk for this are counted apart.</returns>
-    private (int HostTokens, int DiskTokens) RestorePath(Sequence sequence, List<PrefixNode> path, int from)
+    /// <summary>Goes on restoring what the sequence found at its admission, with a new step's allowance.</summary>
+    public void ContinueRestore(Sequence sequence)
     {
+        List<PrefixNode> path = MatchPath(sequence.Node!, sequence.ReusableTokens);
+        if (path.Count > 0)
+            Touch(path[^1]);
+        int from = 0;
+        // What somebody else restored or computed meanwhile is shared.
+        for (; from < path.Count && path[from].IsResident; from++)
+            Join(sequence, path[from]);
+        RestorePath(sequence, path, from);
+        sequence.Computed = sequence.Published;
+    }
+
+    /// <summary>A new step may restore as much as the one before.</summary>
+    public void RenewRestoreAllowance() => _restoreLeft = _restoredTokensPerStep;
+
+    private void Join(Sequence sequence, PrefixNode resident)
+    {
+        if (++resident.Pins == 1)
+            Ledger.Pin(resident.Length);
+        PendingOps.Add(KvOp.Copy(DonorOf(resident), sequence.KvId, resident.Start, resident.End));
+        sequence.Node = resident;
+        sequence.Published = resident.End;
+    }
+
+    /// <summary>Brings the path's nodes from host memory into the pool, as far as cells can be had and the step's allowance goes; the sequence says whether more is to come.</summary>
+    private void RestorePath(Sequence sequence, List<PrefixNode> path, int from)
+    {
+        sequence.RestoresOn = false;
         int wanted = path.Count > from ? path[^1].End - sequence.Published : 0;
         if (wanted < MinRestoreTokens)
-            return (0, 0);
-        int hostTokens = 0, diskTokens = 0;
+            return;
         for (int first = from; first < path.Count;)
         {
+            // A checkpoint stands for all tokens before it, so there all comes at once.
+            if (_restoreLeft <= 0 && !NeedsCheckpoints)
+            {
+                sequence.RestoresOn = true;
+                return;
+            }
             // Making room may have dropped a node of the path from the host tier; or it is on disk, and was not waited for.
             if (path[first].Saved is not { IsReady: true, Memory: { } blob } state)
                 break;
@@ -65,6 +112,7 @@ internal sealed partial class PrefixCache
             if (!EnsureFree(state.End - state.Start) || path[last].Saved?.Memory != blob)
                 break;
             Restores++;
+            _restoreLeft -= state.End - state.Start;
             PendingOps.Add(KvOp.Restore(blob, Ids.Scratch));
             PendingOps.Add(KvOp.Copy(Ids.Scratch, sequence.KvId, path[first].Start, path[last].End));
             PendingOps.Add(KvOp.Remove(Ids.Scratch, 0));
@@ -78,13 +126,12 @@ internal sealed partial class PrefixCache
                 sequence.Node = node;
                 sequence.Published = node.End;
                 if (state.CameFromDisk)
-                    diskTokens += node.Length;
+                    sequence.DiskTokens += node.Length;
                 else
-                    hostTokens += node.Length;
+                    sequence.HostTokens += node.Length;
             }
             state.CameFromDisk = false;
         }
-        return (hostTokens, diskTokens);
     }
 
     private bool EvictOne()
@@ -95,6 +142,8 @@ internal sealed partial class PrefixCache
                 oldest = leaf;
         if (oldest is null)
             return false;
+        if (CanSave && oldest.Saved is null && oldest.Length > _savedTokensPerStep)
+            Split(oldest, oldest.Length - _savedTokensPerStep);
         EvictLeaf(oldest, save: true);
         return true;
     }
@@ -120,7 +169,7 @@ internal sealed partial class PrefixCache
     {
         int id = leaf.Holder;
         PrefixNode parent = leaf.Parent!;
-        if (save && leaf.Saved is null && _host.TryReserve(leaf))
+        if (save && _savesEvicted && leaf.Saved is null && _host.TryReserve(leaf))
             PlanSave(leaf, id);
         leaf.IsResident = false;
         leaf.Holder = PrefixNode.NoHolder;

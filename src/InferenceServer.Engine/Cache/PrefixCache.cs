@@ -6,7 +6,8 @@
 // Here: what sequences do with the tree. PrefixCache.Tree.cs: the tree itself. .Match.cs: what it holds of a prompt. .Tiers.cs: eviction, saving and
 // restoring. .Disk.cs: files. .Sessions.cs, .Names.cs: conversations. .Checkpoints.cs: models that cannot be cut anywhere.
 
-using InferenceServer.Engine.Scheduling;
+using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Cache;
 
@@ -19,25 +20,30 @@ internal sealed partial class PrefixCache
     private readonly PrefixNode?[] _leafOfId;
     private readonly bool _sharesCells;
     private readonly long _checkpointBytes;
+    private readonly IResidencyPolicy _residency;
     private readonly HostTier _host;
     private readonly DiskTier? _disk;
     private readonly TimeProvider _time;
     private long _clock;
 
-    /// <param name="cells">Cells of the pool.</param>
-    /// <param name="sequenceIds">Ids of the native memory; where cells are shared the last is for saving and restoring.</param>
-    /// <param name="sharesCells">A cell can carry several ids (kv_unified). Otherwise copies are real and duplicates stay.</param>
-    /// <param name="checkpointBytes">What a checkpoint takes at most; 0 where none is needed.</param>
+    /// <param name="limits">The pool, and what moving its contents costs. Where cells are shared the last sequence id is for saving and restoring; else copies are real and duplicates stay.</param>
     /// <param name="host">Where evicted entries and checkpoints go.</param>
     /// <param name="disk">Where saved entries are also written to; null for nowhere.</param>
     /// <param name="time">For when sessions were last used.</param>
-    public PrefixCache(int cells, int sequenceIds, bool sharesCells, long checkpointBytes, HostTier host, DiskTier? disk, TimeProvider time)
+    public PrefixCache(DecoderLimits limits, HostTier host, DiskTier? disk, TimeProvider time)
     {
-        Ledger = new CellLedger(cells);
-        Ids = new SequenceIdPool(sequenceIds, reserveScratch: sharesCells);
-        _leafOfId = new PrefixNode?[sequenceIds];
-        _sharesCells = sharesCells;
-        _checkpointBytes = checkpointBytes;
+        Ledger = new CellLedger(limits.Cells);
+        Ids = new SequenceIdPool(limits.SequenceIds, reserveScratch: limits.SharesCells);
+        _leafOfId = new PrefixNode?[limits.SequenceIds];
+        _sharesCells = limits.SharesCells;
+        _checkpointBytes = limits.CheckpointBytes;
+        DeviceProfile device = limits.Device;
+        _residency = device.WalksIdleCells ? new PayingResidency(device) : new StayingResidency();
+        // A disk cache is asked for by name, and outlives this run.
+        _savesEvicted = disk is not null || device.RestoresFasterThanComputing;
+        _savedTokensPerStep = (int)Math.Clamp(SaveSeconds / (device.SaveSecondsPerToken + device.RestoreSecondsPerToken), LeastPiece, MostPiece) / LeastPiece * LeastPiece;
+        _restoredTokensPerStep = (int)Math.Clamp(RestoreSeconds / device.RestoreSecondsPerToken, MinRestoreTokens, int.MaxValue);
+        _restoreLeft = _restoredTokensPerStep;
         _host = host;
         _disk = disk;
         _time = time;
@@ -117,7 +123,8 @@ internal sealed partial class PrefixCache
             if (resident.End > 0)
                 PendingOps.Add(KvOp.Copy(DonorOf(resident), sequence.KvId, 0, resident.End));
         }
-        (sequence.HostTokens, sequence.DiskTokens) = RestorePath(sequence, path, restoreFrom);
+        (sequence.HostTokens, sequence.DiskTokens) = (0, 0);
+        RestorePath(sequence, path, restoreFrom);
         if (NeedsCheckpoints && !RestoreCheckpoint(sequence))
         {
             // Not all could be restored. What was is an entry now, and the next attempt finds a checkpoint above.
@@ -276,7 +283,7 @@ internal sealed partial class PrefixCache
     {
         if (node is not { IsRoot: false, Pins: 1, Saved: null, Checkpoint: null, Sessions: null, Children.Count: 0 } || node.Holder != sequence.KvId)
             return false;
-        int count = Math.Min(tokens.Length, MaxSaveTokens - node.Length);
+        int count = Math.Min(tokens.Length, _savedTokensPerStep - node.Length);
         if (count <= 0)
             return false;
         node.Append(tokens[..count]);
@@ -314,6 +321,7 @@ internal sealed partial class PrefixCache
     {
         Unpin(sequence.Node);
         sequence.Node = null;
+        sequence.RestoresOn = false;
         sequence.KvId = PrefixNode.NoHolder;
         sequence.Published = 0;
         sequence.Computed = 0;

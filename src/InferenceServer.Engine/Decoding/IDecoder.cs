@@ -4,16 +4,16 @@ using InferenceServer.Engine.Scheduling;
 
 namespace InferenceServer.Engine.Decoding;
 
-/// <summary>Runs steps. Decode thread only. A step is <see cref="Begin"/>, then <see cref="Complete"/>.</summary>
+/// <summary>Runs steps. Decode thread only. A step is <see cref="Launch"/>, then <see cref="Collect"/>; one is in flight at a time.</summary>
 internal interface IDecoder : IDisposable
 {
     DecoderLimits Limits { get; }
 
     /// <summary>Applies the plan's operations in order (a blob that cannot be restored is marked failed) and starts computing its rows. On a device that computes on its own this returns early.</summary>
-    void Begin(StepPlan plan, StepResult result);
+    void Launch(StepPlan plan, StepResult result);
 
     /// <summary>Waits for the rows and samples where logits are wanted.</summary>
-    void Complete(StepPlan plan, StepResult result);
+    void Collect(StepPlan plan, StepResult result);
 
     /// <summary>Empties the KV memory after a failed step.</summary>
     void ClearMemory();
@@ -28,12 +28,15 @@ internal interface IDecoder : IDisposable
 /// <param name="SharesCells">A cell can carry several ids (kv_unified).</param>
 /// <param name="StateBytesPerToken">What saving one token's state takes.</param>
 /// <param name="CheckpointBytes">What a sequence's partial state takes at most; 0 where a sequence can be cut anywhere, so that none is needed.</param>
-/// <param name="ComputesAhead">Begin returns while the device computes: host work of the step before fits in between.</param>
 /// <param name="AttentionTileRows">
 /// In steps of at least so many rows attention reads, for all rows of a tile, what any of them reads (ggml's tiled attention on the CPU): rows of many
 /// sequences and a prompt's rows are cheaper in steps of their own. 0 where rows mix well.
 /// </param>
 /// <param name="RowTile">Kernels compute so many rows at a time, and a remainder slowly: 13 rows took 35 ms where 16 took 28 (ggml on the CPU). 1 where any number does.</param>
+/// <param name="Profile">What the device was measured to cost; null where nobody measured.</param>
 internal sealed record DecoderLimits(
     int Cells, int ContextLength, int SequenceIds, int BatchSize, int MaxOutputs, bool SharesCells, long StateBytesPerToken, long CheckpointBytes = 0,
-    bool ComputesAhead = false, int AttentionTileRows = 0, int RowTile = 1);
+    int AttentionTileRows = 0, int RowTile = 1, DeviceProfile? Profile = null)
+{
+    public DeviceProfile Device => Profile ?? DeviceProfile.TwoCores;
+}

@@ -1,5 +1,6 @@
 // The decoder over llama.cpp. Decode thread only, except that sampling a step's rows is shared with a few helper threads, each row by one.
 
+using System.Diagnostics;
 using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
@@ -9,7 +10,7 @@ namespace InferenceServer.Engine.Decoding;
 
 internal sealed class LlamaDecoder : IDecoder
 {
-    /// <summary>GGML_FA_TILE_Q in ggml-cpu/common.h.</summary>
+    /// <summary>GGML_FA_TILE_Q in ggml-cpu/common.h: where attention walks idle cells, it is ggml's on the CPU.</summary>
     private const int AttentionTileRows = 64;
 
     /// <summary>tinyBLAS takes four columns at a time (sgemm.cpp, mnpack), and so do ggml's repacked types (ggml_gemm).</summary>
@@ -22,30 +23,35 @@ internal sealed class LlamaDecoder : IDecoder
     /// <param name="context">Owned from here on.</param>
     /// <param name="contextLength">Most tokens of one sequence.</param>
     /// <param name="stateBytesPerToken">What saving one token's state takes.</param>
-    /// <param name="onDevice">The model runs on a device, which computes while this thread goes on.</param>
     /// <param name="quantizedKv">The KV pool holds quantized values, for which ggml has no tiled attention on the CPU.</param>
-    public LlamaDecoder(LlamaContext context, int contextLength, bool sharesCells, long stateBytesPerToken, bool onDevice, bool quantizedKv)
+    /// <param name="profile">What the context's device was measured to cost.</param>
+    public LlamaDecoder(LlamaContext context, int contextLength, bool sharesCells, long stateBytesPerToken, bool quantizedKv, DeviceProfile profile)
     {
         _context = context;
         _sampling = new SamplingThreads(context.Logits);
         Limits = new DecoderLimits(
             context.CellCount, contextLength, context.MaxSequences, context.BatchSize, context.MaxOutputs, sharesCells, stateBytesPerToken,
-            CheckpointBytes: context.PreparePartialStates(), ComputesAhead: onDevice, AttentionTileRows: onDevice || quantizedKv ? 0 : AttentionTileRows,
-            RowTile: onDevice ? 1 : RowTile);
+            CheckpointBytes: context.PreparePartialStates(),
+            AttentionTileRows: profile.WalksIdleCells && !quantizedKv ? AttentionTileRows : 0,
+            RowTile: profile.WalksIdleCells ? RowTile : 1,
+            Profile: profile);
         _batch = new LlamaBatch(context.BatchSize);
     }
 
     public DecoderLimits Limits { get; }
 
-    public void Begin(StepPlan plan, StepResult result)
+    public void Launch(StepPlan plan, StepResult result)
     {
         result.Begin(plan);
+        long start = Stopwatch.GetTimestamp();
         foreach (KvOp op in plan.Ops)
             if (Apply(op) is { } error)
             {
                 result.Error = error;
                 return;
             }
+        if (plan.Ops.Count > 0)
+            result.OperationSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         if (plan.Rows.Count == 0)
             return;
         _batch.Clear();
@@ -56,16 +62,20 @@ internal sealed class LlamaDecoder : IDecoder
             result.Error = $"llama_decode answered {status} ({(int)status}) to {plan.Rows.Count} rows{(LlamaContext.LastError is { } error ? $": {error}" : "")}";
     }
 
-    public void Complete(StepPlan plan, StepResult result)
+    public void Collect(StepPlan plan, StepResult result)
     {
         if (result.Error is not null || plan.Rows.Count == 0)
             return;
+        // Waits for the device, and says if it has failed: a row's logits would be read as they are.
+        _context.Synchronize();
+        long start = Stopwatch.GetTimestamp();
         // The first read waits for the device and puts its output in order (llama_context::output_reorder): not a thing for several threads.
         foreach (PlanSlice slice in plan.Slices)
             if (plan.Rows[slice.LastRow].WantsLogits)
             {
                 _context.Logits(slice.LastRow);
                 _sampling.Run(plan, result);
+                result.SamplingSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
                 return;
             }
     }

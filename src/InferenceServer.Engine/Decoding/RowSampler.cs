@@ -1,6 +1,7 @@
 // Draws the tokens of one slice from its logits, within the sequence's constraint. One thread a slice at a time.
 
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Replies;
 using InferenceServer.Engine.Scheduling;
 
 namespace InferenceServer.Engine.Decoding;
@@ -17,6 +18,8 @@ internal static class RowSampler
         if (!plan.Rows[slice.LastRow].WantsLogits)
             return;
         Sequence sequence = slice.Sequence;
+        if (sequence.IsFinished)
+            return;
         if (sequence.PromptLogprobs is { } scores)
             Score(plan, slice, scores, logits);
         if (!slice.ReachesEnd(plan))

@@ -1,5 +1,7 @@
 // In which order waiting requests are admitted. Decode thread only.
 
+using InferenceServer.Engine.Replies;
+
 namespace InferenceServer.Engine.Scheduling;
 
 /// <summary>

@@ -1,6 +1,7 @@
 // What must hold between steps, recounted from scratch. Every step in tests and with EngineOptions.CheckInvariants; when idle otherwise.
 
 using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Scheduling;
 
@@ -17,8 +18,9 @@ internal static class EngineInvariants
             Require(sequence is { Node: not null, KvId: >= 0 }, "a running sequence has a node and an id");
             Require(cache.Ids.OwnerOf(sequence.KvId) == SequenceIdOwner.Running, "a running sequence owns its id");
             Require(sequence.Published == sequence.Node!.End, "a sequence's published prefix ends at its node");
-            Require(0 <= sequence.Published && sequence.Published <= sequence.Computed && sequence.Computed <= sequence.Count,
-                "0 <= published <= computed <= tokens");
+            Require(0 <= sequence.Published && sequence.Published <= sequence.Computed && sequence.Computed <= sequence.Count + sequence.DraftsInFlight,
+                "0 <= published <= computed <= tokens and drafts in flight");
+            Require(sequence is { PlannedRows: 0, End: null, IsFinished: false }, "between steps nothing is planned, and who has ended does not run");
             privateCells += sequence.PrivateCells;
             for (PrefixNode? node = sequence.Node; node is not null; node = node.Parent)
                 pinsExpected[node] = pinsExpected.GetValueOrDefault(node) + 1;

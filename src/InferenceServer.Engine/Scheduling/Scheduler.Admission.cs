@@ -1,6 +1,7 @@
 // Who of the waiting is admitted, and what it finds in the cache.
 
 using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Scheduling;
 
@@ -18,6 +19,9 @@ internal sealed partial class Scheduler
     /// <summary>A request waits at most this long for its prefix to be read from disk; then it computes what is missing.</summary>
     private static readonly TimeSpan DiskWaitLimit = TimeSpan.FromSeconds(10);
 
+    private readonly List<Sequence> _looked = [];
+    private readonly List<(AdmissionPolicy.Rank Rank, Sequence Sequence, PrefixMatch Match)> _candidates = [];
+
     /// <summary>Moves waiting requests into the batch while there is room; who waits for another's prefix stays.</summary>
     private void Admit(long now)
     {
@@ -25,7 +29,8 @@ internal sealed partial class Scheduler
             return;
         _candidates.Clear();
         _looked.Clear();
-        _waiting.Candidates(MaxCandidates, now, KnownToFollow, _looked);
+        // One that was preempted with a token on its way has to know that first.
+        _waiting.Candidates(MaxCandidates, now, static sequence => sequence.Awaits is not Awaited.Nothing || KnownToFollow(sequence), _looked);
         foreach (Sequence sequence in _looked)
         {
             PrefixMatch match = Cache.Match(sequence.NamespaceKey, sequence.ReusableTokens);
@@ -99,15 +104,31 @@ internal sealed partial class Scheduler
         int place = _running.FindIndex(other => ComesBefore(sequence, other));
         _running.Insert(place < 0 ? _running.Count : place, sequence);
         sequence.LastPrefillStep = _prefillSteps;
-        if (sequence.FirstScheduled is null)
-        {
-            sequence.FirstScheduled = now;
-            sequence.CachedTokens = Math.Min(sequence.Computed, sequence.PromptCount);
-            sequence.CacheReport = new CacheReport(sequence.HostTokens, sequence.DiskTokens, Cache.ExplainMiss(sequence, match), sequence.CachedTokens);
-        }
+        sequence.FirstMatch = sequence.FirstScheduled is null ? match : null;
+        sequence.FirstScheduled ??= now;
         // Where this prompt leaves what is known others may leave it too.
         if (match.TreeTokens >= sequence.Computed + CheckpointStops.LeastDistance && match.TreeTokens < sequence.PromptCount)
             sequence.Stops?.Add(match.TreeTokens, sequence.Computed);
+        CountCached(sequence, sequence.HostTokens, sequence.DiskTokens);
+    }
+
+    /// <summary>Those whose restore takes more than a step get the next part of it.</summary>
+    private void ContinueRestores()
+    {
+        Cache.RenewRestoreAllowance();
+        foreach (Sequence sequence in _running)
+        {
+            if (!sequence.RestoresOn)
+                continue;
+            (int host, int disk) = (sequence.HostTokens, sequence.DiskTokens);
+            Cache.ContinueRestore(sequence);
+            CountCached(sequence, sequence.HostTokens - host, sequence.DiskTokens - disk);
+        }
+    }
+
+    /// <summary>What its admission, or a further part of its restore, brought of the prompt.</summary>
+    private void CountCached(Sequence sequence, int hostTokens, int diskTokens)
+    {
         int reached = Math.Min(sequence.Computed, sequence.PromptCount);
         if (reached > sequence.PromptReached)
         {
@@ -115,8 +136,12 @@ internal sealed partial class Scheduler
             Counters.Prompt += reached - sequence.PromptReached;
             sequence.PromptReached = reached;
         }
-        Counters.HostHits += sequence.HostTokens;
-        Counters.DiskHits += sequence.DiskTokens;
+        Counters.HostHits += hostTokens;
+        Counters.DiskHits += diskTokens;
+        if (sequence.FirstMatch is not { } match)
+            return;
+        sequence.CachedTokens = reached;
+        sequence.CacheReport = new CacheReport(sequence.HostTokens, sequence.DiskTokens, Cache.ExplainMiss(sequence, match), reached);
     }
 
     /// <summary>Who is preempted last: the higher priority, then the earlier arrival.</summary>

@@ -1,5 +1,7 @@
 // Rows beyond what a step must compute: guesses that are likely to pay, and what fills a step up to where its kernels are fastest.
 
+using InferenceServer.Engine.Replies;
+
 namespace InferenceServer.Engine.Scheduling;
 
 internal sealed partial class Scheduler
@@ -16,11 +18,17 @@ internal sealed partial class Scheduler
         int most = Math.Min(RoomForGuesses(sequence), _draft.Length);
         if (most <= 0)
             return;
-        sequence.Speculation ??= new Speculation(sequence.Request.PredictedTokens, sequence.ExpectedCount);
-        int drafted = sequence.Speculation.Draft(sequence, _draft.AsSpan(0, most), _plan.Rows.Count, _stepTime.DecodeTimes);
+        int drafted = SpeculationOf(sequence).Draft(sequence, _draft.AsSpan(0, most), _plan.Rows.Count, StepTime.DecodeTimes);
         if (drafted > 0)
             AddGuesses(drafted, fill: 0);
     }
+
+    /// <summary>Whether guesses are likely to pay for a sequence whose next token is not known yet: then its row waits for that.</summary>
+    private bool WantsDrafts(Sequence sequence) =>
+        RoomForGuesses(sequence) > 1 && SpeculationOf(sequence).Want(_plan.Rows.Count + 1, StepTime.DecodeTimes) > 0;
+
+    private static Speculation SpeculationOf(Sequence sequence) =>
+        sequence.Speculation ??= new Speculation(sequence.Request.PredictedTokens, sequence.ExpectedCount);
 
     /// <summary>
     /// Where kernels compute rows in tiles, rows up to the next tile cost less than none: a remainder is computed by another kernel, which reads all weights
@@ -45,9 +53,8 @@ internal sealed partial class Scheduler
         PlanSlice last = _plan.Slices[^1];
         if (missing == 0 || _plan.PrefillRows > 0 || last.DraftCount > 0 || !CanTakeBack || missing > RoomForGuesses(last.Sequence))
             return;
-        last.Sequence.Speculation ??= new Speculation(last.Sequence.Request.PredictedTokens, last.Sequence.ExpectedCount);
         Span<int> guesses = _draft.AsSpan(0, missing);
-        int likely = last.Sequence.Speculation.Guess(last.Sequence, guesses);
+        int likely = SpeculationOf(last.Sequence).Guess(last.Sequence, guesses);
         guesses[likely..].Fill(last.Sequence.Tokens[^1]);
         AddGuesses(missing, fill: missing - likely);
     }
@@ -73,8 +80,39 @@ internal sealed partial class Scheduler
         Cache.Ledger.TakePrivate(count);
         for (int i = 0; i < count; i++)
             _plan.Rows.Add(new PlanRow(_draft[i], slice.Sequence.Count + i, slice.Sequence.KvId, true));
+        slice.Sequence.PlannedRows += count;
         _plan.Slices[^1] = slice with { RowCount = slice.RowCount + count, DraftCount = count, FillCount = fill };
         _plan.FillRows += fill;
         _draftRows += count;
+    }
+
+    /// <summary>Rows of drafts that did not come true, or that lie behind the reply's end, are not part of the sequence.</summary>
+    private void TakeBackDrafts(Sequence sequence, PlanSlice slice, int sampled)
+    {
+        if (slice.DraftCount == 0)
+            return;
+        int accepted = sampled - 1, drafted = slice.DraftCount - slice.FillCount;
+        sequence.Speculation!.Report(drafted, Math.Min(accepted, drafted));
+        Counters.Drafted += drafted;
+        Counters.DraftsAccepted += Math.Min(accepted, drafted);
+        if (sequence.DraftsInFlight == 0)
+            return; // It was preempted meanwhile, and has given back all that it held.
+        sequence.DraftsInFlight = 0;
+        int end = sequence.Computed;
+        int kept = Math.Min(end - (slice.DraftCount - accepted), sequence.Count);
+        if (kept == end)
+            return;
+        Cache.Discard(sequence, kept, end);
+        sequence.Computed = kept;
+    }
+
+    /// <summary>Nobody waits for its drafts to be verified any more.</summary>
+    private void DropDrafts(Sequence sequence)
+    {
+        if (sequence.DraftsInFlight == 0)
+            return;
+        Cache.Discard(sequence, sequence.Computed - sequence.DraftsInFlight, sequence.Computed);
+        sequence.Computed -= sequence.DraftsInFlight;
+        sequence.DraftsInFlight = 0;
     }
 }

@@ -1,40 +1,38 @@
-// The pure heart of the engine: Plan() says what the next step does, Apply() takes in what it brought. Decode thread only; no native
-// calls, no I/O, no clock of its own, so tests drive it step by step without a model. Always: every sequence is waiting or running and
-// in one list only; rows of a plan <= the batch size; every sequence that leaves writes exactly one Finished event.
+// The pure heart of the engine: Plan() says what the next step does, Launched() that it runs, Take() takes in the tokens it brought, Deliver() makes text
+// of them. Decode thread only; no native calls, no I/O, no clock of its own, so tests drive it step by step without a model. One step may be in flight while
+// the next is planned: rows whose token it will bring are planned with a placeholder, and filled when it has.
+// Always: every sequence is waiting or running and in one list only; rows of a plan <= the batch size; every sequence that leaves writes exactly one Finished event.
+// Here: the order of things. Scheduler.Admission.cs: who begins. .Rows.cs: what a step computes. .Drafts.cs: rows beyond that.
 
 using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Replies;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Scheduling.Policies;
 using InferenceServer.Engine.Text;
 
 namespace InferenceServer.Engine.Scheduling;
 
 internal sealed partial class Scheduler
 {
-    /// <summary>Most tokens a grammar forces at a time; they are computed in one step with the next row.</summary>
-    private const int MaxForcedTokens = 16;
-
     /// <summary>A sequence whose steps failed this often in a row is given up.</summary>
     private const int MaxFailedSteps = 3;
 
-    private readonly Comparison<Sequence> _prefillOrder;
-    private bool _prefillTurn;
-    private long _prefillSteps;
     private readonly EngineOptions _options;
     private readonly DecoderLimits _limits;
     private readonly EngineVocabulary _vocabulary;
     private readonly TimeProvider _time;
     private readonly AdmissionPolicy _admission;
-    private readonly StepTimeModel _stepTime;
-    private readonly StepPlan _plan = new();
+    private readonly IStepPolicy _policy;
+    private readonly ReplyProgress _replies;
     private readonly WaitingQueue _waiting;
     private readonly List<Sequence> _ended = [];
     private readonly List<Sequence> _running = [];
-    private readonly List<Sequence> _looked = [];
-    private readonly List<(AdmissionPolicy.Rank Rank, Sequence Sequence, PrefixMatch Match)> _candidates = [];
-    private readonly List<Sequence> _prefilling = [];
     private readonly TextPool _texts = new();
+    private StepPlan _plan = new();
+    private StepPlan _inFlight = new();
+    private bool _isPlanned, _isInFlight;
     private ulong _ordinal;
 
     /// <param name="disk">Null without a disk tier; only where cells are shared.</param>
@@ -46,31 +44,35 @@ internal sealed partial class Scheduler
         _time = time;
         _admission = new AdmissionPolicy(time);
         _waiting = new WaitingQueue(_admission);
+        _replies = new ReplyProgress(vocabulary, limits.ContextLength, Counters, time);
         _prefillOrder = (a, b) =>
         {
             int byWait = PassedOver(b).CompareTo(PassedOver(a)); // true first
             return byWait != 0 ? byWait : (a.Count - a.Computed).CompareTo(b.Count - b.Computed);
         };
-        _stepTime = new StepTimeModel(options.TargetInterTokenSeconds);
+        StepTime = new StepTimeModel(options.TargetInterTokenSeconds, limits.Device, limits.AttentionTileRows);
+        _policy = limits.AttentionTileRows > 0
+            ? new TiledSteps(StepTime, limits.AttentionTileRows, limits.BatchSize)
+            : new MixedSteps(StepTime, limits.BatchSize);
         // Parts of a sequence can be saved and restored only where cells are shared: elsewhere copies move whole sequences.
         HostTier host = new(limits.SharesCells ? options.HostCacheBytes : 0, limits.StateBytesPerToken);
-        Cache = new PrefixCache(limits.Cells, limits.SequenceIds, limits.SharesCells, limits.CheckpointBytes, host, disk, time);
+        Cache = new PrefixCache(limits, host, disk, time);
     }
 
     public PrefixCache Cache { get; }
 
     public SchedulerCounters Counters { get; } = new();
 
-    public StepTimeModel StepTime => _stepTime;
+    public StepTimeModel StepTime { get; }
 
     public IReadOnlyCollection<Sequence> Waiting => _waiting;
 
     public IReadOnlyList<Sequence> Running => _running;
 
-    public bool HasWork => _running.Count > 0 || _waiting.Count > 0 || Cache.PendingOps.Count > 0 || Outbox.Count > 0;
+    public bool HasWork => _isInFlight || _running.Count > 0 || _waiting.Count > 0 || Cache.PendingOps.Count > 0 || Outbox.Count > 0;
 
-    /// <summary>Events of the last Plan and Apply, for the loop to write; it clears the list.</summary>
-    public List<(Generation Generation, GenerationEvent Event)> Outbox { get; } = [];
+    /// <summary>Events for the loop to write; it clears the list.</summary>
+    public List<(Generation Generation, GenerationEvent Event)> Outbox => _replies.Outbox;
 
     public void Accept(Generation generation, long now)
     {
@@ -82,119 +84,115 @@ internal sealed partial class Scheduler
         catch (Exception e) when (e is ArgumentException or ConstraintException)
         {
             // What the API should have refused must not end the decode thread, and with it everybody's request.
-            Counters.CountEnd(FinishReason.Failed);
-            Outbox.Add((generation, new GenerationEvent(GenerationEventKind.Finished, "", -1, null, new GenerationResult
-            {
-                FinishReason = FinishReason.Failed,
-                Error = $"The request cannot be run: {e.Message}",
-                PromptTokens = generation.Request.PromptTokens.Length,
-                CachedTokens = 0,
-                CompletionTokens = 0,
-            })));
+            _replies.Refuse(generation, $"The request cannot be run: {e.Message}");
         }
     }
 
     /// <summary>With no requests: plans something useful for the next step, such as saving an entry. False when there is nothing.</summary>
     public bool PlanIdleWork() => !HasWork && Cache.SaveOneIdle();
 
-    /// <summary>What the next step does. The plan is valid until the next call.</summary>
+    /// <summary>What the next step does. With a step in flight the plan is whole only when that has been taken in; it is valid until it is launched and the next is made.</summary>
     public StepPlan Plan(long now)
     {
         _plan.Clear();
-        Cache.SettleDiskTier();
+        _isPlanned = true;
         DropCancelledAndExpired(now);
         if (_running.Count > 0)
             Cache.TrimIdle();
         else if (_waiting.Count > 0)
             Cache.UnloadIdle(_waiting);
-        _prefillTurn = TakesTurns() && !(_prefillTurn && AnySteady);
-        if (!_prefillTurn)
-            PlanDecodeRows();
-        Admit(now);
-        if (_prefillTurn || !TakesTurns())
-            PlanPrefill();
-        if (_prefillTurn && _plan.Rows.Count == 0)
-            PlanDecodeRows();
-        if (_plan.Rows.Count == 0 && _running.Count > 0)
-            UnblockPrefill();
-        FillTile();
-        _plan.Ops.AddRange(Cache.PendingOps);
-        Cache.PendingOps.Clear();
+        ContinueRestores();
+        PlanRows(now);
+        TakeOps();
         return _plan;
     }
 
-    /// <summary>Takes in a step that succeeded.</summary>
-    public void Apply(StepResult result, long now, double stepSeconds)
+    /// <summary>The plan runs: what it computes counts as computed from here on, and its prompts are in the tree for others.</summary>
+    public void Launched()
     {
-        Cache.SettleHostTier();
-        int decodeRows = _plan.Rows.Count - _plan.PrefillRows;
-        if (_plan.Rows.Count > 0)
+        (_plan, _inFlight) = (_inFlight, _plan);
+        (_isPlanned, _isInFlight) = (false, true);
+        foreach (PlanSlice slice in _inFlight.Slices)
         {
-            _stepTime.Observe(decodeRows, _plan.PrefillRows, stepSeconds);
-            Counters.Steps++;
-            Counters.StepSeconds += stepSeconds;
-            Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
-            Counters.DecodeRows += decodeRows - _plan.FillRows;
-            Cache.CountRows(_plan.Rows.Count);
-            if (_prefillTurn && decodeRows == 0)
-                foreach (Sequence sequence in _running)
-                    sequence.SecondsHeldBack += IsDecoding(sequence) ? stepSeconds : 0;
+            Sequence sequence = slice.Sequence;
+            int before = sequence.Computed;
+            sequence.Computed += slice.RowCount;
+            sequence.PlannedRows = 0;
+            sequence.DraftsInFlight = slice.DraftCount;
+            CountPromptRows(sequence, before);
+            if (before < sequence.PromptCount)
+                Cache.PublishPrompt(sequence);
+            if (slice.ReachesEnd(_inFlight))
+                sequence.Awaits = slice.DraftCount > 0 || sequence.IsSteered ? Awaited.Several : Awaited.OneToken;
         }
-        for (int i = 0; i < _plan.Slices.Count; i++)
-            Apply(_plan.Slices[i], i, result, now);
     }
 
-    /// <summary>Takes in a step that failed: the KV memory was cleared, so everything running is computed again, or given up after repeated failures.</summary>
-    public void Recover(string error, long now)
+    /// <summary>Takes in the tokens of the step in flight, which succeeded, and completes the plan that waits for them.</summary>
+    /// <param name="stepSeconds">What its rows took, without operations on the memory and without sampling.</param>
+    public void Take(StepResult result, long now, double stepSeconds)
+    {
+        _isInFlight = false;
+        Cache.SettleHostTier();
+        CountStep(stepSeconds);
+        for (int i = 0; i < _inFlight.Slices.Count; i++)
+            Take(_inFlight.Slices[i], i, result, now);
+        if (!_isPlanned)
+            return;
+        CompletePlan();
+        TakeOps();
+    }
+
+    /// <summary>Makes text and events of the tokens taken, and ends the replies that have ended.</summary>
+    public void Deliver(long now)
+    {
+        IReadOnlyList<Sequence> ended = _replies.Deliver();
+        while (ended.Count > 0)
+            Finish(ended[0], ended[0].End!.Value, now, ended[0].EndError);
+    }
+
+    /// <summary>A step failed, and the KV memory was cleared: everything running is computed again, or given up after repeated failures.</summary>
+    /// <param name="failed">The plan that could not be launched, or whose results could not be had; what was planned beside it is void.</param>
+    public void Recover(StepPlan failed, string error, long now)
     {
         Counters.FailedSteps++;
-        foreach (PlanSlice slice in _plan.Slices)
+        foreach (PlanSlice slice in failed.Slices)
             slice.Sequence.FailedSteps++;
+        foreach (PlanSlice slice in _inFlight.Slices)
+            slice.Sequence.Awaits = Awaited.Nothing;
+        (_isPlanned, _isInFlight) = (false, false);
         foreach (Sequence sequence in _running)
-            Cache.Abandon(sequence, sequence.PrivateCells + PlannedRows(sequence));
+        {
+            Cache.Abandon(sequence, sequence.PrivateCells + sequence.PlannedRows);
+            (sequence.PlannedRows, sequence.DraftsInFlight) = (0, 0);
+        }
         Cache.ForgetResident();
-        Cache.ForgetFailedRestores(_plan.Ops);
+        Cache.ForgetFailedRestores(failed.Ops);
         for (int i = _running.Count - 1; i >= 0; i--)
         {
             Sequence sequence = _running[i];
             _running.RemoveAt(i);
+            _waiting.Add(sequence);
             if (sequence.FailedSteps >= MaxFailedSteps)
                 Finish(sequence, FinishReason.Failed, now, $"The model could not compute this request: {error}.");
-            else
-                _waiting.Add(sequence);
         }
+        _plan.Clear();
     }
 
     /// <summary>Ends every request: the decode thread cannot go on, or time to drain is over.</summary>
     public void FinishAll(FinishReason reason, long now, string? error)
     {
+        Deliver(now);
         foreach (Sequence sequence in _running.Concat(_waiting).ToArray())
-        {
-            _running.Remove(sequence);
-            _waiting.Remove(sequence);
             Finish(sequence, reason, now, error);
-        }
-    }
-
-    private int PlannedRows(Sequence sequence)
-    {
-        foreach (PlanSlice slice in _plan.Slices)
-            if (slice.Sequence == sequence)
-                return slice.RowCount;
-        return 0;
     }
 
     private void DropCancelledAndExpired(long now)
     {
         for (int i = _running.Count - 1; i >= 0; i--)
             if (EndedBeforeItsTime(_running[i], now) is { } reason)
-            {
-                Sequence sequence = _running[i];
-                _running.RemoveAt(i);
-                Finish(sequence, reason, now);
-            }
+                Finish(_running[i], reason, now);
         _ended.Clear();
-        _waiting.Take(sequence => EndedBeforeItsTime(sequence, now) is not null, _ended);
+        _waiting.Find(sequence => EndedBeforeItsTime(sequence, now) is not null, _ended);
         foreach (Sequence sequence in _ended)
             Finish(sequence, EndedBeforeItsTime(sequence, now)!.Value, now);
     }
@@ -208,55 +206,86 @@ internal sealed partial class Scheduler
             : null;
     }
 
-    /// <summary>Sequences whose reply goes on: a row for the newest token and for those a grammar forced. Most deserving first, so a victim never has a row yet.</summary>
-    private void PlanDecodeRows()
+    private void TakeOps()
     {
-        _draftRows = 0;
-        // With prompts to compute, or requests to admit, a step's spare room is theirs.
-        bool drafts = CanTakeBack && _waiting.Count == 0 && _running.TrueForAll(static s => s.Computed >= s.PromptCount);
-        for (int i = 0; i < _running.Count; i++)
-        {
-            Sequence sequence = _running[i];
-            if (!IsDecoding(sequence))
-                continue;
-            int count = sequence.Count - sequence.Computed;
-            if (_plan.Rows.Count + count > _limits.BatchSize)
-                return;
-            while (!Cache.EnsureFree(count) && _running.Count > i + 1)
-                Preempt(_running[^1]);
-            if (!Cache.EnsureFree(count))
-            {
-                Preempt(sequence);
-                return;
-            }
-            AddRows(sequence, count);
-            if (drafts)
-                AddDrafts(sequence);
-        }
+        _plan.Ops.AddRange(Cache.PendingOps);
+        Cache.PendingOps.Clear();
     }
 
-    private void AddRows(Sequence sequence, int count)
+    private void CountStep(double stepSeconds)
     {
-        Cache.Ledger.TakePrivate(count);
-        int first = _plan.Rows.Count;
-        for (int i = 0; i < count; i++)
-        {
-            int position = sequence.Computed + i;
-            bool isScored = sequence.PromptLogprobs is not null && position < sequence.PromptCount;
-            _plan.Rows.Add(new PlanRow(sequence.Tokens[position], position, sequence.KvId, isScored || position == sequence.Count - 1));
-        }
-        _plan.Slices.Add(new PlanSlice(sequence, first, count, 0, 0));
+        int decodeRows = _inFlight.Rows.Count - _inFlight.PrefillRows;
+        if (_inFlight.Rows.Count == 0)
+            return;
+        StepTime.Observe(decodeRows, _inFlight.PrefillRows, stepSeconds);
+        Counters.Steps++;
+        Counters.StepSeconds += stepSeconds;
+        Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
+        Counters.DecodeRows += decodeRows - _inFlight.FillRows;
+        Cache.CountRows(_inFlight.Rows.Count);
+        if (_inFlight.HoldsReplies)
+            foreach (Sequence sequence in _running)
+                sequence.SecondsHeldBack += IsDecoding(sequence) ? stepSeconds : 0;
     }
 
-    /// <summary>Only its newest token and those that a grammar forced are to be computed.</summary>
-    private static bool IsDecoding(Sequence sequence) =>
-        sequence.Count - sequence.Computed is var rest && (rest == 1 || (rest <= MaxForcedTokens + 1 && sequence.Computed >= sequence.PromptCount));
+    private void Take(PlanSlice slice, int sliceIndex, StepResult result, long now)
+    {
+        Sequence sequence = slice.Sequence;
+        bool readsNow = sequence.Awaits == Awaited.Several;
+        sequence.Awaits = Awaited.Nothing;
+        if (sequence.IsFinished)
+            return; // It was cancelled meanwhile, or a stop string ended it: the row was computed in vain.
+        if (result.FailureOf(sliceIndex) is { } failure)
+        {
+            DropDrafts(sequence);
+            _replies.Fail(sequence, failure);
+            return;
+        }
+        int sampled = result.CountOf(sliceIndex);
+        if (sampled == 0)
+            return;
+        sequence.Generation.PromptLogprobs ??= sequence.PromptLogprobs;
+        sequence.FailedSteps = 0;
+        sequence.BatchSequences += _inFlight.Slices.Count;
+        sequence.BatchSteps++;
+        sequence.FirstToken ??= now;
+        for (int i = 0; i < sampled && sequence.End is null; i++)
+            _replies.Take(sequence, result.TokenOf(sliceIndex, i), readsNow);
+        TakeBackDrafts(sequence, slice, sampled);
+        if (sequence.IsSteered)
+            _replies.Steer(sequence);
+    }
+
+    private void CountPromptRows(Sequence sequence, int before)
+    {
+        int promptRows = Math.Min(sequence.Computed, sequence.PromptCount) - Math.Min(before, sequence.PromptCount);
+        int fresh = Math.Max(0, Math.Min(sequence.Computed, sequence.PromptCount) - sequence.PromptReached);
+        Counters.Prompt += fresh;
+        Counters.PromptComputed += fresh;
+        Counters.Recomputed += promptRows - fresh;
+        sequence.PromptReached += fresh;
+        // Tokens of the reply computed in bulk were computed before a preemption.
+        int replyRows = sequence.Computed - Math.Max(before, sequence.PromptCount);
+        if (replyRows > ReplyProgress.MaxForcedTokens + ThinkingLimit.MaxCloseTokens + 1 + Speculation.LongestDraft)
+            Counters.Recomputed += replyRows - 1;
+    }
+
+    /// <summary>It leaves the list that it is in, what it holds is freed, and its last event written.</summary>
+    private void Finish(Sequence sequence, FinishReason reason, long now, string? error = null)
+    {
+        if (!_running.Remove(sequence))
+            _waiting.Remove(sequence);
+        DropDrafts(sequence);
+        Cache.Release(sequence);
+        _replies.Finish(sequence, reason, now, error);
+    }
 
     /// <summary>Its KV stays in the tree as an entry like any other, to be evicted or saved as room is needed; it waits to be resumed.</summary>
     private void Preempt(Sequence sequence)
     {
         Counters.Preemptions++;
         _running.Remove(sequence);
+        DropDrafts(sequence);
         Cache.Release(sequence);
         (sequence.DiskWaitStart, sequence.DiskWaitOver) = (null, false);
         _waiting.Add(sequence);

@@ -1,6 +1,7 @@
 // What one step does, as data. Filled by the scheduler, read by the decoder; both reuse it, so a step allocates nothing.
 
 using InferenceServer.Engine.Cache;
+using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Scheduling;
 
@@ -34,6 +35,9 @@ internal sealed class StepPlan
     /// <summary>Rows that are there only because the step is faster with them.</summary>
     public int FillRows { get; set; }
 
+    /// <summary>Prompts are computed alone, and replies wait.</summary>
+    public bool HoldsReplies { get; set; }
+
     public bool IsEmpty => Ops.Count == 0 && Rows.Count == 0;
 
     public void Clear()
@@ -41,6 +45,6 @@ internal sealed class StepPlan
         Ops.Clear();
         Rows.Clear();
         Slices.Clear();
-        (PrefillRows, FillRows) = (0, 0);
+        (PrefillRows, FillRows, HoldsReplies) = (0, 0, false);
     }
 }

@@ -13,10 +13,15 @@ internal sealed class StepResult
     /// <summary>Null when the step succeeded; else what failed. The KV memory is then to be cleared.</summary>
     public string? Error { get; set; }
 
+    /// <summary>What the plan's operations on the memory took, and what sampling did on the host: the rest of a step is the rows'.</summary>
+    public double OperationSeconds { get; set; }
+
+    public double SamplingSeconds { get; set; }
+
     /// <summary>Makes room for the plan's slices, each with up to one token more than it has drafts.</summary>
     public void Begin(StepPlan plan)
     {
-        Error = null;
+        (Error, OperationSeconds, SamplingSeconds) = (null, 0, 0);
         if (_first.Length < plan.Slices.Count)
         {
             int room = plan.Slices.Count * 2;

@@ -1,6 +1,7 @@
 // Requests that wait to be admitted, by who they are for. Decode thread only.
 
 using System.Collections;
+using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Scheduling;
 
@@ -38,14 +39,12 @@ internal sealed class WaitingQueue(AdmissionPolicy admission) : IReadOnlyCollect
         return true;
     }
 
-    /// <summary>Moves those out that a condition holds of.</summary>
-    public void Take(Predicate<Sequence> condition, List<Sequence> taken)
+    /// <summary>Adds those to the list that a condition holds of.</summary>
+    public void Find(Predicate<Sequence> condition, List<Sequence> found)
     {
         foreach (Sequence sequence in this)
             if (condition(sequence))
-                taken.Add(sequence);
-        foreach (Sequence sequence in taken)
-            Remove(sequence);
+                found.Add(sequence);
     }
 
     /// <summary>The first of every line, the most deserving line first, then the second of each, and so on.</summary>

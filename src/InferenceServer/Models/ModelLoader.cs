@@ -25,20 +25,23 @@ internal static class ModelLoader
     // Weights and the KV pool share memory with whatever else runs here: the default pool takes at most this part of it,
     private const int MemoryShare = 4;
 
-    // and no more than so many tokens: attention over a pool grows slower with every token that lies in it.
-    private const int DefaultCellLimit = 65_536;
+    // and in host memory no more than so many tokens: attention there grows slower with every token that lies in the pool.
+    private const int HostCellLimit = 65_536;
     private const int CellAlignment = 256;
 
-    // Evicted prefixes kept in host memory: as much as that, or this part of memory where that is less.
-    private const long MostHostCacheBytes = 1L << 30;
+    // Of a device's memory that is free beside the weights; the rest is for what it computes in, and for whoever else uses it.
+    private const double DeviceShare = 0.75;
+
+    // Evicted prefixes kept in host memory, and on disk: this part of memory, and of what is free on the disk.
     private const int HostCacheShare = 10;
+    private const int DiskCacheShare = 10;
 
     /// <exception cref="ServerStartException">The template cannot be used.</exception>
     /// <exception cref="LlamaException">Library, model or context cannot be had; the message names the remedy.</exception>
     public static LoadedModel Load(ServerOptions options, LlamaLibrary library, ILoggerFactory logs, TimeProvider clock)
     {
         List<string> notes = [];
-        long hostCacheBytes = options.HostCacheBytes ?? Math.Min(MostHostCacheBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / HostCacheShare);
+        long hostCacheBytes = options.HostCacheBytes ?? GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / HostCacheShare;
         if (options.DiskCacheDirectory is not null && (hostCacheBytes == 0 || !options.KvUnified))
             throw new ServerStartException(options.KvUnified
                 ? "--cache-dir needs host memory to pass through: raise --cache-ram above 0"
@@ -59,7 +62,7 @@ internal static class ModelLoader
                     TargetInterTokenSeconds = options.TargetInterTokenSeconds,
                     HostCacheBytes = hostCacheBytes,
                     DiskCacheDirectory = options.DiskCacheDirectory,
-                    DiskCacheBytes = options.DiskCacheBytes,
+                    DiskCacheBytes = options.DiskCacheBytes ?? (options.DiskCacheDirectory is { } directory ? FreeBytes(directory) / DiskCacheShare : 0),
                 },
                 model,
                 new LlamaContextOptions
@@ -111,14 +114,25 @@ internal static class ModelLoader
         long deviceBytes = model.GpuLayers > 0
             ? library.Devices.Where(device => device.Type is LlamaDeviceType.Gpu or LlamaDeviceType.IntegratedGpu).Sum(device => device.FreeBytes)
             : 0;
-        long budget = deviceBytes > 0 ? deviceBytes * 3 / 4 : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / MemoryShare;
+        long budget = deviceBytes > 0 ? (long)(deviceBytes * DeviceShare) : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / MemoryShare;
         // What is loaded after this one needs room as well.
         long fits = CellsThatFit(budget, SideModelBytes(options, model.Path), bytesPerToken);
-        long wanted = Math.Max(model.TrainContextLength, Math.Min((long)model.TrainContextLength * options.MaxSequences, DefaultCellLimit));
+        // As many contexts as may run at once, or as fit: space is what a pool is for.
+        long contexts = (long)model.TrainContextLength * options.MaxSequences;
+        long wanted = Math.Max(model.TrainContextLength, deviceBytes > 0 ? contexts : Math.Min(contexts, HostCellLimit));
         if (fits < model.TrainContextLength)
             notes.Add(string.Create(CultureInfo.InvariantCulture,
                 $"the model's context is {model.TrainContextLength} tokens, but only {fits} fit into {budget >> 20} MiB; raise it with --ctx-size, or take smaller --cache-type-k and --cache-type-v"));
         return (int)Math.Min(Math.Min(fits, wanted), int.MaxValue / 2);
+    }
+
+    /// <summary>Of the disk that a folder lies on, or will.</summary>
+    private static long FreeBytes(string directory)
+    {
+        string? existing = Path.GetFullPath(directory);
+        while (existing is not null && !Directory.Exists(existing))
+            existing = Path.GetDirectoryName(existing);
+        return new DriveInfo(existing ?? "/").AvailableFreeSpace;
     }
 
     /// <summary>Tokens that a pool may have, in whole blocks and at least one; a quarter of the budget is left to it whatever else is loaded.</summary>

@@ -92,14 +92,14 @@ internal sealed class OptionTable
     private readonly Option<KvType?> _cacheTypeV = Choice("--cache-type-v", "How values are stored in the KV pool.", KvTypes, KvType.F16);
     private readonly Option<int> _maxQueue = Number("--max-queue", "Most requests that wait; one more is answered 429.", 1, 1_000_000, 512);
     private readonly Option<int?> _targetItl = Number("--target-itl-ms",
-        "Milliseconds between two tokens of a stream that prompts computed beside it may not exceed. Default: twice a step without prompts.", 1, 60_000);
+        "Milliseconds between two tokens of a stream that prompts computed beside it may not exceed; 0 sets no limit, for throughput. Default: the larger of 50 and twice a step without prompts.", 0, 60_000);
     private readonly Option<long?> _cacheRam = Size("--cache-ram",
-        "Host memory for prefixes that left the KV pool; 0 keeps none. Default: 1GiB, or a tenth of memory where that is less.", null);
+        "Host memory for prefixes that left the KV pool; 0 keeps none. Default: a tenth of memory.", null);
 
     private readonly Option<string?> _cacheDirectory = Text("--cache-dir", "DIR",
         "Keep prefixes on disk too, so that a restart finds them: in this folder, one for each server. They hold what users wrote; only the owner may read them.");
 
-    private readonly Option<long?> _cacheDisk = Size("--cache-disk", "Most disk space for --cache-dir; the prefixes used longest ago go first. Default: 8GiB.", DefaultDiskBytes);
+    private readonly Option<long?> _cacheDisk = Size("--cache-disk", "Most disk space for --cache-dir; the prefixes used longest ago go first. Default: a tenth of what is free there.", null);
     private readonly Option<string[]> _apiKeys = List("--api-key", "KEY",
         "A key that opens the API, as 'Authorization: Bearer KEY' or 'x-api-key: KEY'; repeatable. Other users can see it in the list of processes: a file or the environment hides it.",
         ApiKeyRing.IsValid, $"1 to {ApiKeyRing.MaxKeyLength} printable ASCII characters without spaces and commas", isSecret: true);
@@ -174,7 +174,7 @@ internal sealed class OptionTable
         TargetInterTokenSeconds = parsed.GetValue(_targetItl) / 1000.0,
         HostCacheBytes = parsed.GetValue(_cacheRam),
         DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
-        DiskCacheBytes = parsed.GetValue(_cacheDisk) ?? DefaultDiskBytes,
+        DiskCacheBytes = parsed.GetValue(_cacheDisk),
         DataDirectory = parsed.GetValue(_dataDirectory),
         RetentionDays = parsed.GetValue(_retentionDays),
         DataBytes = parsed.GetValue(_dataDisk) ?? DefaultDiskBytes,

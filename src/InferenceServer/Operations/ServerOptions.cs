@@ -48,7 +48,7 @@ internal sealed record ServerOptions
     /// <summary>Folder of the disk cache; null turns it off.</summary>
     public string? DiskCacheDirectory { get; init; }
 
-    public required long DiskCacheBytes { get; init; }
+    public required long? DiskCacheBytes { get; init; }
 
     public string? ChatTemplatePath { get; init; }
 

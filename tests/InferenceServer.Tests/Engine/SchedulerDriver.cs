@@ -8,7 +8,8 @@ namespace InferenceServer.Tests.Engine;
 
 /// <summary>
 /// Turns the scheduler's crank step by step over a scripted decoder and a fake clock, checking every invariant after every step. Disk commands
-/// run on the caller's thread, between steps, so that a run is the same each time.
+/// run on the caller's thread, between steps, so that a run is the same each time. Where the limits' device computes ahead, a step stays in flight while the
+/// next is planned, as in the loop.
 /// </summary>
 internal sealed class SchedulerDriver : IDisposable
 {
@@ -18,6 +19,7 @@ internal sealed class SchedulerDriver : IDisposable
 
     private readonly StepResult _result = new();
     private readonly Dictionary<Generation, List<GenerationEvent>> _events = [];
+    private StepPlan? _inFlight;
     private int _emptySteps;
 
     public SchedulerDriver(EngineOptions? options = null, DecoderLimits? limits = null)
@@ -61,34 +63,69 @@ internal sealed class SchedulerDriver : IDisposable
     public StepPlan Step()
     {
         RunDisk(DiskCommandsPerStep ?? int.MaxValue);
+        Scheduler.Cache.SettleDiskTier();
         Scheduler.PlanIdleWork();
-        long start = Time.GetTimestamp();
-        StepPlan plan = Scheduler.Plan(start);
-        Decoder.Begin(plan, _result);
-        Decoder.Complete(plan, _result);
-        Time.Advance(StepTime);
-        if (_result.Error is { } error)
+        StepPlan plan = Scheduler.Plan(Time.GetTimestamp());
+        if (_inFlight is not null)
+            Collect();
+        bool launched = !plan.IsEmpty && Launch(plan);
+        Deliver();
+        if (launched && !Limits.Device.ComputesAhead)
         {
-            Decoder.ClearMemory();
-            Scheduler.Recover(error, Time.GetTimestamp());
+            Collect();
+            Deliver();
         }
-        else
-        {
-            if (Limits.SharesCells)
-                Assert.Equal(Scheduler.Cache.Ledger.Total - Scheduler.Cache.Ledger.Free, Decoder.UsedCells);
-            Scheduler.Apply(_result, Time.GetTimestamp(), StepTime.TotalSeconds);
-        }
+        if (plan.IsEmpty)
+            Time.Advance(StepTime);
         EngineInvariants.Check(Scheduler);
+        // A test that steps until something happens must fail where it never does.
+        _emptySteps = plan.IsEmpty ? _emptySteps + 1 : 0;
+        Assert.True(_emptySteps < MostEmptySteps, $"nothing was done for {MostEmptySteps} steps");
+        return plan;
+    }
+
+    private bool Launch(StepPlan plan)
+    {
+        Decoder.Launch(plan, _result);
+        if (_result.Error is not null)
+        {
+            Deliver();
+            Recover(plan);
+            return false;
+        }
+        if (Limits.SharesCells)
+            Assert.Equal(Scheduler.Cache.Ledger.Total - Scheduler.Cache.Ledger.Free, Decoder.UsedCells);
+        _inFlight = plan;
+        Scheduler.Launched();
+        return true;
+    }
+
+    private void Collect()
+    {
+        (StepPlan plan, _inFlight) = (_inFlight!, null);
+        Decoder.Collect(plan, _result);
+        Time.Advance(StepTime);
+        if (_result.Error is null)
+            Scheduler.Take(_result, Time.GetTimestamp(), StepTime.TotalSeconds);
+        else
+            Recover(plan);
+    }
+
+    private void Recover(StepPlan failed)
+    {
+        Decoder.ClearMemory();
+        Scheduler.Recover(failed, _result.Error!, Time.GetTimestamp());
+    }
+
+    private void Deliver()
+    {
+        Scheduler.Deliver(Time.GetTimestamp());
         foreach ((Generation generation, GenerationEvent e) in Scheduler.Outbox)
         {
             Assert.DoesNotContain(_events[generation], old => old.Kind == GenerationEventKind.Finished);
             _events[generation].Add(e);
         }
         Scheduler.Outbox.Clear();
-        // A test that steps until something happens must fail where it never does.
-        _emptySteps = plan.IsEmpty ? _emptySteps + 1 : 0;
-        Assert.True(_emptySteps < MostEmptySteps, $"nothing was done for {MostEmptySteps} steps");
-        return plan;
     }
 
     public void RunDisk(int commands)

@@ -34,8 +34,11 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
 
     public DecoderLimits Limits { get; } = limits;
 
-    /// <summary>The next step fails with this.</summary>
+    /// <summary>The next step fails with this when it is launched.</summary>
     public string? FailNext { get; set; }
+
+    /// <summary>The next step fails with this when it is collected.</summary>
+    public string? FailNextCollect { get; set; }
 
     /// <summary>Saves fail while set: host memory is exhausted.</summary>
     public bool FailSaves { get; set; }
@@ -74,7 +77,19 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         return [.. reply];
     }
 
-    public void Begin(StepPlan plan, StepResult result)
+    /// <summary>A prompt whose scripted reply runs on for at least <paramref name="replyTokens"/> tokens, starting with the given stem.</summary>
+    public static int[] Prompt(int length, int replyTokens = 40, int salt = 0, int[]? stem = null)
+    {
+        for (int attempt = 0; ; attempt++)
+        {
+            Random random = new((length * 1_000_003) + (salt * 10_007) + attempt);
+            int[] prompt = [.. stem ?? [], .. Enumerable.Range(0, length - (stem?.Length ?? 0)).Select(_ => random.Next(1, VocabularySize))];
+            if (Reply(prompt, replyTokens).Length == replyTokens)
+                return prompt;
+        }
+    }
+
+    public void Launch(StepPlan plan, StepResult result)
     {
         result.Begin(plan);
         if (FailNext is not null)
@@ -110,13 +125,17 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             _histories[i] = Compute(plan.Rows[i]);
     }
 
-    public void Complete(StepPlan plan, StepResult result)
+    public void Collect(StepPlan plan, StepResult result)
     {
+        if (FailNextCollect is not null)
+            (result.Error, FailNextCollect) = (FailNextCollect, null);
         if (result.Error is not null)
             return;
         for (int i = 0; i < plan.Slices.Count; i++)
         {
             PlanSlice slice = plan.Slices[i];
+            if (slice.Sequence.IsFinished)
+                continue;
             if (FailDrawsOfStopToken is { } stop && slice.Sequence.Request.StopTokens.Contains(stop) && plan.Rows[slice.LastRow].WantsLogits)
             {
                 result.Fail(i, "scripted draw failure");
@@ -156,6 +175,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         Cell? before = null;
         Assert.True(row.Position == 0 || cells.TryGetValue(row.Position - 1, out before), $"sequence {row.SequenceId} lacks position {row.Position - 1}");
         Assert.Equal(row.Position, cells.Count);
+        Assert.InRange(row.Token, 0, VocabularySize - 1);
         ulong history = Next(before?.History ?? 0, row.Token);
         if (Limits.CheckpointBytes > 0)
         {

@@ -20,7 +20,7 @@ internal sealed class TinyEngine : IAsyncDisposable
         TinyModel.Write(_path, architecture);
         _model = LlamaModel.Load(Library, _path, new LlamaModelOptions(), null, CancellationToken.None);
         LlamaContextOptions context = new() { CellCount = cells, BatchSize = batch, MicroBatchSize = Math.Min(batch, 256), KvUnified = unified, Threads = 1, BatchThreads = 1 };
-        Engine = InferenceEngine.Start((options ?? new EngineOptions()) with { CheckInvariants = true }, _model, context, TimeProvider.System, NullLogger.Instance);
+        Engine = InferenceEngine.Start((options ?? new EngineOptions()) with { CheckInvariants = true, Device = options?.Device ?? DeviceProfile.TwoCores }, _model, context, TimeProvider.System, NullLogger.Instance);
     }
 
     public static LlamaLibrary Library => Loaded.Value;

@@ -49,7 +49,7 @@ public sealed class CommandLineTests
         ServerOptions options = Read().Options!;
 
         Assert.Equal(("127.0.0.1", 8080, 16, LlamaBackend.Auto, true), (options.Host, options.Port, options.MaxSequences, options.Backend, options.KvUnified));
-        Assert.Equal((null, null, 8L << 30), (options.HostCacheBytes, options.DiskCacheDirectory, options.DiskCacheBytes));
+        Assert.Equal((null, null, null), (options.HostCacheBytes, options.DiskCacheDirectory, options.DiskCacheBytes));
         Assert.Equal((null, 30, 8L << 30), (options.DataDirectory, options.RetentionDays, options.DataBytes));
         Assert.Equal((null, null, null, null), (options.ModelPath, options.ContextSize, options.GpuLayers, options.Threads));
     }

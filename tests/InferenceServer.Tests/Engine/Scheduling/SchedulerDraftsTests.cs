@@ -53,7 +53,7 @@ public sealed class SchedulerDraftsTests
         List<Generation> replies = [.. Enumerable.Range(0, 6).Select(i => driver.Submit(Prompt(8, 60, i), 60))];
         while (replies.Exists(reply => driver.TokensOf(reply).Length < 20))
             driver.Step();
-        Generation arrival = driver.Submit(Prompt(300, 4, 9), 4);
+        Generation arrival = driver.Submit(Prompt(150, 4, 9), 4);
         int mixed = 0;
         while (driver.ResultOf(arrival) is null)
         {

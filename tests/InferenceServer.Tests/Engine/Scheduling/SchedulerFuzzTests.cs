@@ -30,13 +30,31 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
     [InlineData(14, true, 300, 9, 12_000, 1_000_000, 200)]
     [InlineData(15, true, 400, 20, 6_000, 40_000, 500)]
     public void No_reply_is_ever_wrong_and_no_cell_is_ever_lost(
-        int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes)
+        int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes) =>
+        Live(seed, sharesCells, cells, sequenceIds, hostBytes, diskBytes, checkpointBytes, DeviceProfile.TwoCores);
+
+    /// <summary>The same with a step in flight while the next is planned, entries that stay until their cells are needed, and restores in small parts.</summary>
+    [Theory]
+    [InlineData(21, true, 300, 9, 0, 0, 0)]
+    [InlineData(22, true, 300, 9, 40_000, 0, 0)]
+    [InlineData(23, true, 900, 20, 8_000, 0, 0)]
+    [InlineData(24, true, 2_000, 60, 100_000, 0, 0)]
+    [InlineData(25, false, 2_000, 12, 0, 0, 0)]
+    [InlineData(26, true, 300, 9, 12_000, 1_000_000, 0)]
+    [InlineData(27, true, 300, 9, 40_000, 0, 100)]
+    [InlineData(28, true, 2_000, 30, 300_000, 0, 300)]
+    [InlineData(29, true, 400, 20, 6_000, 40_000, 500)]
+    public void Nor_with_a_step_in_flight(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes) =>
+        Live(seed, sharesCells, cells, sequenceIds, hostBytes, diskBytes, checkpointBytes,
+            DeviceProfile.TwoCores with { ComputesAhead = true, IdleCellSeconds = seed % 2 == 0 ? 0 : 0.3e-6, RestoreSecondsPerToken = 0.0006 });
+
+    private void Live(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes, DeviceProfile device)
     {
         output.WriteLine($"seed {seed}");
         Random random = new(seed);
         int contextLength = sharesCells ? Math.Min(cells, 250) : cells / sequenceIds;
         DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, MaxOutputs: 48, sharesCells, StateBytesPerToken: 16, checkpointBytes,
-            AttentionTileRows: seed % 3 == 0 ? 0 : 32, RowTile: seed % 2 == 0 ? 4 : 1);
+            AttentionTileRows: seed % 3 == 0 ? 0 : 32, RowTile: seed % 2 == 0 && !device.ComputesAhead ? 4 : 1, Profile: device);
         EngineOptions options = new() { MaxSequences = Math.Max(2, sequenceIds / 2 - 1), HostCacheBytes = hostBytes };
         if (diskBytes > 0)
             options = options with { DiskCacheDirectory = _folder.FullName, DiskCacheBytes = diskBytes };
@@ -59,6 +77,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
                         SessionId = random.Next(3) == 0 ? $"session {random.Next(5)}" : null,
                         Priority = (RequestPriority)random.Next(3),
                         FairnessKey = $"key {random.Next(3)}",
+                        StopStrings = device.ComputesAhead && random.Next(8) == 0 ? ["\"", "#$"] : [],
                         MessageBoundaries = [.. Enumerable.Range(0, random.Next(4)).Select(_ => random.Next(contextLength)).Order()],
                     }), false));
                     break;
@@ -68,7 +87,10 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
                     open[victim] = (open[victim].Generation, true);
                     break;
                 case 14 when random.Next(10) == 0:
-                    driver.Decoder.FailNext = "scripted failure";
+                    if (device.ComputesAhead && random.Next(2) == 0)
+                        driver.Decoder.FailNextCollect = "scripted failure";
+                    else
+                        driver.Decoder.FailNext = "scripted failure";
                     break;
                 case 15:
                     driver.Decoder.FailSaves = random.Next(4) == 0;
@@ -94,18 +116,18 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
                     continue;
                 open.RemoveAt(i);
                 replies++;
-                if (!disturbed && result.FinishReason != FinishReason.Failed)
+                if (!disturbed && result.FinishReason != FinishReason.Failed && result.StopString is null)
                     driver.AssertReply(generation);
                 known.Add([.. generation.Request.PromptTokens.Span, .. driver.TokensOf(generation)]);
                 if (known.Count > 30)
                     known.RemoveAt(random.Next(known.Count));
             }
         }
-        driver.Decoder.FailNext = null;
+        (driver.Decoder.FailNext, driver.Decoder.FailNextCollect) = (null, null);
         driver.DiskCommandsPerStep = null;
         driver.RunToEnd();
         foreach ((Generation generation, bool disturbed) in open)
-            if (!disturbed && driver.ResultOf(generation)!.FinishReason != FinishReason.Failed)
+            if (!disturbed && driver.ResultOf(generation) is { StopString: null } result && result.FinishReason != FinishReason.Failed)
                 driver.AssertReply(generation);
         EngineSnapshot end = EngineSnapshot.Of(driver.Scheduler);
         output.WriteLine($"{replies} replies, {end.Steps} steps, {end.Preemptions} preemptions, {end.EvictedTokens} evicted, {end.HostHitTokens} restored, "

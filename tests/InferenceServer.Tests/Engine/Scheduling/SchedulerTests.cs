@@ -2,23 +2,12 @@ using InferenceServer.Engine;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Scheduling;
 using InferenceServer.Engine.Text;
+using static InferenceServer.Tests.Engine.ScriptedDecoder;
 
 namespace InferenceServer.Tests.Engine.Scheduling;
 
 public sealed class SchedulerTests
 {
-    /// <summary>A prompt whose scripted reply runs on for at least <paramref name="replyTokens"/> tokens, starting with the given stem.</summary>
-    private static int[] Prompt(int length, int replyTokens = 40, int salt = 0, int[]? stem = null)
-    {
-        for (int attempt = 0; ; attempt++)
-        {
-            Random random = new((length * 1_000_003) + (salt * 10_007) + attempt);
-            int[] prompt = [.. stem ?? [], .. Enumerable.Range(0, length - (stem?.Length ?? 0)).Select(_ => random.Next(1, ScriptedDecoder.VocabularySize))];
-            if (ScriptedDecoder.Reply(prompt, replyTokens).Length == replyTokens)
-                return prompt;
-        }
-    }
-
     [Fact]
     public void A_new_request_joins_the_running_batch_at_the_next_step()
     {
@@ -166,33 +155,6 @@ public sealed class SchedulerTests
     }
 
     [Fact]
-    public void The_prefill_budget_keeps_a_step_within_the_target()
-    {
-        StepTimeModel model = new(null);
-        for (int i = 0; i < 50; i++)
-        {
-            model.Observe(4, 0, 0.014);
-            model.Observe(4, 20, 0.014 + (20 * 0.001));
-        }
-        Assert.InRange(model.PrefillBudget(4, 2048), 8, 10);
-        Assert.InRange(model.PrefillBudget(0, 2048), 70, 90);
-        Assert.InRange(new StepTimeModel(0.050).PrefillBudget(4, 2048), 1, 64);
-    }
-
-    [Fact]
-    public void What_many_decode_rows_take_is_not_blamed_on_the_prompt_beside_them()
-    {
-        StepTimeModel model = new(null);
-        for (int i = 0; i < 20; i++)
-            model.Observe(16, 0, 0.030);
-        for (int i = 0; i < 20; i++)
-            model.Observe(2, 0, 0.008); // A batch that ends with few streams,
-        model.Observe(16, 30, 0.030 + (30 * 0.0005)); // and a full one with a prompt beside it.
-        Assert.InRange(model.PrefillSecondsPerRow, 0.0004, 0.0006);
-        Assert.InRange(model.PrefillBudget(16, 2048), 35, 45);
-    }
-
-    [Fact]
     public void A_cancel_inside_a_prefill_frees_its_cells_and_touches_no_one_else()
     {
         SchedulerDriver driver = new();
@@ -261,41 +223,6 @@ public sealed class SchedulerTests
         while (driver.ResultOf(other) is null)
             driver.Step();
         Assert.True(driver.Scheduler.Counters.Finished <= 3, $"{driver.Scheduler.Counters.Finished} requests went first");
-    }
-
-    [Fact]
-    public void Behind_a_thousand_of_one_key_another_key_and_a_higher_class_are_seen_at_once()
-    {
-        SchedulerDriver driver = new(new EngineOptions { MaxSequences = 2, MaxQueue = 2000 });
-        for (int i = 0; i < 1000; i++)
-            driver.Submit(Prompt(10, salt: i), 4, r => r with { FairnessKey = "busy" });
-        Generation other = driver.Submit(Prompt(10, salt: 1001), 4, r => r with { FairnessKey = "other" });
-        Generation urgent = driver.Submit(Prompt(10, salt: 1002), 4, r => r with { FairnessKey = "busy", Priority = RequestPriority.Priority });
-        for (int i = 0; driver.ResultOf(other) is null || driver.ResultOf(urgent) is null; i++)
-        {
-            Assert.True(i < 20, "one of the two stands behind the thousand");
-            driver.Step();
-        }
-        Assert.True(driver.Scheduler.Counters.Finished <= 4, $"{driver.Scheduler.Counters.Finished} requests went first");
-    }
-
-    [Fact]
-    public void Requests_that_wait_for_anothers_prefix_do_not_hide_those_that_could_run()
-    {
-        SchedulerDriver driver = new(new EngineOptions { MaxSequences = 8, MaxQueue = 2000 });
-        int[] shared = Prompt(3000);
-        driver.Submit([.. shared, 1], 4);
-        driver.Step();
-        for (int i = 0; i < 200; i++)
-            driver.Submit([.. shared, 2, i % 60], 4);
-        Generation free = driver.Submit(Prompt(10, salt: 77), 4);
-        for (int i = 0; driver.ResultOf(free) is null; i++)
-        {
-            Assert.True(i < 8, "it waits for a prompt that it has no part in");
-            driver.Step();
-        }
-        Assert.True(driver.Scheduler.Waiting.Count > 100, "all others had their turn before");
-        driver.RunToEnd();
     }
 
     [Fact]

@@ -5,11 +5,12 @@ using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Text;
 
-namespace InferenceServer.Engine.Scheduling;
+namespace InferenceServer.Engine.Replies;
 
 /// <summary>
-/// A prompt and its reply so far. Always: published &lt;= computed &lt;= token count. There is no prefill and no decode phase:
-/// <see cref="Computed"/> catches up with <see cref="Count"/>, through a cache hit, a chunk, or a decoded row.
+/// A prompt and its reply so far. Always: published &lt;= computed &lt;= token count + unverified drafts. There is no prefill and no decode phase:
+/// <see cref="Computed"/> catches up with <see cref="Count"/>, through a cache hit, a chunk, or a decoded row. What a launched step computes counts as computed,
+/// since the memory takes what follows in order.
 /// </summary>
 internal sealed class Sequence
 {
@@ -25,7 +26,7 @@ internal sealed class Sequence
         PromptCount = Count = prompt.Length;
         _tokens = new int[ExpectedCount];
         prompt.CopyTo(_tokens);
-        Sampler = new Sampler(Request.Sampling, prompt, vocabularySize, fallbackSeed: (ulong)Random.Shared.NextInt64());
+        Sampler = new Sampler(Request.Sampling, prompt, vocabularySize, fallbackSeed: generation.FallbackSeed);
         Text = new TokenTextDecoder(Request.StopStrings, texts);
         PromptLogprobs = Request.PromptLogprobs is null ? null : new TokenLogprobs?[PromptCount];
         Thinking = Request.Thinking is { } limit ? new ThinkingWatch(limit) : null;
@@ -86,7 +87,31 @@ internal sealed class Sequence
 
     public int CompletionCount => Count - PromptCount;
 
-    /// <summary>Tokens whose KV is in the pool under <see cref="KvId"/>.</summary>
+    /// <summary>What the step that is in flight will add to the tokens.</summary>
+    public Awaited Awaits { get; set; }
+
+    /// <summary>Rows in the step in flight that verify drafts; they count as computed until their tokens are known.</summary>
+    public int DraftsInFlight { get; set; }
+
+    /// <summary>Its rows in the plan that is being made, none of them launched yet.</summary>
+    public int PlannedRows { get; set; }
+
+    /// <summary>Why the reply ends with its newest token; null while it goes on. Its last text and event may be still to come.</summary>
+    public FinishReason? End { get; set; }
+
+    /// <summary>What failed, where <see cref="End"/> says that something did.</summary>
+    public string? EndError { get; set; }
+
+    /// <summary>Its last event is written, and it holds nothing any more; a row in flight was computed in vain.</summary>
+    public bool IsFinished { get; set; }
+
+    /// <summary>Whether one token more ends the reply for its length: then no row need follow it.</summary>
+    public bool EndsWithNextToken(int contextLength) => CompletionCount + 1 >= Request.MaxTokens || Count + 1 >= contextLength;
+
+    /// <summary>What comes after a token depends on more than the token: a grammar may force the next ones, a limit may end the thinking.</summary>
+    public bool IsSteered => Constraint is not null || Thinking is not null;
+
+    /// <summary>Tokens whose KV is in the pool under <see cref="KvId"/>, or will be when the step in flight is done.</summary>
     public int Computed { get; set; }
 
     /// <summary>Tokens whose KV is part of the tree; ends at <see cref="Node"/>.</summary>
@@ -106,6 +131,12 @@ internal sealed class Sequence
     public int HostTokens { get; set; }
 
     public int DiskTokens { get; set; }
+
+    /// <summary>More of what it found in lower tiers is to be restored before it computes anything.</summary>
+    public bool RestoresOn { get; set; }
+
+    /// <summary>What all tiers held when it was first admitted; null once it has been preempted.</summary>
+    public PrefixMatch? FirstMatch { get; set; }
 
     /// <summary>What the request's first admission found; for its result.</summary>
     public CacheReport CacheReport { get; set; } = CacheReport.None;
@@ -145,4 +176,16 @@ internal sealed class Sequence
             Array.Resize(ref _tokens, _tokens.Length * 2);
         _tokens[Count++] = token;
     }
+}
+
+/// <summary>What a sequence gets from the step in flight.</summary>
+internal enum Awaited
+{
+    Nothing,
+
+    /// <summary>Its next token, whose row can be planned before the token is known.</summary>
+    OneToken,
+
+    /// <summary>One or more: what comes next cannot be planned yet.</summary>
+    Several,
 }

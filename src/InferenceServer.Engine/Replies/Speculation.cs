@@ -3,7 +3,7 @@
 
 using InferenceServer.Engine.Decoding;
 
-namespace InferenceServer.Engine.Scheduling;
+namespace InferenceServer.Engine.Replies;
 
 /// <summary>Drafts for one sequence, and what became of them.</summary>
 /// <param name="predictedTokens">What the client expects the reply to be; may be empty.</param>
@@ -17,16 +17,22 @@ internal sealed class Speculation(ReadOnlyMemory<int> predictedTokens, int expec
     private readonly PredictionDraft? _prediction = predictedTokens.IsEmpty ? null : new PredictionDraft(predictedTokens);
     private readonly DraftController _controller = new(LongestDraft);
     private bool _fromPrediction;
+    private int? _wanted;
 
     public int AcceptedPredictionTokens { get; private set; }
 
     public int RejectedPredictionTokens { get; private set; }
 
-    /// <summary>Writes a draft of what may follow and returns its length; 0 where none is likely to pay.</summary>
+    /// <summary>How many guesses are likely to pay in the next step; asked for once a step, and kept until <see cref="Draft"/> takes it.</summary>
     /// <param name="rows">Rows that the step holds already, this sequence's own included.</param>
+    public int Want(int rows, StepTimes times) => _wanted ??= _controller.NextLength(rows, times);
+
+    /// <summary>Writes as many guesses as are wanted, if so many can be had, and returns their number.</summary>
+    /// <param name="rows">As for <see cref="Want"/>.</param>
     public int Draft(Sequence sequence, Span<int> draft, int rows, StepTimes times)
     {
-        int length = Math.Min(_controller.NextLength(rows, times), draft.Length);
+        int length = Math.Min(Want(rows, times), draft.Length);
+        _wanted = null;
         return length == 0 ? 0 : Guess(sequence, draft[..length]);
     }
 

@@ -1,0 +1,122 @@
+// Measures what a context's device costs, once, before the context is used: about a second, less where steps are short. The context is empty afterwards.
+
+using System.Diagnostics;
+using InferenceServer.Llama;
+
+namespace InferenceServer.Engine.Decoding;
+
+internal sealed class DeviceProfiler : IDisposable
+{
+    private static readonly TimeSpan Budget = TimeSpan.FromSeconds(1);
+
+    /// <summary>A step that long is not repeated: noise is small against it.</summary>
+    private const double LongStepSeconds = 0.05;
+
+    private const int Repetitions = 3;
+    private const int MiddleStep = 64;
+    private const int LargeStep = 512;
+
+    /// <summary>Cells filled to see what idle ones cost: enough to show against the noise of a step.</summary>
+    private const int IdleCells = 4096;
+
+    private readonly long _start = Stopwatch.GetTimestamp();
+    private readonly LlamaContext _context;
+    private readonly LlamaBatch _batch;
+    private readonly List<(int Rows, double Seconds)> _steps = [];
+    private double _launchSeconds;
+    private int _position;
+
+    private DeviceProfiler(LlamaContext context)
+    {
+        _context = context;
+        _batch = new LlamaBatch(context.BatchSize);
+    }
+
+    /// <exception cref="LlamaException">The device cannot compute.</exception>
+    public static DeviceProfile Measure(LlamaContext context)
+    {
+        using DeviceProfiler profiler = new(context);
+        return profiler.Measure();
+    }
+
+    public void Dispose() => _batch.Dispose();
+
+    private DeviceProfile Measure()
+    {
+        Step(1); // The first builds graphs and loads kernels.
+        MeasureStep(1, expectedSeconds: 0);
+        MeasureStep(DeviceProfile.SmallStep, expectedSeconds: 0);
+        bool computesAhead = _launchSeconds < _steps[^1].Seconds / 2;
+        int small = _position;
+        double smallSeconds = _steps[^1].Seconds;
+        MeasureStep(MiddleStep, expectedSeconds: smallSeconds * 3);
+
+        // What cannot be measured within the time is taken to be like the machine that the project was tuned on, a step for a step.
+        DeviceProfile known = DeviceProfile.TwoCores;
+        double scale = _steps[0].Seconds / known.Steps[0].Seconds;
+        (double idle, double save, double restore) = (computesAhead ? 0 : known.IdleCellSeconds * scale, known.SaveSecondsPerToken * scale, known.RestoreSecondsPerToken * scale);
+        if (_context is { KvUnified: true, Model.MemoryKind: MemoryKind.Dense, MaxSequences: > 1 } && SecondsLeft > smallSeconds * Repetitions)
+        {
+            int cells;
+            (save, restore, cells) = MoveState();
+            // Attention walks the sequence's own cells as it walks the idle ones.
+            double beside = BestOf(DeviceProfile.SmallStep);
+            idle = Math.Max(0, beside - smallSeconds) / (DeviceProfile.SmallStep * (double)Math.Max(cells - small, 1));
+        }
+        _context.ClearMemory();
+        _position = 0;
+        MeasureStep(LargeStep, expectedSeconds: _steps[^1].Seconds * LargeStep / _steps[^1].Rows);
+        _context.ClearMemory();
+        return new DeviceProfile(_steps, idle, save, restore, computesAhead);
+    }
+
+    private double SecondsLeft => (Budget - Stopwatch.GetElapsedTime(_start)).TotalSeconds;
+
+    private void MeasureStep(int rows, double expectedSeconds)
+    {
+        if (rows <= _context.BatchSize && _position + (rows * Repetitions) <= _context.ContextLengthPerSequence && expectedSeconds <= SecondsLeft)
+            _steps.Add((rows, BestOf(rows)));
+    }
+
+    /// <summary>The least of a few: whatever else runs here can only make a step longer.</summary>
+    private double BestOf(int rows)
+    {
+        double best = Step(rows);
+        for (int i = 1; i < Repetitions && best < LongStepSeconds && rows < LargeStep; i++)
+            best = Math.Min(best, Step(rows));
+        return best;
+    }
+
+    /// <summary>Computes rows of one sequence; small steps want logits of each row, as replies do.</summary>
+    private double Step(int rows)
+    {
+        _batch.Clear();
+        for (int i = 0; i < rows; i++)
+            _batch.Add(token: i % _context.VocabularySize, _position++, 0, i == rows - 1 || (rows < LargeStep && i < _context.MaxOutputs - 1));
+        long start = Stopwatch.GetTimestamp();
+        if (_context.Decode(_batch) is not DecodeStatus.Ok and var status)
+            throw new LlamaException($"the model cannot decode {rows} tokens ({status}): {LlamaContext.LastError ?? "llama.cpp gave no reason"}");
+        _launchSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        _context.Synchronize();
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    /// <summary>Copies the sequence's state out, and into other sequences until many cells are used.</summary>
+    private (double SaveSecondsPerToken, double RestoreSecondsPerToken, int UsedCells) MoveState()
+    {
+        byte[] state = GC.AllocateUninitializedArray<byte>(checked((int)_context.StateSize(0, StateFlags.None)));
+        long start = Stopwatch.GetTimestamp();
+        _context.SaveState(0, state, StateFlags.None);
+        double save = Stopwatch.GetElapsedTime(start).TotalSeconds / _position;
+        int cells = _position, room = Math.Min(IdleCells, _context.CellCount - (DeviceProfile.SmallStep * Repetitions));
+        start = Stopwatch.GetTimestamp();
+        for (int id = 1; id < _context.MaxSequences && cells + _position <= room && SecondsLeft > 0; id++)
+        {
+            if (_context.RestoreState(id, state, StateFlags.None) != state.LongLength)
+                break;
+            cells += _position;
+        }
+        int restored = cells - _position;
+        return (save, restored > 0 ? Stopwatch.GetElapsedTime(start).TotalSeconds / restored : save, cells);
+    }
+}
