@@ -5,7 +5,7 @@ using System.Globalization;
 namespace InferenceServer.Engine;
 
 /// <summary>Times of one model on one device. Pure data: the decoder measures it, tests invent it.</summary>
-/// <param name="Steps">Seconds of a step by its rows, ascending; at least one.</param>
+/// <param name="Steps">Seconds of a step by its rows, ascending; at least one. Small steps are replies', with logits of each row; from 64 rows on a prompt's, with one row's.</param>
 /// <param name="IdleCellSeconds">What a row of a small step takes longer for each cell that others hold in the pool.</param>
 /// <param name="SaveSecondsPerToken">Copying a token's state out of the pool.</param>
 /// <param name="RestoreSecondsPerToken">Putting it back.</param>
@@ -13,9 +13,10 @@ namespace InferenceServer.Engine;
 public sealed record DeviceProfile(
     IReadOnlyList<(int Rows, double Seconds)> Steps, double IdleCellSeconds, double SaveSecondsPerToken, double RestoreSecondsPerToken, bool ComputesAhead)
 {
-    /// <summary>A thousand idle cells that slow a small step down by less than this part cost nothing worth acting on.</summary>
-    private const double NoticedShare = 0.05;
-
+    // A thousand idle cells that slow a small step down by less than this part cost nothing worth acting on. (Two cores: 0.03 to 0.15; an H200's memory would
+    // show 0.01.) A device that computes on its own would be held up by moving them, so there it has to be more.
+    private const double NoticedShare = 0.005;
+    private const double NoticedShareAhead = 0.05;
     private const int NoticedCells = 1000;
 
     /// <summary>Steps of so many rows stand for small ones.</summary>
@@ -28,7 +29,7 @@ public sealed record DeviceProfile(
     public static DeviceProfile TwoCores { get; } = new([(1, 0.0053), (8, 0.023), (64, 0.056), (512, 0.42)], 0.3e-6, 3.2e-6, 6.4e-6, ComputesAhead: false);
 
     /// <summary>Attention walks what nobody reads, as ggml's does on the CPU: idle entries cost time, and rows of many sequences mix badly.</summary>
-    public bool WalksIdleCells => IdleCellSeconds * NoticedCells >= NoticedShare * SecondsOf(SmallStep) / SmallStep;
+    public bool WalksIdleCells => IdleCellSeconds * NoticedCells >= (ComputesAhead ? NoticedShareAhead : NoticedShare) * SecondsOf(SmallStep) / SmallStep;
 
     /// <summary>A row of a prompt in a large step, the step's fixed cost left out.</summary>
     public double PrefillRowSeconds

@@ -82,17 +82,17 @@ internal sealed class DeviceProfiler : IDisposable
     private double BestOf(int rows)
     {
         double best = Step(rows);
-        for (int i = 1; i < Repetitions && best < LongStepSeconds && rows < LargeStep; i++)
+        for (int i = 1; i < Repetitions && best < LongStepSeconds; i++)
             best = Math.Min(best, Step(rows));
         return best;
     }
 
-    /// <summary>Computes rows of one sequence; small steps want logits of each row, as replies do.</summary>
+    /// <summary>Computes rows of one sequence; small steps want logits of each row, as replies do, and large ones of the last.</summary>
     private double Step(int rows)
     {
         _batch.Clear();
         for (int i = 0; i < rows; i++)
-            _batch.Add(token: i % _context.VocabularySize, _position++, 0, i == rows - 1 || (rows < LargeStep && i < _context.MaxOutputs - 1));
+            _batch.Add(token: i % _context.VocabularySize, _position++, 0, i == rows - 1 || (rows <= DeviceProfile.SmallStep && i < _context.MaxOutputs - 1));
         long start = Stopwatch.GetTimestamp();
         if (_context.Decode(_batch) is not DecodeStatus.Ok and var status)
             throw new LlamaException($"the model cannot decode {rows} tokens ({status}): {LlamaContext.LastError ?? "llama.cpp gave no reason"}");

@@ -26,7 +26,7 @@ internal sealed class StepTimeModel(double? targetInterTokenSeconds, DeviceProfi
     /// A whole tile may overrun the default target so far: below a tile a row costs several times as much. (4 streams of 14 ms, a prompt of 3,000 tokens: a row
     /// took 3.7 ms below a tile, 0.6 in one, so the prompt took 14 s where alone it took 2.)
     /// </summary>
-    private const double TileGrace = 1.5;
+    private const double TileGrace = 3;
 
     /// <summary>Steps vary: the 90th percentile of mixed ones was 1.17 times their median. The target holds for nine of ten, so the plan stays below it.</summary>
     private const double StepMargin = 1.2;

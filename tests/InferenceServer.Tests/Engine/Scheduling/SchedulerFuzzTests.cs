@@ -46,7 +46,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
     [InlineData(29, true, 400, 20, 6_000, 40_000, 500)]
     public void Nor_with_a_step_in_flight(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes) =>
         Live(seed, sharesCells, cells, sequenceIds, hostBytes, diskBytes, checkpointBytes,
-            DeviceProfile.TwoCores with { ComputesAhead = true, IdleCellSeconds = seed % 2 == 0 ? 0 : 0.3e-6, RestoreSecondsPerToken = 0.0006 });
+            DeviceProfile.TwoCores with { ComputesAhead = true, IdleCellSeconds = seed % 2 == 0 ? 0 : 0.9e-6, RestoreSecondsPerToken = 0.0006 });
 
     private void Live(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes, DeviceProfile device)
     {
