@@ -56,8 +56,13 @@ public sealed record EngineSnapshot
     public long DecodeSteps { get; init; }
     public long FailedSteps { get; init; }
 
-    /// <summary>Time spent in all steps together.</summary>
+    /// <summary>Time spent in all steps together: on their rows, on operations on the KV memory (sharing, saving, restoring), and on sampling.</summary>
     public double StepSeconds { get; init; }
+    public double OperationSeconds { get; init; }
+    public double SamplingSeconds { get; init; }
+
+    /// <summary>Steps that had the shape of the one before, so that llama.cpp used its graph again.</summary>
+    public long GraphReuses { get; init; }
 
     /// <summary>Saved states that were brought back into the KV pool.</summary>
     public long Restores { get; init; }
@@ -116,6 +121,9 @@ public sealed record EngineSnapshot
             Steps = counters.Steps,
             FailedSteps = counters.FailedSteps,
             StepSeconds = counters.StepSeconds,
+            OperationSeconds = counters.OperationSeconds,
+            SamplingSeconds = counters.SamplingSeconds,
+            GraphReuses = counters.GraphReuses,
             Restores = scheduler.Cache.Restores,
             DecodeRows = counters.DecodeRows,
             DecodeSteps = counters.DecodeSteps,

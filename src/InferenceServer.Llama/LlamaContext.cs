@@ -181,6 +181,9 @@ public sealed unsafe partial class LlamaContext : IDisposable
         return new ReadOnlySpan<float>(embedding, Pooling is PoolingType.Rank ? _model.ClassCount : _model.OutputEmbeddingLength);
     }
 
+    /// <summary>Calls so far whose graph was the one of the call before: steps of the same shape spare building it.</summary>
+    public int GraphReuses => LlamaNative.llama_perf_context(_context).n_reused;
+
     /// <summary>Waits until the device has finished what was asked of it.</summary>
     public void Synchronize() => LlamaNative.llama_synchronize(_context);
 

@@ -43,7 +43,7 @@ internal sealed partial class PrefixCache
         int end = sequence.Computed;
         if (end == sequence.Published)
             return;
-        KvBlob? blob = FindEnd(sequence.Node!, sequence.Tokens[..end])?.Checkpoint is { IsReady: true } known ? known.Memory : null;
+        KvBlob? blob = PrefixTree.FindEnd(sequence.Node!, sequence.Tokens[..end])?.Checkpoint is { IsReady: true } known ? known.Memory : null;
         if (blob is null)
         {
             blob = new KvBlob(end, end);
@@ -93,13 +93,5 @@ internal sealed partial class PrefixCache
             return;
         checkpoint.LastUse = node.LastUse;
         _host.Touch(checkpoint);
-    }
-
-    /// <summary>The node below this one that ends with these tokens; null when none ends there.</summary>
-    private static PrefixNode? FindEnd(PrefixNode node, ReadOnlySpan<int> tokens)
-    {
-        while (node.End < tokens.Length && node.Children.TryGetValue(tokens[node.End], out PrefixNode? child) && tokens[node.End..].StartsWith(child.Tokens.Span))
-            node = child;
-        return node.End == tokens.Length ? node : null;
     }
 }

@@ -63,10 +63,10 @@ internal sealed partial class PrefixCache
     /// </summary>
     public bool TryLoad(string namespaceKey, ReadOnlySpan<int> tokens)
     {
-        if (_disk is null || !_roots.TryGetValue(namespaceKey, out PrefixNode? node))
+        if (_disk is null || !Roots.TryGetValue(namespaceKey, out PrefixNode? node))
             return false;
         List<(PrefixNode Node, SavedState State)> missing = [];
-        for (int depth = 0; depth < tokens.Length && node.Children.TryGetValue(tokens[depth], out PrefixNode? child) && IsUsable(child); node = child)
+        for (int depth = 0; depth < tokens.Length && node.Children.TryGetValue(tokens[depth], out PrefixNode? child) && child.IsUsable; node = child)
         {
             int common = child.Tokens.Span.CommonPrefixLength(tokens[depth..]);
             depth += common;
@@ -144,7 +144,7 @@ internal sealed partial class PrefixCache
             }
             // Making room may have taken the state's own path with it.
             if (_disk.HasRoomFor(state) && state is { IsReady: true, Nodes.Count: > 0 })
-                _disk.Write(state, RootOf(state.Nodes[0]).Namespace!, PathTokens(state));
+                _disk.Write(state, PrefixTree.RootOf(state.Nodes[0]).Namespace!, PathTokens(state));
         }
     }
 
@@ -169,9 +169,9 @@ internal sealed partial class PrefixCache
             _disk.AdoptForeign(file);
             return;
         }
-        PrefixNode root = Root(header.NamespaceKey);
+        PrefixNode root = _tree.Root(header.NamespaceKey);
         SavedState state = new(header.Start, header.Tokens.AsSpan(header.Start).ToArray()) { LastUse = lastUse };
-        PrefixNode? node = Descend(root, header.Tokens, header.Start);
+        PrefixNode? node = PrefixTree.Descend(root, header.Tokens, header.Start);
         if (header.Start == header.End)
             LinkCheckpoint(node, state);
         else
@@ -181,7 +181,7 @@ internal sealed partial class PrefixCache
         {
             _disk!.Counters.IgnoredFiles++;
             _disk.Delete(file);
-            RemoveIfEmptyRoot(root);
+            _tree.RemoveIfEmptyRoot(root);
             return;
         }
         _disk!.Adopt(state, file);
@@ -205,11 +205,11 @@ internal sealed partial class PrefixCache
         {
             if (!node.Children.TryGetValue(header.Tokens[node.End], out PrefixNode? child))
             {
-                child = new PrefixNode(node, state.Tokens[(node.End - state.Start)..], node.End) { LastUse = state.LastUse };
-                node.Children.Add(header.Tokens[node.End], child);
+                child = PrefixTree.Add(node, state.Tokens[(node.End - state.Start)..]);
+                child.LastUse = state.LastUse;
             }
             else if (child.Tokens.Span.CommonPrefixLength(header.Tokens.AsSpan(node.End)) is var common && common < child.Length)
-                child = Split(child, common);
+                child = PrefixTree.Split(child, common);
             if (child.Saved is null)
             {
                 child.Saved = state;
@@ -217,30 +217,6 @@ internal sealed partial class PrefixCache
             }
             node = child;
         }
-        return node;
-    }
-
-    /// <summary>The node on the path of these tokens that ends at this position, cut there if need be; null when the tree does not reach it.</summary>
-    private static PrefixNode? Descend(PrefixNode node, ReadOnlySpan<int> tokens, int end)
-    {
-        while (node.End < end)
-        {
-            if (!node.Children.TryGetValue(tokens[node.End], out PrefixNode? child))
-                return null;
-            int common = child.Tokens.Span.CommonPrefixLength(tokens[node.End..end]);
-            if (common < child.Length)
-                child = node.End + common < end ? null : Split(child, common);
-            if (child is null)
-                return null;
-            node = child;
-        }
-        return node;
-    }
-
-    private static PrefixNode RootOf(PrefixNode node)
-    {
-        while (!node.IsRoot)
-            node = node.Parent!;
         return node;
     }
 

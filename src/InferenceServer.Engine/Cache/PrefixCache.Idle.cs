@@ -9,15 +9,10 @@ internal sealed partial class PrefixCache
     /// <summary>Attention walks the pool's used part in steps of so many cells (llama_kv_cache::get_n_kv): fewer idle ones do not show in a step's time.</summary>
     private const int FreeIdleCells = 256;
 
-    private long _computedRows;
-
-    /// <summary>So many rows were computed; entries that were idle for long make room.</summary>
-    public void CountRows(int rows) => _computedRows += rows;
-
     /// <summary>Moves out what has been idle for longer than it is worth: any number of saved entries, and as many tokens of others as one step may save.</summary>
     public void TrimIdle()
     {
-        if (!_sharesCells)
+        if (!_pool.SharesCells)
             return;
         int left = _savedTokensPerStep;
         while (Ledger.Cached > FreeIdleCells && OldestIdle() is { } leaf)
@@ -27,7 +22,7 @@ internal sealed partial class PrefixCache
                 if (leaf.Length > left && left < _savedTokensPerStep)
                     return;
                 if (leaf.Length > _savedTokensPerStep)
-                    Split(leaf, leaf.Length - _savedTokensPerStep);
+                    PrefixTree.Split(leaf, leaf.Length - _savedTokensPerStep);
                 left -= leaf.Length;
             }
             EvictLeaf(leaf, save: true);
@@ -40,14 +35,14 @@ internal sealed partial class PrefixCache
     /// </summary>
     public void UnloadIdle(IEnumerable<Sequence> arrivals)
     {
-        if (!_sharesCells || !_residency.UnloadsAtRest || Ledger.Cached <= FreeIdleCells)
+        if (!_pool.SharesCells || !_residency.UnloadsAtRest || Ledger.Cached <= FreeIdleCells)
             return;
-        long before = _clock;
+        long before = _tree.Clock;
         foreach (Sequence sequence in arrivals)
-            if (MatchPath(Root(sequence.NamespaceKey), sequence.Tokens[..^1]) is [.., PrefixNode last])
+            if (_tree.Path(_tree.Root(sequence.NamespaceKey), sequence.Tokens[..^1]) is [.., PrefixNode last])
                 Touch(last);
-        for (int id = 0; id < _leafOfId.Length; id++)
-            while (_leafOfId[id] is { Pins: 0, Saved: not null } leaf && leaf.LastUse <= before)
+        for (int id = 0; id < _pool.Leaves.Count; id++)
+            while (_pool.Leaves[id] is { Pins: 0, Saved: not null } leaf && leaf.LastUse <= before)
                 EvictLeaf(leaf, save: true);
     }
 
@@ -56,30 +51,33 @@ internal sealed partial class PrefixCache
     public bool SaveOneIdle(bool unloadWritten = false)
     {
         // Where a save just failed, trying again at once would fail again, for ever: not before the cache has been used.
-        if (!_sharesCells || !_savesEvicted || _host.BudgetBytes == 0 || _clockAtFailedSave == _clock)
+        if (!_pool.SharesCells || !_savesEvicted || _host.BudgetBytes == 0 || _clockAtFailedSave == _tree.Clock)
             return false;
-        foreach (PrefixNode? leaf in _leafOfId)
+        foreach (PrefixNode? leaf in _pool.Leaves)
+        {
+            // From the root down: what is saved of a prompt's end is of no use to a restart while its beginning is not.
+            PrefixNode? first = null;
             for (PrefixNode? node = leaf; node is { IsRoot: false, Pins: 0 }; node = node.Parent)
-            {
-                if (node.Saved is not null)
-                    continue;
-                if (node.Length > _savedTokensPerStep)
-                    Split(node, node.Length - _savedTokensPerStep);
-                if (unloadWritten)
-                    UnloadWritten(_host.BytesOf(node));
-                if (!_host.TryReserveWithinBudget(node))
-                    return false;
-                PlanSave(node, DonorOf(node));
-                return true;
-            }
+                first = node.Saved is null ? node : first;
+            if (first is null)
+                continue;
+            if (first.Length > _savedTokensPerStep)
+                first = PrefixTree.Split(first, _savedTokensPerStep);
+            if (unloadWritten)
+                UnloadWritten(_host.BytesOf(first));
+            if (!_host.TryReserveWithinBudget(first))
+                return false;
+            _pool.Save(first, first.Saved!.Memory!);
+            return true;
+        }
         return false;
     }
 
     private PrefixNode? OldestIdle()
     {
         PrefixNode? oldest = null;
-        foreach (PrefixNode? leaf in _leafOfId)
-            if (leaf is { Pins: 0 } && _computedRows - leaf.LastUseRows > _residency.RowsUntilLeaving(leaf.Saved is not null, CanSave) && (oldest is null || leaf.LastUseRows < oldest.LastUseRows))
+        foreach (PrefixNode? leaf in _pool.Leaves)
+            if (leaf is { Pins: 0 } && _tree.ComputedRows - leaf.LastUseRows > _residency.RowsUntilLeaving(leaf.Saved is not null, CanSave) && (oldest is null || leaf.LastUseRows < oldest.LastUseRows))
                 oldest = leaf;
         return oldest;
     }

@@ -40,7 +40,7 @@ internal sealed partial class PrefixCache
             return;
         foreach ((SavedSession session, bool isNewest, int position) in turns)
             if (session.NamespaceKey == header.NamespaceKey && position > header.Start && position <= header.End
-                && Descend(root, header.Tokens, position) is { IsRoot: false } node)
+                && PrefixTree.Descend(root, header.Tokens, position) is { IsRoot: false } node)
                 Sessions.Place(session, isNewest, node);
     }
 

@@ -14,7 +14,7 @@ internal sealed partial class PrefixCache
     public List<CachedSession> ListSessions(string cacheNamespace)
     {
         List<CachedSession> sessions = [];
-        string key = NamespaceKey(cacheNamespace);
+        string key = PrefixTree.NamespaceKey(cacheNamespace);
         foreach (SessionEntry entry in Sessions.Entries.Reverse())
             if (entry.NamespaceKey == key)
                 sessions.Add(Describe(entry));
@@ -27,7 +27,7 @@ internal sealed partial class PrefixCache
     /// </summary>
     public bool DropSession(string cacheNamespace, string id)
     {
-        if (Sessions.Find(NamespaceKey(cacheNamespace), id) is not { } entry)
+        if (Sessions.Find(PrefixTree.NamespaceKey(cacheNamespace), id) is not { } entry)
             return false;
         PrefixNode[] ends = [.. entry.Ends.OrderByDescending(node => node.End)];
         Sessions.Remove(entry);

@@ -36,7 +36,7 @@ internal sealed partial class PrefixCache
             return;
         _host.Settle(_justSaved, _failed);
         if (_failed.Count > 0)
-            _clockAtFailedSave = _clock;
+            _clockAtFailedSave = _tree.Clock;
         foreach (SavedState state in _failed)
         {
             _checkpointsFail |= state.IsCheckpoint;
@@ -64,7 +64,7 @@ internal sealed partial class PrefixCache
     /// <summary>Goes on restoring what the sequence found at its admission, with a new step's allowance.</summary>
     public void ContinueRestore(Sequence sequence)
     {
-        List<PrefixNode> path = MatchPath(sequence.Node!, sequence.ReusableTokens);
+        List<PrefixNode> path = _tree.Path(sequence.Node!, sequence.ReusableTokens);
         if (path.Count > 0)
             Touch(path[^1]);
         int from = 0;
@@ -80,9 +80,8 @@ internal sealed partial class PrefixCache
 
     private void Join(Sequence sequence, PrefixNode resident)
     {
-        if (++resident.Pins == 1)
-            Ledger.Pin(resident.Length);
-        PendingOps.Add(KvOp.Copy(DonorOf(resident), sequence.KvId, resident.Start, resident.End));
+        _pool.PinOne(resident);
+        _pool.Share(resident, sequence.KvId);
         sequence.Node = resident;
         sequence.Published = resident.End;
     }
@@ -113,16 +112,14 @@ internal sealed partial class PrefixCache
                 break;
             Restores++;
             _restoreLeft -= state.End - state.Start;
-            PendingOps.Add(KvOp.Restore(blob, Ids.Scratch));
-            PendingOps.Add(KvOp.Copy(Ids.Scratch, sequence.KvId, path[first].Start, path[last].End));
-            PendingOps.Add(KvOp.Remove(Ids.Scratch, 0));
+            _pool.Restore(blob, sequence.KvId, path[first].Start, path[last].End);
             for (; first <= last; first++)
             {
                 PrefixNode node = path[first];
                 Ledger.TakePrivate(node.Length);
                 Ledger.PublishPrivate(node.Length);
                 node.Pins++;
-                MakeResident(node, sequence.KvId);
+                _pool.MakeResident(node, sequence.KvId);
                 sequence.Node = node;
                 sequence.Published = node.End;
                 if (state.CameFromDisk)
@@ -137,13 +134,13 @@ internal sealed partial class PrefixCache
     private bool EvictOne()
     {
         PrefixNode? oldest = null;
-        foreach (PrefixNode? leaf in _leafOfId)
+        foreach (PrefixNode? leaf in _pool.Leaves)
             if (leaf is { Pins: 0 } && (oldest is null || EvictionRank(leaf) < EvictionRank(oldest)))
                 oldest = leaf;
         if (oldest is null)
             return false;
         if (CanSave && oldest.Saved is null && oldest.Length > _savedTokensPerStep)
-            Split(oldest, oldest.Length - _savedTokensPerStep);
+            PrefixTree.Split(oldest, oldest.Length - _savedTokensPerStep);
         EvictLeaf(oldest, save: true);
         return true;
     }
@@ -167,38 +164,13 @@ internal sealed partial class PrefixCache
 
     private void EvictLeaf(PrefixNode leaf, bool save)
     {
-        int id = leaf.Holder;
-        PrefixNode parent = leaf.Parent!;
         if (save && _savesEvicted && leaf.Saved is null && _host.TryReserve(leaf))
-            PlanSave(leaf, id);
-        leaf.IsResident = false;
-        leaf.Holder = PrefixNode.NoHolder;
-        parent.ResidentChildren--;
-        _leafOfId[id] = null;
-        Ledger.FreeCached(leaf.Length);
+            _pool.Save(leaf, leaf.Saved!.Memory!);
+        _pool.Vacate(leaf);
         EvictedTokens += leaf.Length;
-        if (!parent.IsRoot && parent.ResidentChildren == 0 && parent.Holder == PrefixNode.NoHolder)
-        {
-            PendingOps.Add(KvOp.Remove(id, leaf.Start));
-            parent.Holder = id;
-            _leafOfId[id] = parent;
-        }
-        else
-        {
-            PendingOps.Add(KvOp.Remove(id, 0));
-            Ids.Release(id);
-        }
         if (leaf.Saved is null)
             DetachSubtree(leaf, isEviction: save);
         TrimHostTier();
-    }
-
-    /// <summary>Only the node's own positions are saved: its ancestors have states of their own.</summary>
-    private void PlanSave(PrefixNode node, int donor)
-    {
-        PendingOps.Add(KvOp.Copy(donor, Ids.Scratch, node.Start, node.End));
-        PendingOps.Add(KvOp.Save(Ids.Scratch, node.Saved!.Memory!));
-        PendingOps.Add(KvOp.Remove(Ids.Scratch, 0));
     }
 
     private void TrimHostTier()

@@ -3,8 +3,8 @@
 //   - the ledger balances and every id has one owner (CacheInvariants checks all of it);
 //   - what a running sequence uses is pinned, and a pinned node is never evicted;
 //   - no entry is found from another namespace: each has its own root, keyed by the SHA-256 of its name.
-// Here: what sequences do with the tree. PrefixCache.Tree.cs: the tree itself. .Match.cs: what it holds of a prompt. .Tiers.cs: eviction, saving and
-// restoring. .Disk.cs: files. .Sessions.cs, .Names.cs: conversations. .Checkpoints.cs: models that cannot be cut anywhere.
+// PrefixTree is the tree itself, KvPool its cells and ids. Here: what sequences do with both. PrefixCache.Entries.cs: what nobody runs on. .Tiers.cs: eviction, saving
+// and restoring. .Idle.cs: who leaves unasked. .Disk.cs: files. .Sessions.cs, .Names.cs: conversations. .Checkpoints.cs: models that cannot be cut anywhere.
 
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Replies;
@@ -16,15 +16,13 @@ internal sealed partial class PrefixCache
     /// <summary>Restoring fewer tokens than this costs more than computing them (a restore takes a step of its own).</summary>
     public const int MinRestoreTokens = 16;
 
-    private readonly Dictionary<string, PrefixNode> _roots = new(StringComparer.Ordinal);
-    private readonly PrefixNode?[] _leafOfId;
-    private readonly bool _sharesCells;
+    private readonly PrefixTree _tree;
+    private readonly KvPool _pool;
     private readonly long _checkpointBytes;
     private readonly IResidencyPolicy _residency;
     private readonly HostTier _host;
     private readonly DiskTier? _disk;
     private readonly TimeProvider _time;
-    private long _clock;
 
     /// <param name="limits">The pool, and what moving its contents costs. Where cells are shared the last sequence id is for saving and restoring; else copies are real and duplicates stay.</param>
     /// <param name="host">Where evicted entries and checkpoints go.</param>
@@ -32,10 +30,8 @@ internal sealed partial class PrefixCache
     /// <param name="time">For when sessions were last used.</param>
     public PrefixCache(DecoderLimits limits, HostTier host, DiskTier? disk, TimeProvider time)
     {
-        Ledger = new CellLedger(limits.Cells);
-        Ids = new SequenceIdPool(limits.SequenceIds, reserveScratch: limits.SharesCells);
-        _leafOfId = new PrefixNode?[limits.SequenceIds];
-        _sharesCells = limits.SharesCells;
+        _tree = new PrefixTree(fromCheckpointsOnly: limits.CheckpointBytes > 0);
+        _pool = new KvPool(limits);
         _checkpointBytes = limits.CheckpointBytes;
         DeviceProfile device = limits.Device;
         _residency = device.WalksIdleCells ? new PayingResidency(device) : new StayingResidency();
@@ -50,36 +46,30 @@ internal sealed partial class PrefixCache
         Sessions = new SessionTable(time);
     }
 
-    public CellLedger Ledger { get; }
+    public CellLedger Ledger => _pool.Ledger;
 
-    public SequenceIdPool Ids { get; }
+    public SequenceIdPool Ids => _pool.Ids;
 
     public HostTier Host => _host;
 
     public DiskTier? Disk => _disk;
 
     /// <summary>Operations for the next step, in order; the plan takes them over.</summary>
-    public List<KvOp> PendingOps { get; } = [];
+    public List<KvOp> PendingOps => _pool.PendingOps;
 
     public long EvictedTokens { get; private set; }
 
     /// <summary>Saved states that were planned to be brought back.</summary>
     public long Restores { get; private set; }
 
-    public IReadOnlyDictionary<string, PrefixNode> Roots => _roots;
+    public IReadOnlyDictionary<string, PrefixNode> Roots => _tree.Roots;
 
-    public int LeafCount
-    {
-        get
-        {
-            int count = 0;
-            foreach (PrefixNode? leaf in _leafOfId)
-                count += leaf is null ? 0 : 1;
-            return count;
-        }
-    }
+    public int LeafCount => _pool.LeafCount;
 
-    public PrefixNode? LeafOf(int id) => _leafOfId[id];
+    public PrefixNode? LeafOf(int id) => _pool.Leaves[id];
+
+    /// <summary>So many rows were computed; entries that were idle for long may make room.</summary>
+    public void CountRows(int rows) => _tree.CountRows(rows);
 
     /// <summary>
     /// Gives the sequence an id that holds the longest cached prefix of its tokens (all but the last: its logits are needed), restoring it
@@ -89,8 +79,8 @@ internal sealed partial class PrefixCache
 
     private bool TryBegin(Sequence sequence, int mostTokens)
     {
-        PrefixNode root = Root(sequence.NamespaceKey);
-        List<PrefixNode> path = MatchPath(root, sequence.Tokens[..mostTokens]);
+        PrefixNode root = _tree.Root(sequence.NamespaceKey);
+        List<PrefixNode> path = _tree.Path(root, sequence.Tokens[..mostTokens]);
         // Most recent first, so that room made below is not made at the expense of the path itself.
         Touch(path.Count > 0 ? path[^1] : root);
         if (NeedsCheckpoints && path.Count > 0)
@@ -101,7 +91,7 @@ internal sealed partial class PrefixCache
             resident = path[restoreFrom];
 
         bool takeOver = resident.Holder != PrefixNode.NoHolder && resident.Pins == 0;
-        Pin(resident);
+        _pool.Pin(resident);
         // One eviction may not free an id: the parent can inherit it.
         while (!takeOver && Ids.FreeCount == 0)
             if (!EvictOne())
@@ -111,18 +101,7 @@ internal sealed partial class PrefixCache
             }
         sequence.Node = resident;
         sequence.Published = resident.End;
-        if (takeOver)
-        {
-            sequence.KvId = resident.Holder;
-            Ids.Transfer(sequence.KvId, SequenceIdOwner.Leaf, SequenceIdOwner.Running);
-            _leafOfId[sequence.KvId] = null;
-        }
-        else
-        {
-            sequence.KvId = Ids.Rent();
-            if (resident.End > 0)
-                PendingOps.Add(KvOp.Copy(DonorOf(resident), sequence.KvId, 0, resident.End));
-        }
+        sequence.KvId = _pool.RentFor(resident, takeOver);
         (sequence.HostTokens, sequence.DiskTokens) = (0, 0);
         RestorePath(sequence, path, restoreFrom);
         if (NeedsCheckpoints && !RestoreCheckpoint(sequence))
@@ -162,16 +141,16 @@ internal sealed partial class PrefixCache
             }
             if (!node.Children.TryGetValue(tokens[position], out PrefixNode? child))
             {
-                child = new PrefixNode(node, tokens[position..].ToArray(), position) { Pins = 1 };
-                node.Children.Add(tokens[position], child);
+                child = PrefixTree.Add(node, tokens[position..].ToArray());
+                child.Pins = 1;
                 Ledger.PublishPrivate(child.Length);
-                MakeResident(child, sequence.KvId);
+                _pool.MakeResident(child, sequence.KvId);
             }
             else
             {
                 int common = child.Tokens.Span.CommonPrefixLength(tokens[position..]);
                 if (common < child.Length)
-                    child = Split(child, common);
+                    child = PrefixTree.Split(child, common);
                 child.Pins++;
                 if (child.IsResident)
                 {
@@ -183,7 +162,7 @@ internal sealed partial class PrefixCache
                 else
                 {
                     Ledger.PublishPrivate(child.Length);
-                    MakeResident(child, sequence.KvId);
+                    _pool.MakeResident(child, sequence.KvId);
                 }
             }
             node = child;
@@ -213,17 +192,7 @@ internal sealed partial class PrefixCache
     /// <summary>The id, which holds published tokens only, passes to the sequence's leaf or is freed.</summary>
     private void GiveBack(Sequence sequence)
     {
-        PrefixNode node = sequence.Node!;
-        if (node.Holder == sequence.KvId)
-        {
-            Ids.Transfer(sequence.KvId, SequenceIdOwner.Running, SequenceIdOwner.Leaf);
-            _leafOfId[sequence.KvId] = node;
-        }
-        else
-        {
-            PendingOps.Add(KvOp.Remove(sequence.KvId, 0));
-            Ids.Release(sequence.KvId);
-        }
+        _pool.GiveBack(sequence.KvId, sequence.Node!);
         Detach(sequence);
     }
 
@@ -244,8 +213,7 @@ internal sealed partial class PrefixCache
     {
         if (start < sequence.Published)
             throw new InvalidOperationException("Published tokens cannot be discarded.");
-        PendingOps.Add(KvOp.Remove(sequence.KvId, start, end));
-        Ledger.FreePrivate(end - start);
+        _pool.Discard(sequence.KvId, start, end);
     }
 
     /// <summary>Evicts least recently used leaves until that many cells are free; false when pinned and private cells leave too few.</summary>
@@ -255,24 +223,6 @@ internal sealed partial class PrefixCache
             if (!EvictOne())
                 return false;
         return true;
-    }
-
-    /// <summary>The node's cells are tagged by this running id from now on; its parent, no leaf any more, gives its id back.</summary>
-    private void MakeResident(PrefixNode node, int holder)
-    {
-        PrefixNode parent = node.Parent!;
-        node.IsResident = true;
-        node.Holder = holder;
-        parent.ResidentChildren++;
-        if (parent.Holder == PrefixNode.NoHolder)
-            return;
-        if (Ids.OwnerOf(parent.Holder) == SequenceIdOwner.Leaf)
-        {
-            PendingOps.Add(KvOp.Remove(parent.Holder, 0));
-            _leafOfId[parent.Holder] = null;
-            Ids.Release(parent.Holder);
-        }
-        parent.Holder = PrefixNode.NoHolder;
     }
 
     /// <summary>
@@ -294,27 +244,13 @@ internal sealed partial class PrefixCache
     /// <summary>The sequence computed what the tree already holds: its own cells go, and it tags the tree's.</summary>
     private void Deduplicate(Sequence sequence, PrefixNode shared)
     {
-        Ledger.FreePrivate(shared.Length);
-        if (!_sharesCells)
+        if (!_pool.SharesCells)
+        {
+            Ledger.FreePrivate(shared.Length);
             return;
-        PendingOps.Add(KvOp.Remove(sequence.KvId, shared.Start, shared.End));
-        PendingOps.Add(KvOp.Copy(DonorOf(shared), sequence.KvId, shared.Start, shared.End));
-    }
-
-    /// <summary>Some id whose cells include this node's path.</summary>
-    private static int DonorOf(PrefixNode node)
-    {
-        while (node.Holder == PrefixNode.NoHolder)
-            node = FirstResidentChild(node);
-        return node.Holder;
-    }
-
-    private static PrefixNode FirstResidentChild(PrefixNode node)
-    {
-        foreach (PrefixNode child in node.Children.Values)
-            if (child.IsResident)
-                return child;
-        throw new InvalidOperationException("A resident node has neither a holder nor a resident child.");
+        }
+        _pool.Discard(sequence.KvId, shared.Start, shared.End);
+        _pool.Share(shared, sequence.KvId);
     }
 
     private void Detach(Sequence sequence)

@@ -26,6 +26,9 @@ internal sealed class PrefixNode(PrefixNode? parent, ReadOnlyMemory<int> tokens,
 
     public bool IsResident { get; set; }
 
+    /// <summary>Some tier has it.</summary>
+    public bool IsUsable => IsResident || Saved is { IsUsable: true };
+
     public int ResidentChildren { get; set; }
 
     /// <summary>The id that tags this path's cells when no resident child's does: the leaf's own, or a running sequence's.</summary>

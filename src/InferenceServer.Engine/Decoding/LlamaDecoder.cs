@@ -68,6 +68,7 @@ internal sealed class LlamaDecoder : IDecoder
             return;
         // Waits for the device, and says if it has failed: a row's logits would be read as they are.
         _context.Synchronize();
+        result.GraphReuses = _context.GraphReuses;
         long start = Stopwatch.GetTimestamp();
         // The first read waits for the device and puts its output in order (llama_context::output_reorder): not a thing for several threads.
         foreach (PlanSlice slice in plan.Slices)
@@ -84,6 +85,8 @@ internal sealed class LlamaDecoder : IDecoder
 
     public void Dispose()
     {
+        // A step may be in flight yet, and its buffers must not go before it is done.
+        _context.Synchronize();
         _sampling.Dispose();
         _batch.Dispose();
         _context.Dispose();

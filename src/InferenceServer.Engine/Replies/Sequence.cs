@@ -21,7 +21,7 @@ internal sealed class Sequence
         Generation = generation;
         Arrival = arrival;
         Ordinal = ordinal;
-        NamespaceKey = PrefixCache.NamespaceKey(Request.CacheNamespace);
+        NamespaceKey = PrefixTree.NamespaceKey(Request.CacheNamespace);
         ReadOnlySpan<int> prompt = Request.PromptTokens.Span;
         PromptCount = Count = prompt.Length;
         _tokens = new int[ExpectedCount];

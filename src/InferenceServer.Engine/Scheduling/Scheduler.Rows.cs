@@ -35,7 +35,7 @@ internal sealed partial class Scheduler
         _drafts = CanTakeBack && _waiting.Count == 0 && _running.TrueForAll(static s => s.Computed >= s.PromptCount);
         if (!_prefillTurn)
             PlanDecodeRows();
-        Admit(now);
+        _admission.Admit(_prefillSteps, now);
         // Who was just admitted may change whose turn it is.
         takesTurns = _policy.TakesTurns(Load());
         if (_prefillTurn || !takesTurns)

@@ -2,7 +2,7 @@
 // of them. Decode thread only; no native calls, no I/O, no clock of its own, so tests drive it step by step without a model. One step may be in flight while
 // the next is planned: rows whose token it will bring are planned with a placeholder, and filled when it has.
 // Always: every sequence is waiting or running and in one list only; rows of a plan <= the batch size; every sequence that leaves writes exactly one Finished event.
-// Here: the order of things. Scheduler.Admission.cs: who begins. .Rows.cs: what a step computes. .Drafts.cs: rows beyond that.
+// Here: the order of things. Scheduler.Rows.cs: what a step computes. .Drafts.cs: rows beyond that. Admission says who begins, ReplyProgress what becomes of tokens.
 
 using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Constraints;
@@ -23,7 +23,7 @@ internal sealed partial class Scheduler
     private readonly DecoderLimits _limits;
     private readonly EngineVocabulary _vocabulary;
     private readonly TimeProvider _time;
-    private readonly AdmissionPolicy _admission;
+    private readonly Admission _admission;
     private readonly IStepPolicy _policy;
     private readonly ReplyProgress _replies;
     private readonly WaitingQueue _waiting;
@@ -42,8 +42,8 @@ internal sealed partial class Scheduler
         _limits = limits;
         _vocabulary = vocabulary;
         _time = time;
-        _admission = new AdmissionPolicy(time);
-        _waiting = new WaitingQueue(_admission);
+        AdmissionPolicy admissionPolicy = new(time);
+        _waiting = new WaitingQueue(admissionPolicy);
         _replies = new ReplyProgress(vocabulary, limits.ContextLength, Counters, time);
         _prefillOrder = (a, b) =>
         {
@@ -57,6 +57,7 @@ internal sealed partial class Scheduler
         // Parts of a sequence can be saved and restored only where cells are shared: elsewhere copies move whole sequences.
         HostTier host = new(limits.SharesCells ? options.HostCacheBytes : 0, limits.StateBytesPerToken);
         Cache = new PrefixCache(limits, host, disk, time);
+        _admission = new Admission(options, Cache, _waiting, admissionPolicy, _running, Counters, time);
     }
 
     public PrefixCache Cache { get; }
@@ -101,7 +102,7 @@ internal sealed partial class Scheduler
             Cache.TrimIdle();
         else if (_waiting.Count > 0)
             Cache.UnloadIdle(_waiting);
-        ContinueRestores();
+        _admission.ContinueRestores();
         PlanRows(now);
         TakeOps();
         return _plan;
@@ -133,7 +134,7 @@ internal sealed partial class Scheduler
     {
         _isInFlight = false;
         Cache.SettleHostTier();
-        CountStep(stepSeconds);
+        CountStep(result, stepSeconds);
         for (int i = 0; i < _inFlight.Slices.Count; i++)
             Take(_inFlight.Slices[i], i, result, now);
         if (!_isPlanned)
@@ -212,14 +213,17 @@ internal sealed partial class Scheduler
         Cache.PendingOps.Clear();
     }
 
-    private void CountStep(double stepSeconds)
+    private void CountStep(StepResult result, double stepSeconds)
     {
-        int decodeRows = _inFlight.Rows.Count - _inFlight.PrefillRows;
+        Counters.OperationSeconds += result.OperationSeconds;
         if (_inFlight.Rows.Count == 0)
             return;
+        int decodeRows = _inFlight.Rows.Count - _inFlight.PrefillRows;
         StepTime.Observe(decodeRows, _inFlight.PrefillRows, stepSeconds);
         Counters.Steps++;
         Counters.StepSeconds += stepSeconds;
+        Counters.SamplingSeconds += result.SamplingSeconds;
+        Counters.GraphReuses = result.GraphReuses;
         Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
         Counters.DecodeRows += decodeRows - _inFlight.FillRows;
         Cache.CountRows(_inFlight.Rows.Count);

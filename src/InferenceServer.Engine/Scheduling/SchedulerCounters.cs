@@ -33,8 +33,13 @@ internal sealed class SchedulerCounters
     public long Steps { get; set; }
     public long FailedSteps { get; set; }
 
-    /// <summary>Time spent in all steps together.</summary>
+    /// <summary>Time spent in all steps together: on their rows, on operations on the KV memory, and on sampling.</summary>
     public double StepSeconds { get; set; }
+    public double OperationSeconds { get; set; }
+    public double SamplingSeconds { get; set; }
+
+    /// <summary>Steps that had the shape of the one before.</summary>
+    public long GraphReuses { get; set; }
     public long DecodeSteps { get; set; }
     public long DecodeRows { get; set; }
     public long Preemptions { get; set; }

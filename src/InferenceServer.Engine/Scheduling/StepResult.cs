@@ -18,6 +18,9 @@ internal sealed class StepResult
 
     public double SamplingSeconds { get; set; }
 
+    /// <summary>Steps so far that had the shape of the one before, so that the library could use its graph again.</summary>
+    public long GraphReuses { get; set; }
+
     /// <summary>Makes room for the plan's slices, each with up to one token more than it has drafts.</summary>
     public void Begin(StepPlan plan)
     {

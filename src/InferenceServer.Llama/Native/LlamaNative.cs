@@ -60,6 +60,8 @@ internal static unsafe partial class LlamaNative
     [LibraryImport(Llama)] public static partial float* llama_get_embeddings_ith(nint ctx, int i);
     [LibraryImport(Llama)] public static partial float* llama_get_embeddings_seq(nint ctx, int seq_id);
 
+    [LibraryImport(Llama)] public static partial LlamaPerfContextData llama_perf_context(nint ctx);
+
     [LibraryImport(Llama)] public static partial nuint llama_state_seq_get_size_ext(nint ctx, int seq_id, uint flags);
     [LibraryImport(Llama)] public static partial nuint llama_state_seq_get_data_ext(nint ctx, byte* dst, nuint size, int seq_id, uint flags);
     [LibraryImport(Llama)] public static partial nuint llama_state_seq_set_data_ext(nint ctx, byte* src, nuint size, int dest_seq_id, uint flags);

@@ -1,4 +1,4 @@
-// Blittable mirrors of the two structs of ggml that LLamaSharp does not have, the same in both builds of llama.cpp. A C bool is one byte here.
+// Blittable mirrors of the structs that LLamaSharp does not have, the same in both builds of llama.cpp. A C bool is one byte here.
 // The tests compile a C probe against the release's headers and compare every size and offset with these and with LLamaSharp's.
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -39,4 +39,17 @@ internal unsafe struct GgmlBackendDevProps
     public byte caps_buffer_from_host_ptr;
     public byte caps_events;
     public byte caps_mmap_support;
+}
+
+/// <summary>llama_perf_context_data</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct LlamaPerfContextData
+{
+    public double t_start_ms;
+    public double t_load_ms;
+    public double t_p_eval_ms;
+    public double t_eval_ms;
+    public int n_p_eval;
+    public int n_eval;
+    public int n_reused;
 }

@@ -32,6 +32,7 @@ public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
     [
         (typeof(GgmlThreadpoolParams), "struct ggml_threadpool_params"),
         (typeof(GgmlBackendDevProps), "struct ggml_backend_dev_props"),
+        (typeof(LlamaPerfContextData), "struct llama_perf_context_data"),
     ];
 
     /// <summary>Each struct that the bridge has in two forms: LLamaSharp's type, the bridge's and the release's, and the members in LLamaSharp's order by the bridge's names and the header's.</summary>

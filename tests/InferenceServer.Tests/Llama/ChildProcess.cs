@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 
+using InferenceServer.Engine;
+using InferenceServer.Engine.Sampling;
 using InferenceServer.Llama;
 
 using Microsoft.Extensions.Logging;
@@ -10,7 +12,7 @@ namespace InferenceServer.Tests.Llama;
 
 /// <summary>
 /// The test assembly's own entry point. A process holds one backend of llama.cpp, so a test of another one runs this assembly again:
-/// <c>greedy BACKEND MODEL COUNT [SOURCE]</c> prints what decoding gives, <c>load MODEL...</c> loads models and prints their descriptions and every warning,
+/// <c>greedy BACKEND MODEL COUNT [SOURCE]</c> prints what decoding gives, <c>engine BACKEND MODEL</c> what an engine replies with a step in flight, <c>load MODEL...</c> loads models and prints their descriptions and every warning,
 /// <c>abort WORDS</c> has ggml give up with these. It answers a <see cref="BackendTrial"/> as well.
 /// </summary>
 internal static class ChildProcess
@@ -61,6 +63,40 @@ internal static class ChildProcess
             yield return string.Create(CultureInfo.InvariantCulture, $"device {device.Type} {device.TotalBytes} {device.FreeBytes} {freeBefore} {device.Name} {device.Description}");
     }
 
+    /// <summary>
+    /// The lines that <c>engine</c> prints: the replies to requests that run together, again from the cache, and once more after others took the pool, then what the
+    /// engine counted. Five tokens each, since a near tie may flip later.
+    /// </summary>
+    public static async Task<List<string>> EngineAsync(LlamaLibrary library, string path, DeviceProfile device)
+    {
+        using LlamaModel model = LlamaModel.Load(library, path, new LlamaModelOptions(), null, CancellationToken.None);
+        EngineOptions options = new()
+        {
+            MaxSequences = 4,
+            HostCacheBytes = 16 << 20,
+            CheckInvariants = true,
+            Device = device,
+        };
+        LlamaContextOptions context = new() { CellCount = 768, BatchSize = 256, MicroBatchSize = 128, Threads = 1, BatchThreads = 1 };
+        await using InferenceEngine engine = InferenceEngine.Start(options, model, context, TimeProvider.System, NullLogger.Instance);
+        int[] Tokens(int salt) => model.Vocab.Tokenize($"{Prompt}{string.Concat(Enumerable.Range(0, 30).Select(i => $"w{i + (salt * 31)} "))}", addSpecial: false, parseSpecial: true);
+        async Task<string> ReplyAsync(int salt)
+        {
+            Generation generation = engine.Submit(new GenerationRequest { PromptTokens = Tokens(salt), MaxTokens = 5, Sampling = SamplingOptions.Greedy, IgnoreEndOfGeneration = true });
+            List<int> tokens = [];
+            await foreach (GenerationEvent e in generation.Events.ReadAllAsync())
+                if (e.Kind is GenerationEventKind.Token)
+                    tokens.Add(e.Token);
+            return $"reply {salt}: {string.Join(' ', tokens)}";
+        }
+        List<string> lines = [];
+        foreach (int[] salts in (int[][])[[1, 2, 3, 4], [1, 2, 3, 4], [5, 6, 7, 8], [1, 2]])
+            lines.AddRange(await Task.WhenAll(salts.Select(ReplyAsync)));
+        EngineSnapshot end = engine.Snapshot;
+        lines.Add($"failed {end.FailedRequests + end.FailedSteps} cached {end.PromptTokensCached > 0} evicted {end.EvictedTokens > 0}");
+        return lines;
+    }
+
     private static void LoadAll(string[] paths)
     {
         var log = new RecordingLogger();
@@ -92,6 +128,12 @@ internal static class ChildProcess
                     var options = new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend), Source = source is [string name] ? Enum.Parse<NativeSource>(name) : null, Trial = new BackendTrial(Program, Path.Combine(Path.GetDirectoryName(path)!, "trials.json")) };
                     LlamaLibrary library = LlamaLibrary.Load(options, NullLogger.Instance);
                     foreach (string line in Greedy(library, path, int.Parse(count, CultureInfo.InvariantCulture)))
+                        Console.WriteLine(line);
+                    return 0;
+                case ["engine", string backend, string path]:
+                    LlamaLibrary device = LlamaLibrary.Load(
+                        new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend), Trial = new BackendTrial(Program, Path.Combine(Path.GetDirectoryName(path)!, "trials.json")) }, NullLogger.Instance);
+                    foreach (string line in EngineAsync(device, path, DeviceProfile.TwoCores with { ComputesAhead = true }).GetAwaiter().GetResult())
                         Console.WriteLine(line);
                     return 0;
                 case ["load", .. string[] paths]:

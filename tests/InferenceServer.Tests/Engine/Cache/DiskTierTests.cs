@@ -118,7 +118,7 @@ public sealed class DiskTierTests(ITestOutputHelper output) : IDisposable
         RunAndStop(Prompt(200, 1));
         byte[] other = [.. SchedulerDriver.Fingerprint];
         other[0]++;
-        CacheFile.Write(Path.Combine(KvFolder, "other.kv"), Path.Combine(KvFolder, "other.tmp"), other, PrefixCache.NamespaceKey(""), 0, Prompt(140, 3), new byte[2240]);
+        CacheFile.Write(Path.Combine(KvFolder, "other.kv"), Path.Combine(KvFolder, "other.tmp"), other, PrefixTree.NamespaceKey(""), 0, Prompt(140, 3), new byte[2240]);
         long budget = Files().Sum(file => file.Length) + 100;
         using SchedulerDriver driver = Start(diskBytes: budget);
         EngineSnapshot snapshot = EngineSnapshot.Of(driver.Scheduler);

@@ -218,7 +218,7 @@ public sealed class SessionRestartTests(ITestOutputHelper output) : IDisposable
         other[0]++;
         string folder = Names.DirectoryName!, foreign = Path.Combine(folder, "0123.sessions"), state = Path.Combine(folder, "other.kv");
         File.WriteAllBytes(foreign, SessionFile.Encode([], other));
-        CacheFile.Write(state, state + ".tmp", other, PrefixCache.NamespaceKey(""), 0, Prompt(140, 3), new byte[2240]);
+        CacheFile.Write(state, state + ".tmp", other, PrefixTree.NamespaceKey(""), 0, Prompt(140, 3), new byte[2240]);
         using (SchedulerDriver driver = Start())
             Assert.Equal(["a 103"], Listed(driver));
         Assert.True(File.Exists(foreign));
@@ -231,7 +231,7 @@ public sealed class SessionRestartTests(ITestOutputHelper output) : IDisposable
     [Fact]
     public void No_changed_or_cut_names_file_is_taken_for_whole_and_a_changed_layout_is_foreign()
     {
-        SavedSession session = new(PrefixCache.NamespaceKey("n"), "id", DateTimeOffset.UnixEpoch, [new SavedEnd([]), new SavedEnd([new SavedPlace(DiskStore.NameOf(Guid.NewGuid()), 7)])]);
+        SavedSession session = new(PrefixTree.NamespaceKey("n"), "id", DateTimeOffset.UnixEpoch, [new SavedEnd([]), new SavedEnd([new SavedPlace(DiskStore.NameOf(Guid.NewGuid()), 7)])]);
         byte[] whole = SessionFile.Encode([session, session with { Id = "" }], SchedulerDriver.Fingerprint);
         List<SavedSession> read = SessionFile.Decode(whole, SchedulerDriver.Fingerprint, out _)!;
         Assert.Equal(["id", ""], read.Select(one => one.Id));
@@ -257,7 +257,7 @@ public sealed class SessionRestartTests(ITestOutputHelper output) : IDisposable
     {
         string longest = new('x', SessionFile.MostIdLength);
         SavedEnd[] ends = [.. Enumerable.Repeat(new SavedEnd([new SavedPlace(DiskStore.NameOf(Guid.Empty), 1)]), SessionFile.MostEnds)];
-        SavedSession[] sessions = [.. Enumerable.Range(0, 4096).Select(i => new SavedSession(PrefixCache.NamespaceKey(""), $"{i} {longest}"[..SessionFile.MostIdLength], DateTimeOffset.UnixEpoch, ends))];
+        SavedSession[] sessions = [.. Enumerable.Range(0, 4096).Select(i => new SavedSession(PrefixTree.NamespaceKey(""), $"{i} {longest}"[..SessionFile.MostIdLength], DateTimeOffset.UnixEpoch, ends))];
         byte[] bytes = SessionFile.Encode(sessions, SchedulerDriver.Fingerprint);
         output.WriteLine($"{bytes.Length} bytes");
         Assert.InRange(bytes.Length, 4_000_000, 4 << 20 | 32);

@@ -1,11 +1,12 @@
-// Who of the waiting is admitted, and what it finds in the cache.
+// Who of the waiting is admitted, and what it finds in the cache. Decode thread only.
 
 using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Scheduling;
 
-internal sealed partial class Scheduler
+/// <param name="running">The batch, most deserving first; who is admitted joins it.</param>
+internal sealed class Admission(EngineOptions options, PrefixCache cache, WaitingQueue waiting, AdmissionPolicy policy, List<Sequence> running, SchedulerCounters counters, TimeProvider time)
 {
     /// <summary>A request waits for another's prefill only where it saves at least this many tokens: a shorter wait is not worth a step.</summary>
     private const int MinFollowTokens = 32;
@@ -23,29 +24,30 @@ internal sealed partial class Scheduler
     private readonly List<(AdmissionPolicy.Rank Rank, Sequence Sequence, PrefixMatch Match)> _candidates = [];
 
     /// <summary>Moves waiting requests into the batch while there is room; who waits for another's prefix stays.</summary>
-    private void Admit(long now)
+    /// <param name="prefillStep">The step with prefill that is planned or was planned last.</param>
+    public void Admit(long prefillStep, long now)
     {
-        if (_waiting.Count == 0 || _running.Count >= _options.MaxSequences)
+        if (waiting.Count == 0 || running.Count >= options.MaxSequences)
             return;
         _candidates.Clear();
         _looked.Clear();
         // One that was preempted with a token on its way has to know that first.
-        _waiting.Candidates(MaxCandidates, now, static sequence => sequence.Awaits is not Awaited.Nothing || KnownToFollow(sequence), _looked);
+        waiting.Candidates(MaxCandidates, now, static sequence => sequence.Awaits is not Awaited.Nothing || KnownToFollow(sequence), _looked);
         foreach (Sequence sequence in _looked)
         {
-            PrefixMatch match = Cache.Match(sequence.NamespaceKey, sequence.ReusableTokens);
-            _candidates.Add((_admission.RankOf(sequence, match.TotalTokens, now), sequence, match));
+            PrefixMatch match = cache.Match(sequence.NamespaceKey, sequence.ReusableTokens);
+            _candidates.Add((policy.RankOf(sequence, match.TotalTokens, now), sequence, match));
         }
         _candidates.Sort(static (a, b) => a.Rank.CompareTo(b.Rank));
         foreach ((_, Sequence sequence, PrefixMatch match) in _candidates)
         {
-            if (_running.Count >= _options.MaxSequences)
+            if (running.Count >= options.MaxSequences)
                 return;
             if (FollowsALeader(sequence, match) || WaitsForDisk(sequence, match, now))
                 continue;
-            if (!HasRoomFor(sequence, match) || !Cache.TryBegin(sequence))
+            if (!HasRoomFor(sequence, match) || !cache.TryBegin(sequence))
                 return;
-            Start(sequence, match, now);
+            Start(sequence, match, prefillStep, now);
         }
     }
 
@@ -57,9 +59,9 @@ internal sealed partial class Scheduler
     /// <summary>A running request is computing a prefix that this one shares: wait for the shared part only.</summary>
     private bool FollowsALeader(Sequence sequence, PrefixMatch match)
     {
-        if (!Cache.SharesPrefixes)
+        if (!cache.SharesPrefixes)
             return false;
-        foreach (Sequence leader in _running)
+        foreach (Sequence leader in running)
         {
             if (leader.Computed >= leader.PromptCount || leader.Request.CacheNamespace != sequence.Request.CacheNamespace)
                 continue;
@@ -81,29 +83,29 @@ internal sealed partial class Scheduler
         if (sequence.DiskWaitOver || match.TotalTokens - match.ReadyTokens < PrefixCache.MinRestoreTokens)
             return false;
         sequence.DiskWaitStart ??= now;
-        sequence.DiskWaitOver = _time.GetElapsedTime(sequence.DiskWaitStart.Value, now) >= DiskWaitLimit
-            || !Cache.TryLoad(sequence.NamespaceKey, sequence.Tokens[..match.TotalTokens]);
+        sequence.DiskWaitOver = time.GetElapsedTime(sequence.DiskWaitStart.Value, now) >= DiskWaitLimit
+            || !cache.TryLoad(sequence.NamespaceKey, sequence.Tokens[..match.TotalTokens]);
         return !sequence.DiskWaitOver;
     }
 
     private bool HasRoomFor(Sequence sequence, PrefixMatch match)
     {
-        if (_running.Count == 0)
+        if (running.Count == 0)
             return true;
-        CellLedger cells = Cache.Ledger;
-        int growth = Math.Min(GrowthCells * (_running.Count + 1), cells.Total / 4);
+        CellLedger cells = cache.Ledger;
+        int growth = Math.Min(GrowthCells * (running.Count + 1), cells.Total / 4);
         int wanted = sequence.Count - match.ResidentTokens + growth;
         int evictable = cells.Cached - (match.ResidentTokens - match.PinnedTokens);
         return wanted <= cells.Free + evictable;
     }
 
-    private void Start(Sequence sequence, PrefixMatch match, long now)
+    private void Start(Sequence sequence, PrefixMatch match, long prefillStep, long now)
     {
-        _waiting.Remove(sequence);
-        _admission.Served(sequence, _waiting);
-        int place = _running.FindIndex(other => ComesBefore(sequence, other));
-        _running.Insert(place < 0 ? _running.Count : place, sequence);
-        sequence.LastPrefillStep = _prefillSteps;
+        waiting.Remove(sequence);
+        policy.Served(sequence, waiting);
+        int place = running.FindIndex(other => ComesBefore(sequence, other));
+        running.Insert(place < 0 ? running.Count : place, sequence);
+        sequence.LastPrefillStep = prefillStep;
         sequence.FirstMatch = sequence.FirstScheduled is null ? match : null;
         sequence.FirstScheduled ??= now;
         // Where this prompt leaves what is known others may leave it too.
@@ -113,15 +115,15 @@ internal sealed partial class Scheduler
     }
 
     /// <summary>Those whose restore takes more than a step get the next part of it.</summary>
-    private void ContinueRestores()
+    public void ContinueRestores()
     {
-        Cache.RenewRestoreAllowance();
-        foreach (Sequence sequence in _running)
+        cache.RenewRestoreAllowance();
+        foreach (Sequence sequence in running)
         {
             if (!sequence.RestoresOn)
                 continue;
             (int host, int disk) = (sequence.HostTokens, sequence.DiskTokens);
-            Cache.ContinueRestore(sequence);
+            cache.ContinueRestore(sequence);
             CountCached(sequence, sequence.HostTokens - host, sequence.DiskTokens - disk);
         }
     }
@@ -132,16 +134,16 @@ internal sealed partial class Scheduler
         int reached = Math.Min(sequence.Computed, sequence.PromptCount);
         if (reached > sequence.PromptReached)
         {
-            Counters.PromptCached += reached - sequence.PromptReached;
-            Counters.Prompt += reached - sequence.PromptReached;
+            counters.PromptCached += reached - sequence.PromptReached;
+            counters.Prompt += reached - sequence.PromptReached;
             sequence.PromptReached = reached;
         }
-        Counters.HostHits += hostTokens;
-        Counters.DiskHits += diskTokens;
+        counters.HostHits += hostTokens;
+        counters.DiskHits += diskTokens;
         if (sequence.FirstMatch is not { } match)
             return;
         sequence.CachedTokens = reached;
-        sequence.CacheReport = new CacheReport(sequence.HostTokens, sequence.DiskTokens, Cache.ExplainMiss(sequence, match), reached);
+        sequence.CacheReport = new CacheReport(sequence.HostTokens, sequence.DiskTokens, cache.ExplainMiss(sequence, match), reached);
     }
 
     /// <summary>Who is preempted last: the higher priority, then the earlier arrival.</summary>
