@@ -24,7 +24,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
     private readonly nint _memory;
     private readonly CpuThreadPools _threadPools;
     private readonly int[] _abortFlag;
-    private readonly bool[] _isOutput;
+    private readonly RowOutput[] _outputs; // Of each row of the last batch.
     private readonly long _kvBytesPerToken;
     private readonly Dictionary<int, (StateFlags Flags, byte[] Description)> _deviceStates = [];
     private byte[]? _blankState; // A partial state that stands for next to nothing.
@@ -74,7 +74,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
         // llama_context::output_reserve zeroes a row of logits for each sequence id, 74 MB of 128 ids and 152k tokens; a step touches those it computes.
         if (!Embeddings && model.GpuLayers == 0)
             ZeroedMemory.Release(handle.GetLogits(MaxSequences));
-        _isOutput = new bool[BatchSize];
+        _outputs = new RowOutput[BatchSize];
         _kvBytesPerToken = model.EstimateKvBytesPerToken(options.TypeK, options.TypeV);
         LogCreated(logger, CellCount, MaxSequences, KvUnified ? "shared" : "separate", BatchSize, MicroBatchSize, options.Threads, options.BatchThreads);
     }
@@ -138,7 +138,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
             _copyPending = false;
             _rows = native.n_tokens;
             for (int row = 0; row < _rows; row++)
-                _isOutput[row] = native.logits[row] != 0;
+                _outputs[row] = native.logits[row] == 0 ? RowOutput.None : IsDrawn((int)*native.seq_id[row]) ? RowOutput.Drawn : RowOutput.OnHost;
         }
 
         return code is >= -3 and <= 2 ? (DecodeStatus)code : DecodeStatus.ComputeFailed;
@@ -149,7 +149,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
 
     /// <summary>Logits of a row of the last batch that wanted them: <see cref="VocabularySize"/> floats, valid until the next call, free to be changed.</summary>
     /// <param name="row">The row's index in the batch.</param>
-    /// <exception cref="ArgumentException">The last call computed no logits for that row.</exception>
+    /// <exception cref="ArgumentException">The last call computed no logits for that row, or the device drew its token.</exception>
     public Span<float> Logits(int row)
     {
         CheckOutputRow(row);
@@ -187,12 +187,38 @@ public sealed unsafe partial class LlamaContext : IDisposable
     /// <summary>Waits until the device has finished what was asked of it.</summary>
     public void Synchronize() => LlamaNative.llama_synchronize(_context);
 
+    /// <summary>What draws tokens on the device; null where the host does.</summary>
+    internal DeviceSampling? DeviceSampling { get; set; }
+
+    internal bool Attach(int sequence, nint chain) => LlamaNative.llama_set_sampler(_context, sequence, chain) != 0;
+
+    /// <summary>Takes away the samplers of the ids that have one.</summary>
+    internal void Detach(nint[] chains)
+    {
+        DeviceSampling = null;
+        _rows = 0;
+        if (_handle.IsClosed)
+            return;
+        Synchronize();
+        for (int sequence = 0; sequence < chains.Length; sequence++)
+            if (chains[sequence] != 0)
+                LlamaNative.llama_set_sampler(_context, sequence, 0);
+    }
+
+    internal int DrawnToken(int row)
+    {
+        if ((uint)row >= (uint)_rows || _outputs[row] is not RowOutput.Drawn)
+            throw new ArgumentException($"the device drew no token for row {row}", nameof(row));
+        return LlamaNative.llama_get_sampled_token_ith(_context, row);
+    }
+
     /// <summary>Frees the memory; the model stays as long as someone else holds it. Not while a call runs.</summary>
     public void Dispose()
     {
         if (_handle.IsClosed)
             return;
         _handle.Dispose();
+        DeviceSampling?.Dispose(); // After the context, which holds the samplers' addresses.
         _threadPools.Free(); // After the context, whose backends still point at the pools.
         GC.KeepAlive(_abortFlag);
     }
@@ -282,9 +308,11 @@ public sealed unsafe partial class LlamaContext : IDisposable
 
     private void CheckOutputRow(int row)
     {
-        if ((uint)row >= (uint)_rows || !_isOutput[row])
+        if ((uint)row >= (uint)_rows || _outputs[row] is not RowOutput.OnHost)
             ThrowNoOutput(row);
     }
+
+    private bool IsDrawn(int sequence) => DeviceSampling is { } sampling && sampling.IsAttached(sequence);
 
     private void CheckSequence(int id)
     {
@@ -300,6 +328,18 @@ public sealed unsafe partial class LlamaContext : IDisposable
     [DoesNotReturn]
     private void ThrowUnknownSequence(int id) =>
         throw new ArgumentOutOfRangeException(nameof(id), id, $"the context has sequences 0 to {MaxSequences - 1}");
+
+    /// <summary>What the last batch left of a row.</summary>
+    private enum RowOutput : byte
+    {
+        None,
+
+        /// <summary>Logits or an embedding.</summary>
+        OnHost,
+
+        /// <summary>A token; of the logits whatever an earlier batch left there.</summary>
+        Drawn,
+    }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static byte OnAbortCheck(nint flag) => Volatile.Read(ref *(int*)flag) != 0 ? (byte)1 : (byte)0;

@@ -65,4 +65,37 @@ internal static unsafe partial class LlamaNative
     [LibraryImport(Llama)] public static partial nuint llama_state_seq_get_size_ext(nint ctx, int seq_id, uint flags);
     [LibraryImport(Llama)] public static partial nuint llama_state_seq_get_data_ext(nint ctx, byte* dst, nuint size, int seq_id, uint flags);
     [LibraryImport(Llama)] public static partial nuint llama_state_seq_set_data_ext(nint ctx, byte* src, nuint size, int dest_seq_id, uint flags);
+
+    // A sampler of one's own that computes on the device: LLamaSharp's ends where the host's interface does.
+    [LibraryImport(Llama)] public static partial nint llama_sampler_chain_init(LlamaSamplerChainParams p);
+    [LibraryImport(Llama)] public static partial nint llama_sampler_init(LlamaSamplerInterface* iface, void* ctx);
+    [LibraryImport(Llama)] public static partial void llama_sampler_chain_add(nint chain, nint smpl);
+    [LibraryImport(Llama)] public static partial void llama_sampler_free(nint smpl);
+    [LibraryImport(Llama)] public static partial byte llama_set_sampler(nint ctx, int seq_id, nint smpl);
+    [LibraryImport(Llama)] public static partial int llama_get_sampled_token_ith(nint ctx, int i);
+
+    // The graph of that sampler.
+    [LibraryImport(GgmlBase)] public static partial nint ggml_init(GgmlInitParams p);
+    [LibraryImport(GgmlBase)] public static partial void ggml_free(nint ctx);
+    [LibraryImport(GgmlBase)] public static partial nuint ggml_tensor_overhead();
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_get_first_tensor(nint ctx);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_get_next_tensor(nint ctx, GgmlTensor* tensor);
+    [LibraryImport(GgmlBase)] public static partial nint ggml_backend_buft_get_device(nint buft);
+    [LibraryImport(GgmlBase)] public static partial byte ggml_backend_dev_supports_op(nint device, GgmlTensor* op);
+    [LibraryImport(GgmlBase)] public static partial void ggml_backend_tensor_set(GgmlTensor* tensor, void* data, nuint offset, nuint size);
+    [LibraryImport(GgmlBase)] public static partial void ggml_set_input(GgmlTensor* tensor);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_new_tensor_2d(nint ctx, int type, long ne0, long ne1);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_view_1d(nint ctx, GgmlTensor* a, long ne0, nuint offset);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_view_2d(nint ctx, GgmlTensor* a, long ne0, long ne1, nuint nb1, nuint offset);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_reshape_2d(nint ctx, GgmlTensor* a, long ne0, long ne1);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_cast(nint ctx, GgmlTensor* a, int type);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_add(nint ctx, GgmlTensor* a, GgmlTensor* b);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_sub(nint ctx, GgmlTensor* a, GgmlTensor* b);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_mul(nint ctx, GgmlTensor* a, GgmlTensor* b);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_scale_bias(nint ctx, GgmlTensor* a, float s, float b);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_soft_max(nint ctx, GgmlTensor* a);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_cumsum(nint ctx, GgmlTensor* a);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_step(nint ctx, GgmlTensor* a);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_sum_rows(nint ctx, GgmlTensor* a);
+    [LibraryImport(GgmlBase)] public static partial GgmlTensor* ggml_argmax(nint ctx, GgmlTensor* a);
 }

@@ -33,6 +33,12 @@ public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
         (typeof(GgmlThreadpoolParams), "struct ggml_threadpool_params"),
         (typeof(GgmlBackendDevProps), "struct ggml_backend_dev_props"),
         (typeof(LlamaPerfContextData), "struct llama_perf_context_data"),
+        (typeof(GgmlInitParams), "struct ggml_init_params"),
+        (typeof(GgmlTensor), "struct ggml_tensor"),
+        (typeof(LlamaSamplerChainParams), "struct llama_sampler_chain_params"),
+        (typeof(LlamaSampler), "struct llama_sampler"),
+        (typeof(LlamaSamplerData), "struct llama_sampler_data"),
+        (typeof(LlamaSamplerInterface), "struct llama_sampler_i"),
     ];
 
     /// <summary>Each struct that the bridge has in two forms: LLamaSharp's type, the bridge's and the release's, and the members in LLamaSharp's order by the bridge's names and the header's.</summary>

@@ -12,8 +12,9 @@ namespace InferenceServer.Tests.Llama;
 
 /// <summary>
 /// The test assembly's own entry point. A process holds one backend of llama.cpp, so a test of another one runs this assembly again:
-/// <c>greedy BACKEND MODEL COUNT [SOURCE]</c> prints what decoding gives, <c>engine BACKEND MODEL</c> what an engine replies with a step in flight, <c>load MODEL...</c> loads models and prints their descriptions and every warning,
-/// <c>abort WORDS</c> has ggml give up with these. It answers a <see cref="BackendTrial"/> as well.
+/// <c>greedy BACKEND MODEL COUNT [SOURCE]</c> prints what decoding gives, <c>engine BACKEND MODEL</c> what an engine replies with a step in flight,
+/// <c>drawn BACKEND MODEL [SOURCE]</c> compares tokens drawn by the device with those drawn from its logits, <c>load MODEL...</c> loads models and prints their
+/// descriptions and every warning, <c>abort WORDS</c> has ggml give up with these. It answers a <see cref="BackendTrial"/> as well.
 /// </summary>
 internal static class ChildProcess
 {
@@ -135,6 +136,10 @@ internal static class ChildProcess
                         new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend), Trial = new BackendTrial(Program, Path.Combine(Path.GetDirectoryName(path)!, "trials.json")) }, NullLogger.Instance);
                     foreach (string line in EngineAsync(device, path, DeviceProfile.TwoCores with { ComputesAhead = true }).GetAwaiter().GetResult())
                         Console.WriteLine(line);
+                    return 0;
+                case ["drawn", string backend, string path, .. string[] source]:
+                    var drawing = new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend), Source = source is [string build] ? Enum.Parse<NativeSource>(build) : null, Trial = new BackendTrial(Program, Path.Combine(Path.GetDirectoryName(path)!, "trials.json")) };
+                    Console.WriteLine(DeviceSamplingTests.Compare(LlamaLibrary.Load(drawing, NullLogger.Instance), path));
                     return 0;
                 case ["load", .. string[] paths]:
                     LoadAll(paths);

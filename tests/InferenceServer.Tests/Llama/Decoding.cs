@@ -40,6 +40,15 @@ internal static class Decoding
         return tokens;
     }
 
+    /// <summary>Decodes one token that wants an output and returns its row.</summary>
+    public static int Decode1(this LlamaContext context, int sequence, int token, int position)
+    {
+        using var batch = new LlamaBatch(1);
+        int row = batch.Add(token, position, sequence, true);
+        Assert.Equal(DecodeStatus.Ok, context.Decode(batch));
+        return row;
+    }
+
     public static int ArgMax(ReadOnlySpan<float> logits)
     {
         int best = 0;
