@@ -67,6 +67,9 @@ public sealed record EngineSnapshot
     /// <summary>Saved states that were brought back into the KV pool.</summary>
     public long Restores { get; init; }
     public long EvictedTokens { get; init; }
+
+    /// <summary>Of these, those that left for want of a sequence id and not of cells.</summary>
+    public long EvictedForIdsTokens { get; init; }
     public long HostHitTokens { get; init; }
 
     /// <summary>Partial states saved on the way, and put back to go on from; 0 for dense models.</summary>
@@ -128,6 +131,7 @@ public sealed record EngineSnapshot
             DecodeRows = counters.DecodeRows,
             DecodeSteps = counters.DecodeSteps,
             EvictedTokens = cache.EvictedTokens,
+            EvictedForIdsTokens = cache.EvictedForIdsTokens,
             HostHitTokens = counters.HostHits,
             CheckpointsTaken = cache.CheckpointsTaken,
             CheckpointsRestored = cache.CheckpointsRestored,

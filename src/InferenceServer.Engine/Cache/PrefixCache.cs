@@ -59,6 +59,9 @@ internal sealed partial class PrefixCache
 
     public long EvictedTokens { get; private set; }
 
+    /// <summary>Of these, those that left for want of a sequence id and not of cells: each entry has one, and llama.cpp has 256.</summary>
+    public long EvictedForIdsTokens { get; private set; }
+
     /// <summary>Saved states that were planned to be brought back.</summary>
     public long Restores { get; private set; }
 
@@ -92,6 +95,7 @@ internal sealed partial class PrefixCache
 
         bool takeOver = resident.Holder != PrefixNode.NoHolder && resident.Pins == 0;
         _pool.Pin(resident);
+        long evicted = EvictedTokens;
         // One eviction may not free an id: the parent can inherit it.
         while (!takeOver && Ids.FreeCount == 0)
             if (!EvictOne())
@@ -99,6 +103,7 @@ internal sealed partial class PrefixCache
                 Unpin(resident);
                 return false;
             }
+        EvictedForIdsTokens += EvictedTokens - evicted;
         sequence.Node = resident;
         sequence.Published = resident.End;
         sequence.KvId = _pool.RentFor(resident, takeOver);

@@ -17,7 +17,7 @@ internal sealed class DeviceProfiler : IDisposable
     private const int LargeStep = 512;
 
     /// <summary>Cells filled to see what idle ones cost: enough to show against the noise of a step.</summary>
-    private const int IdleCells = 4096;
+    private const int IdleCells = 2048;
 
     private readonly long _start = Stopwatch.GetTimestamp();
     private readonly LlamaContext _context;

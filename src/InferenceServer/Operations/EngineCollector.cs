@@ -9,7 +9,7 @@ internal sealed class EngineCollector
 {
     private readonly Gauge.Child _up, _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
-        _decodeRows, _failedSteps, _stepSeconds, _operationSeconds, _samplingSeconds, _graphReuses, _restores, _evicted, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
+        _decodeRows, _failedSteps, _stepSeconds, _operationSeconds, _samplingSeconds, _graphReuses, _restores, _evicted, _evictedForIds, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
         _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _forced;
 
     public EngineCollector(MetricFactory factory, CollectorRegistry registry, ServedModel model)
@@ -66,6 +66,7 @@ internal sealed class EngineCollector
         _recomputed = factory.CreateCounter("inference_recomputed_tokens_total", "Tokens computed again after a preemption.", "model").WithLabels(id);
         _wasted = factory.CreateCounter("inference_wasted_tokens_total", "Generated tokens of requests that were cancelled.", "model").WithLabels(id);
         _evicted = factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model").WithLabels(id);
+        _evictedForIds = factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Of these, tokens that left for want of a sequence id and not of cells; llama.cpp has 256 ids.", "model").WithLabels(id);
         _preemptions = factory.CreateCounter("inference_preemptions_total", "Running requests that made room and resumed later.", "model").WithLabels(id);
         Counter drafts = factory.CreateCounter("inference_draft_tokens_total", "Guessed tokens that were verified beside others, by what came of them.", "model", "outcome");
         _draftsAccepted = drafts.WithLabels(id, "accepted");
@@ -120,6 +121,7 @@ internal sealed class EngineCollector
         _recomputed.IncTo(now.RecomputedTokens);
         _wasted.IncTo(now.WastedTokens);
         _evicted.IncTo(now.EvictedTokens);
+        _evictedForIds.IncTo(now.EvictedForIdsTokens);
         _preemptions.IncTo(now.Preemptions);
         _draftsAccepted.IncTo(now.DraftTokensAccepted);
         _draftsRejected.IncTo(now.DraftTokens - now.DraftTokensAccepted);
