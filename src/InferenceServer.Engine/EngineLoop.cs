@@ -221,6 +221,7 @@ internal sealed partial class EngineLoop : IDisposable
     private void Step()
     {
         StepPlan plan = _scheduler.Plan(_time.GetTimestamp());
+        bool isIdle = plan.IsEmpty && _inFlight is null;
         if (_inFlight is not null)
             Collect();
         // Collecting may have completed the plan, or, where that failed, made it void.
@@ -235,7 +236,7 @@ internal sealed partial class EngineLoop : IDisposable
         if (_options.CheckInvariants)
             EngineInvariants.Check(_scheduler);
         // Requests wait, but none can start: only an arrival, a cancellation or a deadline changes that.
-        if (!launched && plan.IsEmpty && _scheduler.HasWork)
+        if (isIdle && _scheduler.HasWork)
             Park(IdleTick);
     }
 
@@ -344,7 +345,8 @@ internal sealed partial class EngineLoop : IDisposable
         while ((left = _options.DiskFlushLimit - _time.GetElapsedTime(start)) > TimeSpan.Zero)
         {
             cache.SettleDiskTier();
-            if (cache.PendingOps.Count > 0 || cache.SaveOneIdle(unloadWritten: true))
+            // A save in flight is known to the cache only once it has been collected.
+            if (_inFlight is not null || cache.PendingOps.Count > 0 || cache.SaveOneIdle(unloadWritten: true))
                 Step();
             else if (cache.HasDiskWrites)
                 _wake.WaitOne(left);
