@@ -1,10 +1,10 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using InferenceServer.Chat;
 using InferenceServer.Engine;
 using InferenceServer.Models;
 using InferenceServer.Operations;
-using InferenceServer.Chat;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;

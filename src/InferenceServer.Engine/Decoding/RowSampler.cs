@@ -1,7 +1,7 @@
 // Draws the tokens of one slice from its logits, within the sequence's constraint. One thread a slice at a time.
 
-using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Replies;
+using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
 
 namespace InferenceServer.Engine.Decoding;
