@@ -73,8 +73,6 @@ public sealed partial class InferenceEngine : IAsyncDisposable
             MaxSequences = SequenceIds(options, model.MemoryKind, contextOptions.KvUnified),
             MaxOutputs = Math.Min(options.MaxSequences + (options.Speculation && model.MemoryKind is MemoryKind.Dense ? Scheduler.DraftRows : 0), contextOptions.BatchSize),
         }, log);
-        DeviceProfile device = options.Device ?? DeviceProfiler.Measure(context);
-        LogDevice(log, device);
         LlamaVocab vocab = model.Vocab;
         LlamaDecoder decoder = new(
             context,
@@ -82,7 +80,8 @@ public sealed partial class InferenceEngine : IAsyncDisposable
             contextOptions.KvUnified,
             model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
             quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK,
-            device);
+            options.Device);
+        LogDevice(log, decoder.Limits.Device);
         return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log);
     }
 

@@ -24,14 +24,18 @@ internal sealed class LlamaDecoder : IDecoder
     /// <param name="contextLength">Most tokens of one sequence.</param>
     /// <param name="stateBytesPerToken">What saving one token's state takes.</param>
     /// <param name="quantizedKv">The KV pool holds quantized values, for which ggml has no tiled attention on the CPU.</param>
-    /// <param name="profile">What the context's device was measured to cost.</param>
-    public LlamaDecoder(LlamaContext context, int contextLength, bool sharesCells, long stateBytesPerToken, bool quantizedKv, DeviceProfile profile)
+    /// <param name="device">What the context's device costs; null to measure it now.</param>
+    /// <exception cref="LlamaException">The device cannot compute.</exception>
+    public LlamaDecoder(LlamaContext context, int contextLength, bool sharesCells, long stateBytesPerToken, bool quantizedKv, DeviceProfile? device)
     {
         _context = context;
+        // First: a blank partial state is one that nothing was computed into.
+        long checkpointBytes = context.PreparePartialStates();
+        DeviceProfile profile = device ?? DeviceProfiler.Measure(context);
         _sampling = new SamplingThreads(context.Logits);
         Limits = new DecoderLimits(
             context.CellCount, contextLength, context.MaxSequences, context.BatchSize, context.MaxOutputs, sharesCells, stateBytesPerToken,
-            CheckpointBytes: context.PreparePartialStates(),
+            CheckpointBytes: checkpointBytes,
             AttentionTileRows: profile.WalksIdleCells && !quantizedKv ? AttentionTileRows : 0,
             RowTile: profile.WalksIdleCells ? RowTile : 1,
             Profile: profile);

@@ -66,7 +66,7 @@ internal sealed class EngineCollector
         _recomputed = factory.CreateCounter("inference_recomputed_tokens_total", "Tokens computed again after a preemption.", "model").WithLabels(id);
         _wasted = factory.CreateCounter("inference_wasted_tokens_total", "Generated tokens of requests that were cancelled.", "model").WithLabels(id);
         _evicted = factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model").WithLabels(id);
-        _evictedForIds = factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Of these, tokens that left for want of a sequence id and not of cells; llama.cpp has 256 ids.", "model").WithLabels(id);
+        _evictedForIds = factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Evicted tokens that left for want of a sequence id and not of cells; llama.cpp has 256 ids.", "model").WithLabels(id);
         _preemptions = factory.CreateCounter("inference_preemptions_total", "Running requests that made room and resumed later.", "model").WithLabels(id);
         Counter drafts = factory.CreateCounter("inference_draft_tokens_total", "Guessed tokens that were verified beside others, by what came of them.", "model", "outcome");
         _draftsAccepted = drafts.WithLabels(id, "accepted");
