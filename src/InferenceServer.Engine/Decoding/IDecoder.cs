@@ -17,6 +17,9 @@ internal interface IDecoder : IDisposable
 
     /// <summary>Empties the KV memory after a failed step.</summary>
     void ClearMemory();
+
+    /// <summary>Nothing is asked for: gives back what only a step needs.</summary>
+    void Rest();
 }
 
 /// <summary>What the loaded model and its context allow.</summary>

@@ -44,6 +44,8 @@ internal sealed class LlamaDecoder : IDecoder
 
     public DecoderLimits Limits { get; }
 
+    public void Rest() => _context.ReleaseOutputs();
+
     public void Launch(StepPlan plan, StepResult result)
     {
         result.Begin(plan);

@@ -163,6 +163,20 @@ public sealed class InferenceEngineTests
     }
 
     [Fact]
+    public async Task An_engine_that_nobody_asks_lets_its_decoder_rest_once_and_goes_on_when_somebody_does()
+    {
+        ScriptedDecoder decoder = new(new DecoderLimits(Cells: 256, ContextLength: 256, SequenceIds: 9, BatchSize: 64, MaxOutputs: 16, SharesCells: true, StateBytesPerToken: 16));
+        await using InferenceEngine engine = new(new EngineOptions(), decoder, null, ScriptedDecoder.Vocabulary, new FakeTimeProvider(), NullLogger.Instance);
+        for (int round = 0; round < 2; round++)
+        {
+            Assert.True(await decoder.Rests.WaitAsync(TimeSpan.FromSeconds(30)), $"no rest before request {round}");
+            await TinyEngine.ReadAsync(engine.Submit(TinyEngine.Greedy([1, 2, 3], 4)));
+        }
+        Assert.True(await decoder.Rests.WaitAsync(TimeSpan.FromSeconds(30)), "no rest after the last request");
+        Assert.False(await decoder.Rests.WaitAsync(TimeSpan.FromSeconds(1)), "it rests again and again");
+    }
+
+    [Fact]
     public async Task A_decode_call_that_hangs_fails_the_engine_and_is_named()
     {
         FakeTimeProvider time = new();

@@ -57,6 +57,9 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
 
     public int ComputedRows { get; private set; }
 
+    /// <summary>Released once a rest.</summary>
+    public SemaphoreSlim Rests { get; } = new(0);
+
     public int UsedCells => _sequences.SelectMany(s => s.Values).Distinct(ReferenceEqualityComparer.Instance).Count();
 
     /// <summary>What the model answers to a prompt: the ground truth, computed without any cache.</summary>
@@ -160,9 +163,9 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         Array.Clear(_states);
     }
 
-    public void Dispose()
-    {
-    }
+    public void Rest() => Rests.Release();
+
+    public void Dispose() => Rests.Dispose();
 
     private static ulong Next(ulong history, int token) => (history ^ (ulong)(token + 1)) * 0x9E3779B97F4A7C15UL + 0x2545F4914F6CDD1DUL;
 
