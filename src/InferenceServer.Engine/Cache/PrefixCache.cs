@@ -93,7 +93,9 @@ internal sealed partial class PrefixCache
         for (; restoreFrom < path.Count && path[restoreFrom].IsResident; restoreFrom++)
             resident = path[restoreFrom];
 
-        bool takeOver = resident.Holder != PrefixNode.NoHolder && resident.Pins == 0;
+        bool drawn = DrawsOnDevice && sequence.CanBeDrawn;
+        // A leaf's id of the wrong kind stays with it, until its path goes on under the right one.
+        bool takeOver = resident.Holder != PrefixNode.NoHolder && resident.Pins == 0 && Ids.IsDrawn(resident.Holder) == drawn;
         _pool.Pin(resident);
         long evicted = EvictedTokens;
         // One eviction may not free an id: the parent can inherit it.
@@ -106,7 +108,7 @@ internal sealed partial class PrefixCache
         EvictedForIdsTokens += EvictedTokens - evicted;
         sequence.Node = resident;
         sequence.Published = resident.End;
-        sequence.KvId = _pool.RentFor(resident, takeOver);
+        sequence.KvId = _pool.RentFor(resident, takeOver, drawn);
         (sequence.HostTokens, sequence.DiskTokens) = (0, 0);
         RestorePath(sequence, path, restoreFrom);
         if (NeedsCheckpoints && !RestoreCheckpoint(sequence))
@@ -118,6 +120,18 @@ internal sealed partial class PrefixCache
         }
         sequence.Computed = sequence.Published;
         return true;
+    }
+
+    /// <summary>Whether sequences that the device can draw for get ids that it draws for.</summary>
+    public bool DrawsOnDevice { get; private set; }
+
+    /// <summary>Says who draws from the next step on: running sequences change over to ids of the other kind. Where no id is free for that they stay.</summary>
+    public void ChooseDraws(bool onDevice, List<Sequence> running)
+    {
+        DrawsOnDevice = onDevice;
+        foreach (Sequence sequence in running)
+            if (sequence.CanBeDrawn && Ids.IsDrawn(sequence.KvId) != onDevice && Ids.FreeCount > 0)
+                sequence.KvId = _pool.Move(sequence.KvId, sequence.Node!, onDevice);
     }
 
     /// <summary>What a step computed of the prompt becomes part of the tree, as far as others can use it.</summary>

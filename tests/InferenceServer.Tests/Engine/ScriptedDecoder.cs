@@ -121,8 +121,12 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             }
             Apply(op);
         }
+        Assert.DoesNotContain(plan.Rows, row => row.Token < 0);
         Assert.True(plan.Rows.Count <= Limits.BatchSize);
         Assert.True(plan.Rows.Count(row => row.WantsLogits) <= Limits.MaxOutputs);
+        List<int> drawn = [.. plan.Rows.Where(row => row.WantsLogits && row.SequenceId < Limits.DrawnIds).Select(row => row.SequenceId)];
+        Assert.Equal(drawn.Distinct().Count(), drawn.Count);
+        Assert.DoesNotContain(plan.Slices, slice => plan.Rows[slice.LastRow].SequenceId < Limits.DrawnIds && !slice.Sequence.CanBeDrawn);
         _histories = new ulong[plan.Rows.Count];
         for (int i = 0; i < plan.Rows.Count; i++)
             _histories[i] = Compute(plan.Rows[i]);
@@ -150,6 +154,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
                     break;
                 int token = Choose(_histories[row]);
                 result.Add(i, new SampledToken(token, null));
+                result.DeviceDraws += plan.Rows[row].SequenceId < Limits.DrawnIds ? 1 : 0;
                 if (row < slice.LastRow && plan.Rows[row + 1].Token != token)
                     break;
             }
