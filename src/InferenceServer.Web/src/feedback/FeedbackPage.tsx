@@ -1,0 +1,3 @@
+export function FeedbackPage() {
+  return <main class="page-main" id="main"><h1>Feedback</h1></main>;
+}

@@ -1,0 +1,3 @@
+export function PlaygroundPage() {
+  return <main class="page-main" id="main"><h1>Playground</h1></main>;
+}
