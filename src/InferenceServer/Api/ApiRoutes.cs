@@ -10,6 +10,7 @@ using InferenceServer.Api.OpenAI.Responses;
 using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Operations;
+using InferenceServer.Web;
 using Scalar.AspNetCore;
 
 namespace InferenceServer.Api;
@@ -52,6 +53,7 @@ internal static class ApiRoutes
         OllamaRoutes.Map(app);
         ModerationRoutes.Map(app);
         EmbeddingRoutes.Map(app);
+        PageRoutes.Map(app);
 
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
             .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").WithMetadata(SessionEndpoints.Salt).Produces<SessionList>().ProducesErrors();

@@ -53,6 +53,9 @@ internal sealed record WebHostOptions
 
     public ReplayLimits Replay { get; init; } = new();
 
+    /// <summary>Where the built page lies; it need not be there.</summary>
+    public string PageDirectory { get; init; } = Path.Combine(AppContext.BaseDirectory, "wwwroot");
+
     public LogLevel LogLevel { get; init; } = LogLevel.Information;
 }
 
