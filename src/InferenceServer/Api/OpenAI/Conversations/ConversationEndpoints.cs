@@ -9,7 +9,7 @@ namespace InferenceServer.Api.OpenAI.Conversations;
 /// <summary>/v1/conversations: items that are kept together, to be continued by responses.</summary>
 internal sealed class ConversationEndpoints(ServerStore store, ResponseRuns runs, ConversationLocks locks, TimeProvider clock)
 {
-    // OpenAI takes 20. Imports bring thousands, and other changes wait for one: 1,000 items take the store about 50 ms.
+    // OpenAI takes 20. Imports bring thousands, and other changes wait for one: a request with 1,000 items takes 0.1 s on two cores.
     private const int MaxNewItems = 1_000;
 
     public async Task CreateAsync(HttpContext http)
