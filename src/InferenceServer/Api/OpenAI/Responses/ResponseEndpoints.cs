@@ -21,7 +21,8 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             throw ApiException.InvalidValue("'background' needs the response to be stored: there is no other way to fetch it.", "background", "invalid_value");
         ServedModel model = models.Find(request.Model);
         string owner = StoreOwner.Of(http);
-        using ConversationTurn? conversation = request.ConversationId is { } named ? await conversations.TakeAsync(owner, named, http.RequestAborted) : null;
+        // Who says where in the tree the turn belongs may take several at once.
+        using ConversationTurn? conversation = request is { ConversationId: { } named, ConversationParent: null } ? await conversations.TakeAsync(owner, named, http.RequestAborted) : null;
         ResponseHistory history = await ResponseHistory.LoadAsync(store, runs, owner, request);
         if (history.New.Count == 0 && history.Before.Count == 0)
             throw ApiException.InvalidValue("'input' is required.", "input", "missing_required_parameter");
@@ -37,7 +38,10 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         {
             (chat, TruncationReport? truncated) = request.Truncation == "auto" ? ResponseTruncation.Fit(chat, model) : (chat, null);
             ModelResponse first = Begin(id, request, model, stores) with { XTruncation = truncated };
-            ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New), store, clock, log);
+            IReadOnlyList<string> above = request.ConversationId is null ? [] : history.Above;
+            if (first.Conversation is { } reference)
+                first = first with { Conversation = reference with { ParentId = above.Count > 0 ? above[0] : null } };
+            ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New, above), store, clock, log);
             await RunAsync(http, run, request, model, chat, hints, conversation);
         });
     }
