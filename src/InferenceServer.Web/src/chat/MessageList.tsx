@@ -19,9 +19,7 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const atEnd = useMemo(() => signal(true), [conversation]);
-  const watcher = useRef<NearnessWatcher>(null);
-  if (scroller.current && !watcher.current)
-    watcher.current = new NearnessWatcher(scroller.current);
+  const watcher = useMemo(() => new NearnessWatcher(), [conversation]);
   const turns = conversation.turns.value;
   const run = conversation.shownRun.value;
   // A run shows itself inside the turn of its first item; before that it is a turn of its own.
@@ -58,15 +56,12 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
     };
   }, [conversation]);
 
-  useEffect(() => () => {
-    watcher.current?.stop();
-    watcher.current = null;
-  }, [conversation]);
+  useEffect(() => () => watcher.stop(), [watcher]);
 
   useEffect(() => {
-    watcher.current ??= scroller.current && new NearnessWatcher(scroller.current);
-    content.current?.querySelectorAll("[data-item]").forEach(turn => watcher.current?.watch(turn));
-  }, [turns]);
+    if (scroller.current && content.current)
+      watcher.watch(scroller.current, content.current.querySelectorAll("[data-item]"));
+  }, [watcher, turns]);
 
   useEffect(() => {
     if (run !== null && run.parent === conversation.leaf.peek())
@@ -76,7 +71,7 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
   useAnnouncements(conversation);
 
   return (
-    <Nearness.Provider value={id => watcher.current?.of(id) ?? signal(false)}>
+    <Nearness.Provider value={watcher.of}>
       <div class="scroller" ref={scroller} tabIndex={-1}>
         <div class="column" ref={content} role="log" aria-live="off" aria-label="Conversation">
           {turns.map((turn, index) => <TurnView key={turn.id} conversation={conversation} turn={turn} ids={idsOf(turn)} last={index >= turns.length - 2} />)}

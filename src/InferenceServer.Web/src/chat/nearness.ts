@@ -12,19 +12,7 @@ export const Nearness = createContext<NearnessOf>(() => signal(true));
 /** Watches the turns of a scrolled list, which name themselves in data-item. */
 export class NearnessWatcher {
   readonly #signals = new Map<string, Signal<boolean>>();
-  readonly #observer: IntersectionObserver;
-
-  constructor(scroller: Element) {
-    this.#observer = new IntersectionObserver(entries => {
-      for (const entry of entries) {
-        const id = (entry.target as HTMLElement).dataset.item;
-        if (!entry.isIntersecting || id === undefined)
-          continue;
-        this.of(id).value = true;
-        this.#observer.unobserve(entry.target);
-      }
-    }, { root: scroller, rootMargin: `${Margin}px 0px` });
-  }
+  #observer: IntersectionObserver | null = null;
 
   readonly of: NearnessOf = id => {
     let near = this.#signals.get(id);
@@ -33,11 +21,25 @@ export class NearnessWatcher {
     return near;
   };
 
-  watch(turn: Element): void {
-    this.#observer.observe(turn);
+  /** Begins to watch these turns of a scroller; those that were near already stay so. */
+  watch(scroller: Element, turns: Iterable<Element>): void {
+    this.#observer ??= new IntersectionObserver(entries => {
+      for (const entry of entries) {
+        const id = (entry.target as HTMLElement).dataset.item;
+        if (!entry.isIntersecting || id === undefined)
+          continue;
+        this.of(id).value = true;
+        this.#observer?.unobserve(entry.target);
+      }
+    }, { root: scroller, rootMargin: `${Margin}px 0px` });
+    for (const turn of turns) {
+      if (!this.of((turn as HTMLElement).dataset.item ?? "").peek())
+        this.#observer.observe(turn);
+    }
   }
 
   stop(): void {
-    this.#observer.disconnect();
+    this.#observer?.disconnect();
+    this.#observer = null;
   }
 }

@@ -1,6 +1,6 @@
 import type { ContentPart, Item, Metadata, NewItem } from "../api/types.ts";
 import { readMeta, writeMeta } from "../chat/metadata.ts";
-import { ExportFormat } from "./export.ts";
+import { ExportFormat } from "./exportFormat.ts";
 
 /** A conversation to be made: its items name their parents by ids of the file's own. */
 export interface Imported {

@@ -59,15 +59,15 @@ export function watch(): () => void {
 }
 
 async function poll(signal: AbortSignal): Promise<void> {
-  try {
-    const [text, recent] = await Promise.all([getMetrics(signal), recentRequests(50, signal)]);
-    requests.value = recent;
-    take(new Metrics(text, performance.now() / 1000));
-    statusError.value = null;
-  } catch (error) {
-    if (!signal.aborted)
-      statusError.value = explain(error);
-  }
+  const [metrics, recent] = await Promise.allSettled([getMetrics(signal), recentRequests(50, signal)]);
+  if (signal.aborted)
+    return;
+  if (metrics.status === "fulfilled")
+    take(new Metrics(metrics.value, performance.now() / 1000));
+  if (recent.status === "fulfilled")
+    requests.value = recent.value;
+  const failed = [metrics, recent].find(one => one.status === "rejected");
+  statusError.value = failed ? explain(failed.reason) : null;
 }
 
 function take(metrics: Metrics): void {
