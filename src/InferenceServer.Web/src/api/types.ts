@@ -131,6 +131,7 @@ export interface ModelResponse {
   incomplete_details: { reason: string } | null;
   model: string;
   output: Item[];
+  conversation?: { id: string; parent_id?: string | null } | null;
   usage?: Usage | null;
   metadata: Metadata;
   x_cache?: CacheReport;

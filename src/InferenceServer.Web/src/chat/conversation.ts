@@ -118,7 +118,7 @@ export class Conversation implements RunOwner {
     });
     void run.start({
       ...decided, model: name, conversation: { id, parent_id: parent }, input: [], ...this.#instructions(),
-      metadata: { parent_id: parent ?? "" }, timing: true, x_cache_report: true,
+      timing: true, x_cache_report: true,
     });
     return run;
   }
@@ -246,8 +246,7 @@ export class Conversation implements RunOwner {
 
   async #resume(id: string): Promise<void> {
     try {
-      const parent = (await getResponse(id)).metadata.parent_id;
-      const run = new Run(parent === undefined || parent === "" ? null : parent, this);
+      const run = new Run((await getResponse(id)).conversation?.parent_id ?? null, this);
       this.runs.value = [...this.runs.value, run];
       await run.resume(id);
     } catch (error) {

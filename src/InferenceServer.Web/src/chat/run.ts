@@ -1,6 +1,6 @@
 import { batch, signal } from "@preact/signals";
 import { ApiError, explain } from "../api/client.ts";
-import { cancelResponse, resumeResponse, startResponse } from "../api/responses.ts";
+import { cancelResponse, getResponse, resumeResponse, startResponse } from "../api/responses.ts";
 import type { Item, ModelResponse, ResponseEvent, ResponseRequest } from "../api/types.ts";
 import { reconnected } from "../store/connection.ts";
 import { oncePerFrame } from "../store/frame.ts";
@@ -93,8 +93,8 @@ export class Run {
       try {
         for await (const event of open())
           this.#take(event);
-        // A stream that ends without a last event was cut.
-        if (this.isLive)
+        // A stream that ends without a last event was cut; or the server ended in the middle, and has only the end of it to tell.
+        if (this.isLive && !await this.#isOver())
           await this.#wait();
       } catch (error) {
         if (this.#abort.signal.aborted)
@@ -109,6 +109,16 @@ export class Run {
           throw error;
       }
     }
+  }
+
+  async #isOver(): Promise<boolean> {
+    if (this.id === null)
+      return false;
+    const response = await getResponse(this.id);
+    if (response.status === "queued" || response.status === "in_progress")
+      return false;
+    this.#conclude(response.status, response);
+    return true;
   }
 
   async #wait(): Promise<void> {
@@ -166,6 +176,8 @@ export class Run {
       case "response.cancelled": return this.#conclude("cancelled", event.response);
       case "response.failed": return this.#conclude("failed", event.response);
       case "error":
+        if (event.code === "cancelled")
+          return this.#end("cancelled");
         this.failure.value = { message: event.message, retryAfter: null, full: false };
         this.#end("failed");
         break;

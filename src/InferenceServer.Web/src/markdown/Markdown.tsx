@@ -2,11 +2,12 @@ import type { ComponentChildren } from "preact";
 import type { Token, Tokens } from "marked";
 import { useEffect, useRef } from "preact/hooks";
 import { memo } from "../ui/memo.ts";
+import { safeLink } from "./allowed.ts";
 import { BlockReader, blockHtml, type Piece } from "./blocks.ts";
 import { CodeBlock } from "./CodeBlock.tsx";
 import type { MathToken } from "./math.ts";
 import { MathView } from "./MathView.tsx";
-import { decodeReferences, safeLink, sanitize } from "./safe.ts";
+import { decodeReferences, sanitize } from "./safe.ts";
 
 interface Props {
   text: string;
