@@ -1,5 +1,6 @@
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
+using InferenceServer.Api.Feedback;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -53,6 +54,7 @@ internal static class ApiRoutes
         OllamaRoutes.Map(app);
         ModerationRoutes.Map(app);
         EmbeddingRoutes.Map(app);
+        FeedbackRoutes.Map(app);
         PageRoutes.Map(app);
 
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")

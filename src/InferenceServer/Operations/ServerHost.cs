@@ -3,6 +3,7 @@
 using InferenceServer.Api;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
+using InferenceServer.Api.Feedback;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -76,6 +77,7 @@ internal static class ServerHost
         services.AddSingleton<ServerMetrics>().AddSingleton<Readiness>().AddSingleton<HealthEndpoints>();
         ApiRoutes.AddServices(services);
         ResponseRoutes.AddServices(services);
+        FeedbackRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
         services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + TimeSpan.FromSeconds(10));
         services.ConfigureHttpJsonOptions(json =>
@@ -91,6 +93,7 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(6, ModerationJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(7, EmbeddingJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(8, OllamaEmbedJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(9, FeedbackJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(options.Access.Keys);

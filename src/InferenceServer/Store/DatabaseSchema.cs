@@ -51,6 +51,7 @@ internal static class DatabaseSchema
         UPDATE responses SET conversation =
             (SELECT id FROM conversations WHERE conversations.id = CAST(responses.body AS TEXT) ->> '$.conversation.id' AND conversations.owner = responses.owner);
         CREATE INDEX responses_conversation ON responses(conversation, bytes);
+        ALTER TABLE responses ADD COLUMN origin BLOB;
 
         ALTER TABLE conversations ADD COLUMN updated INTEGER NOT NULL DEFAULT 0;
         UPDATE conversations SET updated = used;
@@ -85,9 +86,10 @@ internal static class DatabaseSchema
 
         CREATE TABLE feedback(
             seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, created INTEGER NOT NULL, bytes INTEGER NOT NULL, kind TEXT NOT NULL,
-            model TEXT NOT NULL, opponent TEXT, rating TEXT, reply TEXT NOT NULL, body BLOB NOT NULL);
+            model TEXT NOT NULL, opponent TEXT, rating TEXT, reply TEXT NOT NULL, prompt TEXT NOT NULL, body BLOB NOT NULL);
         CREATE INDEX feedback_owner ON feedback(owner, seq);
-        CREATE UNIQUE INDEX feedback_rating ON feedback(owner, reply) WHERE kind = 'rating';
+        CREATE UNIQUE INDEX feedback_reply ON feedback(owner, kind, reply);
+        CREATE INDEX feedback_prompt ON feedback(owner, prompt);
         """;
 
     private static readonly string[] Layouts = [Layout1, Layout2];

@@ -11,12 +11,13 @@ namespace InferenceServer.Store;
 /// <param name="Input">Its own input items, a JSON array; not those of the responses before it.</param>
 /// <param name="Events">Its stream as it was sent, for one that ran in the background.</param>
 /// <param name="Conversation">The conversation that it was made in: it goes with it.</param>
+/// <param name="Origin">What made it, and of which prompt; null where an earlier server did.</param>
 internal sealed record StoredResponse(
-    string Id, string Owner, DateTimeOffset Created, bool Running, string? Previous, string Root, byte[] Body, byte[] Input, byte[]? Events, string? Conversation = null);
+    string Id, string Owner, DateTimeOffset Created, bool Running, string? Previous, string Root, byte[] Body, byte[] Input, byte[]? Events, string? Conversation = null, byte[]? Origin = null);
 
 internal sealed class ResponseStore(Database database)
 {
-    private const string Columns = "id, owner, created, running, previous, root, body, input, events, conversation";
+    private const string Columns = "id, owner, created, running, previous, root, body, input, events, conversation, origin";
 
     // A chain is read whole for every turn that continues it; a context holds far fewer turns than this.
     private const int MaxChain = 10_000;
@@ -36,11 +37,11 @@ internal sealed class ResponseStore(Database database)
             return;
         connection.Execute(
             $"""
-            INSERT INTO responses({Columns}, used, bytes) VALUES($id, $owner, $created, $running, $previous, $root, $body, $input, $events, $conversation, $used, $bytes)
+            INSERT INTO responses({Columns}, used, bytes) VALUES($id, $owner, $created, $running, $previous, $root, $body, $input, $events, $conversation, $origin, $used, $bytes)
             ON CONFLICT(id) DO UPDATE SET running = $running, body = $body, events = $events, used = $used, bytes = $bytes
             """,
             ("$id", response.Id), ("$owner", response.Owner), ("$created", response.Created), ("$running", response.Running), ("$previous", response.Previous),
-            ("$root", response.Root), ("$body", response.Body), ("$input", response.Input), ("$events", response.Events), ("$conversation", response.Conversation), ("$used", now),
+            ("$root", response.Root), ("$body", response.Body), ("$input", response.Input), ("$events", response.Events), ("$conversation", response.Conversation), ("$origin", response.Origin), ("$used", now),
             ("$bytes", response.Body.Length + response.Input.Length + (response.Events?.Length ?? 0)));
         foreach (string item in itemIds)
             connection.Execute("INSERT OR IGNORE INTO response_items(id, response) VALUES($id, $response)", ("$id", item), ("$response", response.Id));
@@ -90,5 +91,5 @@ internal sealed class ResponseStore(Database database)
         connection.QueryFirst($"SELECT {Columns} FROM responses WHERE owner = $owner AND id = $id", Read, ("$owner", owner), ("$id", id));
 
     private static StoredResponse Read(SqliteDataReader row) => new(row.GetString(0), row.GetString(1), row.Time(2), row.GetBoolean(3), row.Text(4), row.GetString(5),
-        row.Blob(6), row.Blob(7), row.IsDBNull(8) ? null : row.Blob(8), row.Text(9));
+        row.Blob(6), row.Blob(7), row.IsDBNull(8) ? null : row.Blob(8), row.Text(9), row.IsDBNull(10) ? null : row.Blob(10));
 }

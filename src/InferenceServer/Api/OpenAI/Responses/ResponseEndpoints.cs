@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using InferenceServer.Api.Feedback;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Models;
 using InferenceServer.Operations;
@@ -41,7 +42,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             IReadOnlyList<string> above = request.ConversationId is null ? [] : history.Above;
             if (first.Conversation is { } reference)
                 first = first with { Conversation = reference with { ParentId = above.Count > 0 ? above[0] : null } };
-            ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New, above), store, clock, log);
+            ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New, above, stores ? ResponseOrigin.Write(chat, first, model) : null), store, clock, log);
             await RunAsync(http, run, request, model, chat, hints, conversation);
         });
     }

@@ -82,10 +82,10 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
 /// <summary>Responses and items to and from what the store holds.</summary>
 internal static class StoredResponses
 {
-    public static StoredResponse Write(string owner, ModelResponse response, IReadOnlyList<ResponseItem> input, string root, byte[]? events) => new(
+    public static StoredResponse Write(string owner, ModelResponse response, IReadOnlyList<ResponseItem> input, string root, byte[]? events, byte[]? origin) => new(
         response.Id, owner, DateTimeOffset.FromUnixTimeSeconds(response.CreatedAt), response.Status is ModelResponse.Queued or ModelResponse.InProgress,
         response.PreviousResponseId, root, JsonSerializer.SerializeToUtf8Bytes(response, ResponsesJson.Wire.ModelResponse),
-        JsonSerializer.SerializeToUtf8Bytes(input, ResponsesJson.Wire.IReadOnlyListResponseItem), events, response.Conversation?.Id);
+        JsonSerializer.SerializeToUtf8Bytes(input, ResponsesJson.Wire.IReadOnlyListResponseItem), events, response.Conversation?.Id, origin);
 
     public static ModelResponse Read(StoredResponse stored) => JsonSerializer.Deserialize(stored.Body, ResponsesJson.Wire.ModelResponse)!;
 

@@ -12,7 +12,9 @@ namespace InferenceServer.Api.OpenAI.Responses;
 /// <param name="Root">The first response of its chain.</param>
 /// <param name="NewItems">The request's own input items.</param>
 /// <param name="Above">In a conversation: ids of the items before, the newest first.</param>
-internal sealed record ResponseStart(ResponseRequest Request, ModelResponse First, string Owner, string Root, IReadOnlyList<ResponseItem> NewItems, IReadOnlyList<string> Above)
+/// <param name="Origin">What is kept of how it was made.</param>
+internal sealed record ResponseStart(
+    ResponseRequest Request, ModelResponse First, string Owner, string Root, IReadOnlyList<ResponseItem> NewItems, IReadOnlyList<string> Above, byte[]? Origin)
 {
     public bool Store => First.Store;
 }
@@ -55,7 +57,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
 
     /// <summary>Keeps it as it is: running. Completes when that is on the disk.</summary>
     public Task StoreAsync() => store.Responses.SaveAsync(
-        StoredResponses.Write(Owner, _current, start.NewItems, start.Root, null), [.. start.NewItems.Select(item => item.Id)], null);
+        StoredResponses.Write(Owner, _current, start.NewItems, start.Root, null, start.Origin), [.. start.NewItems.Select(item => item.Id)], null);
 
     /// <summary>A client asked for it.</summary>
     public void Cancel()
@@ -159,7 +161,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
             WriteEnd(apart, ended);
         byte[]? kept = ended.Background ? [.. Events!.ToArray(), .. last.ToArray()] : null;
         if (start.Store)
-            await store.Responses.SaveAsync(StoredResponses.Write(Owner, ended, start.NewItems, start.Root, kept),
+            await store.Responses.SaveAsync(StoredResponses.Write(Owner, ended, start.NewItems, start.Root, kept, start.Origin),
                 [.. start.NewItems.Concat(ended.Output).Select(item => item.Id)], Append(ended));
         else if (Append(ended) is { } append)
             await store.Conversations.AppendAsync(Owner, append);

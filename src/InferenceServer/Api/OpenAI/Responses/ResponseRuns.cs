@@ -82,7 +82,7 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
         }
 
         IReadOnlyList<ResponseItem> input = StoredResponses.ReadInput(stored);
-        StoredResponse failed = StoredResponses.Write(stored.Owner, response, input, stored.Root, events.ToArray());
+        StoredResponse failed = StoredResponses.Write(stored.Owner, response, input, stored.Root, events.ToArray(), stored.Origin);
         try
         {
             await store.Responses.SaveAsync(failed, [.. input.Select(item => item.Id)], null);
