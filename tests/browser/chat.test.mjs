@@ -97,6 +97,7 @@ test("Conversations are renamed, pinned, found by what was said in them, and del
   await page.getByLabel("Search chats").fill("zzzz");
   await page.getByText("Nothing found.").waitFor();
   await page.getByLabel("Search chats").fill("");
+  await page.getByText("Nothing found.").waitFor({ state: "detached" });
 
   await options.click();
   await page.getByRole("menuitem", { name: "Delete…" }).click();

@@ -72,7 +72,7 @@ export async function openPage(browser, address, options = {}) {
   page.on("pageerror", error => problems.push(String(error.stack ?? error)));
   page.on("console", message => {
     if (message.type() === "error" && !isExpected(message.text()))
-      problems.push(message.text());
+      problems.push(`${message.text()} (${message.location().url})`);
   });
   page.on("request", request => {
     const url = new URL(request.url());
@@ -105,7 +105,8 @@ export async function checkClean({ page, problems }) {
 export async function ask(page, text) {
   const before = await page.locator(".assistant-turn").count();
   await page.locator("#composer").fill(text);
-  await page.locator("#composer").press("Enter");
+  // On a touch screen Enter breaks the line.
+  await page.locator(".round.send").click();
   await replied(page, before + 1);
   return await lastReply(page);
 }

@@ -116,7 +116,8 @@ export interface CacheReport {
   cached_tokens: number;
   host_tokens: number;
   disk_tokens: number;
-  reason: string;
+  /** Why no more was reused; null where nothing more could have been. */
+  reason: string | null;
   diverged_at: number | null;
 }
 
@@ -212,7 +213,15 @@ export interface NewFeedback {
 
 export interface PromptMessage {
   role: string;
-  content: string;
+  content: string | null;
+}
+
+/** A reply that was judged, as it was then. */
+export interface JudgedReply {
+  response_id: string;
+  item_id: string | null;
+  model: string;
+  content: string | null;
 }
 
 export interface Feedback {
@@ -221,15 +230,14 @@ export interface Feedback {
   created_at: number;
   kind: FeedbackKind;
   model: string;
-  fingerprint?: string | null;
+  fingerprint: string;
   prompt: PromptMessage[];
-  item_id?: string | null;
   rating?: "up" | "down";
-  reason?: string | null;
-  reply?: string;
+  reason?: string;
   ideal?: string;
-  chosen?: unknown;
-  rejected?: unknown;
+  reply?: JudgedReply;
+  chosen?: JudgedReply;
+  rejected?: JudgedReply;
 }
 
 /** A share of trials with its 95% interval. */
@@ -240,8 +248,8 @@ export interface Rate {
 }
 
 export interface FeedbackSummary {
-  models: { model: string; up: number; down: number; edits: number; up_rate?: Rate | null }[];
-  comparisons: ({ model: string; opponent: string; wins: number; losses: number; ties?: number } & Rate)[];
+  models: { model: string; up: number; down: number; edits: number; rate: Rate | null }[];
+  comparisons: ({ model: string; opponent: string; wins: number; losses: number } & Rate)[];
 }
 
 export interface RequestRecord {
@@ -260,6 +268,6 @@ export interface RequestRecord {
   decode_ms: number | null;
   first_token_ms: number | null;
   total_ms: number | null;
-  cache: { reason: string; diverged_at?: number | null } | null;
+  cache: { reason: string | null; diverged_at?: number | null } | null;
   preemptions: number | null;
 }

@@ -6,8 +6,9 @@ import { CodeBlock } from "../markdown/CodeBlock.tsx";
 import { Markdown } from "../markdown/Markdown.tsx";
 import { settings } from "../settings/settings.ts";
 import { CopyButton } from "../ui/CopyButton.tsx";
+import { Icon } from "../ui/Icon.tsx";
 import { IconButton } from "../ui/IconButton.tsx";
-import { Menu, type MenuEntry } from "../ui/Menu.tsx";
+import { Menu } from "../ui/Menu.tsx";
 import type { Conversation } from "./conversation.ts";
 import { pretty } from "./json.ts";
 import { Nearness } from "./nearness.ts";
@@ -33,10 +34,11 @@ export function AssistantTurn({ conversation, turn, last }: Props) {
   const live = run?.isLive ?? false;
   const message = items.findLast(item => item.type === "message");
   const words = () => items.filter(item => item.type === "message").map(textOf).join("\n\n");
+  const rival = conversation.tree.siblings(turn.id).findLast(id => id !== turn.id);
   const lost = items.some(item => conversation.unsaved.value.has(item.id)) && !live;
   return (
     <div class="turn assistant-turn" data-item={turn.id} aria-busy={live}>
-      <h3 class="visually-hidden">Reply</h3>
+      <h2 class="visually-hidden">Reply</h2>
       {items.map(item => <Part key={item.id} item={item} turn={items} near={near.value || last} live={live && item.status === "in_progress"} conversation={conversation}
         thought={run?.thought.value ?? null} />)}
       {run && <RunNotice run={run} conversation={conversation} hasText={message !== undefined} lost={lost} />}
@@ -47,20 +49,15 @@ export function AssistantTurn({ conversation, turn, last }: Props) {
           {message && <CopyButton text={words} label="Copy reply" />}
           <IconButton icon="refresh" label="Reply again" class="regenerate" onClick={() => conversation.reply(conversation.tree.parent(turn.id))} />
           {message && responseId !== null && !lost && <RateButtons item={message.id} />}
-          {message && responseId !== null && !lost && <Menu label="More" align="start" entries={moreEntries(conversation, turn.id, message)} />}
+          {message && responseId !== null && !lost && <Menu label="More" align="start" entries={[
+            { icon: "edit", label: "Write a better answer", run: () => openIdeal(message.id, textOf(message)) },
+          ]} />}
+          {message && rival !== undefined && <button type="button" class="quiet small" onClick={() => openComparison(conversation, turn.id, rival)}><Icon name="compare" />Which is better?</button>}
           {settings.value.showNumbers && responseId !== null && <Numbers conversation={conversation} response={responseId} eager={last} />}
         </div>
       )}
     </div>
   );
-}
-
-function moreEntries(conversation: Conversation, turn: string, message: Item): MenuEntry[] {
-  const entries: MenuEntry[] = [{ icon: "edit", label: "Write a better answer", run: () => openIdeal(message.id, textOf(message)) }];
-  const others = conversation.tree.siblings(turn).filter(id => id !== turn);
-  if (others.length > 0)
-    entries.push({ icon: "compare", label: "Which reply is better?", run: () => openComparison(conversation, turn, others.at(-1) ?? turn) });
-  return entries;
 }
 
 interface PartProps {

@@ -37,7 +37,7 @@ function Table({ numbers, model }: { numbers: ReplyNumbers; model: string }) {
   if (numbers.firstTokenMs !== null)
     rows.push(["First token", `after ${duration(numbers.firstTokenMs)}: ${duration(numbers.queueMs ?? 0)} in line, ${duration(numbers.prefillMs ?? 0)} for the prompt`]);
   rows.push(["Prompt", `${count(numbers.promptTokens)} tokens, ${percent(numbers.cachedShare)} from the cache`]);
-  if (numbers.cache && numbers.cachedShare < 1)
+  if (numbers.cache?.reason)
     rows.push(["Why not more", explainCache(numbers.cache.reason)]);
   if (numbers.meanBatch !== null)
     rows.push(["Beside it", numbers.meanBatch > 1.05 ? `${short(numbers.meanBatch)} replies were computed at once on average` : "nothing else"]);

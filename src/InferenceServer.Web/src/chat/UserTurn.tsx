@@ -24,7 +24,7 @@ export function UserTurn({ conversation, id }: { conversation: Conversation; id:
     return <Editor conversation={conversation} item={item} onDone={() => setEditing(false)} />;
   return (
     <div class="turn user-turn" data-item={id}>
-      <h3 class="visually-hidden">You</h3>
+      <h2 class="visually-hidden">You</h2>
       {files.length > 0 && (
         <ul class="files">
           {files.map((file, index) => (

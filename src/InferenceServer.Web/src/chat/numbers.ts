@@ -48,7 +48,7 @@ export function summarize(numbers: ReplyNumbers): string {
   return parts.join(" · ");
 }
 
-const Reasons: Record<string, string> = {
+const Reasons: Readonly<Record<string, string>> = {
   diverged: "Earlier requests were the same up to there, and differ from there on.",
   end_of_entry: "The cached text ended there.",
   nothing_cached: "Nothing that begins alike was in the cache.",

@@ -46,7 +46,8 @@ export function FeedbackPage() {
       <PageHead title="Feedback" />
       <p class="lead">What you said about replies: thumbs, which of two was better, and better answers of your own. It is kept on the server, and training can learn from it.</p>
       {error.value !== null && <p class="notice failed" role="alert">{error.value}</p>}
-      {summary.value && <><Models models={summary.value.models} /><Wins comparisons={summary.value.comparisons} /></>}
+      {summary.value && <Models models={summary.value.models} />}
+      {summary.value && summary.value.models.length > 0 && <Wins comparisons={summary.value.comparisons} />}
       <Export />
       <Entries />
     </main>
@@ -65,7 +66,7 @@ function Models({ models }: { models: FeedbackSummary["models"] }) {
           <tbody>
             {models.map(one => (
               <tr key={one.model}><td>{one.model}</td><td>{count(one.up)}</td><td>{count(one.down)}</td><td>{count(one.edits)}</td>
-                <td>{one.up_rate ? <Interval rate={one.up_rate} /> : "–"}</td></tr>
+                <td>{one.rate ? <Interval rate={one.rate} /> : "–"}</td></tr>
             ))}
           </tbody>
         </table>
@@ -76,7 +77,7 @@ function Models({ models }: { models: FeedbackSummary["models"] }) {
 
 function Wins({ comparisons }: { comparisons: FeedbackSummary["comparisons"] }) {
   if (comparisons.length === 0)
-    return null;
+    return <p><small>Win rates appear here once you compared replies of two models. Comparisons of one model with itself are kept for training.</small></p>;
   return (
     <section aria-labelledby="wins">
       <h2 id="wins">Which is better</h2>
@@ -187,18 +188,7 @@ function titleOf(entry: Feedback): string {
   }
 }
 
-function textsOf(entry: Feedback): [string, string][] {
-  const texts: [string, string | null][] = [
-    ["reply", replyText(entry.reply)], ["better reply", replyText(entry.chosen)], ["other reply", replyText(entry.rejected)], ["better answer", entry.ideal ?? null],
-  ];
-  return texts.filter((pair): pair is [string, string] => pair[1] !== null);
+function textsOf({ reply, chosen, rejected, ideal }: Feedback): [string, string][] {
+  const texts: [string, string | null | undefined][] = [["reply", reply?.content], ["better reply", chosen?.content], ["other reply", rejected?.content], ["better answer", ideal]];
+  return texts.filter((pair): pair is [string, string] => typeof pair[1] === "string");
 }
-
-/** The text of a reply, which stands alone or in a record with its model. */
-function replyText(reply: unknown): string | null {
-  if (typeof reply === "string")
-    return reply;
-  const inner = (reply as { reply?: unknown; text?: unknown } | null | undefined)?.reply ?? (reply as { text?: unknown } | null | undefined)?.text;
-  return typeof inner === "string" ? inner : null;
-}
-

@@ -54,7 +54,7 @@ function ReasonForm({ item, rating, onDone, onError }: ReasonProps) {
     rate(item, rating, words).then(onDone, (failure: unknown) => onError(explain(failure)));
   };
   return (
-    <form class="popover reason" onSubmit={event => {
+    <form class="reason" onSubmit={event => {
       event.preventDefault();
       submit(reason.trim());
     }} onKeyDown={event => event.key === "Escape" && onDone()}>

@@ -38,7 +38,7 @@ async function load(): Promise<void> {
   let after: string | null = null;
   for (let page = 0; page < MostPages; page++) {
     const { data, has_more, last_id } = await listFeedback("rating", after, PageSize);
-    const read = data.flatMap(one => one.item_id && one.rating ? [[one.item_id, { id: one.id, rating: one.rating, reason: one.reason ?? "" }] as const] : []);
+    const read = data.flatMap(one => one.reply?.item_id && one.rating ? [[one.reply.item_id, { id: one.id, rating: one.rating, reason: one.reason ?? "" }] as const] : []);
     // What was rated since this page was opened is newer than what the list says.
     given.value = new Map([...read, ...given.peek()]);
     if (!has_more || last_id === null)

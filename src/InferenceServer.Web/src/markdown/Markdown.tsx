@@ -79,10 +79,9 @@ function toElement(token: Token): ComponentChildren {
   }
 }
 
-// The page's own headings are h1 and h2: a reply's begin below them.
+// A reply may begin at any level and skip some, which would make the page's outline wrong: all of its headings stand below the turn's own, and differ in looks.
 function Heading({ token }: { token: Tokens.Heading }) {
-  const Tag = `h${Math.min(token.depth + 2, 6)}` as "h3";
-  return <Tag class={`heading-${token.depth}`}>{toElements(token.tokens)}</Tag>;
+  return <h3 class={`heading-${token.depth}`}>{toElements(token.tokens)}</h3>;
 }
 
 function List({ token }: { token: Tokens.List }) {

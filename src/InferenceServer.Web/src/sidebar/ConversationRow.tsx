@@ -28,9 +28,9 @@ export function ConversationRow({ entry }: { entry: Entry }) {
     }} /></li>;
   if (state === "deleting")
     return (
-      <li class="confirm" role="group" aria-label={`Delete ${title}?`}>
+      <li class="confirm">
         <p>Delete “<span dir="auto">{title}</span>” for good?</p>
-        <div class="row end">
+        <div class="row end" role="group" aria-label={`Delete ${title}?`}>
           <button type="button" ref={button => button?.focus()} onClick={() => setState("")}>Keep</button>
           <button type="button" class="danger" onClick={() => {
             attempt(remove(info.id).then(() => {

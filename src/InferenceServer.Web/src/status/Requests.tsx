@@ -30,7 +30,7 @@ function Row({ request }: { request: RequestRecord }) {
       <td>{request.outcome}{request.status !== null && request.status >= 400 ? ` (${request.status})` : ""}{request.preemptions ? `, made room ${request.preemptions}×` : ""}</td>
       <td>{prompt === null ? "–" : count(prompt)}</td>
       <td>{prompt === null || cached === null || prompt === 0 ? "–" : percent(cached / prompt)}</td>
-      <td class="why">{request.cache && cached !== null && prompt !== null && cached < prompt ? explainCache(request.cache.reason) : "–"}</td>
+      <td class="why">{request.cache?.reason ? explainCache(request.cache.reason) : "–"}</td>
       <td>{reply === null ? "–" : count(reply)}</td>
       <td>{ms(request.queue_ms)}</td>
       <td>{ms(request.prefill_ms)}</td>

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon, type IconName } from "./Icon.tsx";
 
 export interface MenuEntry {
@@ -23,9 +23,15 @@ interface Props {
 /** A button with a menu: arrows move, Escape closes, Enter takes. */
 export function Menu({ label, entries, children, class: className, align = "end" }: Props) {
   const [open, setOpen] = useState(false);
+  const [up, setUp] = useState(false);
   const root = useRef<HTMLDivElement>(null);
   const list = useRef<HTMLDivElement>(null);
   const id = useId();
+  useLayoutEffect(() => {
+    // Where there is no room below, in the window or in what scrolls, the list opens upwards.
+    const bottom = root.current?.closest(".scroller, .conversations, .page-main")?.getBoundingClientRect().bottom ?? innerHeight;
+    setUp(open && (list.current?.getBoundingClientRect().bottom ?? 0) > bottom);
+  }, [open]);
   useEffect(() => {
     if (!open)
       return;
@@ -64,7 +70,7 @@ export function Menu({ label, entries, children, class: className, align = "end"
         {children ?? <Icon name="more" />}
       </button>
       {open && (
-        <div class={`menu-list menu-${align}`} id={id} role="menu" aria-label={label} ref={list} onKeyDown={keys}>
+        <div class={`menu-list menu-${align}${up ? " menu-up" : ""}`} id={id} role="menu" aria-label={label} ref={list} onKeyDown={keys}>
           {entries.map(entry => (
             <button key={entry.label} type="button" role={entry.checked === undefined ? "menuitem" : "menuitemradio"} aria-checked={entry.checked} tabIndex={-1}
               class={entry.danger ? "danger" : ""} onClick={() => {
