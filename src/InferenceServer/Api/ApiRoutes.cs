@@ -62,6 +62,11 @@ internal static class ApiRoutes
         app.MapDelete("/v1/sessions/{id}", (Delegate)sessions.DropAsync).WithName("deleteSession").WithTags("Sessions")
             .WithSummary("Drop a cached conversation from memory and disk.").WithMetadata(SessionEndpoints.Salt).Produces<SessionDeletion>().ProducesErrors();
 
+        RecentRequests recent = services.GetRequiredService<RecentRequests>();
+        app.MapGet("/v1/requests", (Delegate)recent.ListAsync).WithName("listRequests").WithTags("Requests").WithMetadata(QuietRoute.Marker)
+            .WithSummary("What this key's latest requests to models took and came to, the newest first; those that run, too.")
+            .WithMetadata(new ApiParameter("limit", $"Most entries: 1 to {RecentRequests.Kept}, 20 if absent.", Type: Microsoft.OpenApi.JsonSchemaType.Integer)).Produces<RequestList>().ProducesErrors();
+
         app.MapGet("/health/live", (Delegate)health.LiveAsync).WithName("live").WithTags("Health").AllowAnonymous()
             .WithSummary("200 while the process can work.").Produces<HealthReport>().Produces<HealthReport>(503);
         app.MapGet("/health/ready", (Delegate)health.ReadyAsync).WithName("ready").WithTags("Health").AllowAnonymous()
@@ -69,7 +74,7 @@ internal static class ApiRoutes
         app.MapGet("/health", (Delegate)health.ReportAsync).WithName("health").WithTags("Health").AllowAnonymous()
             .WithSummary("How the server is.").Produces<HealthReport>().Produces<HealthReport>(503);
         app.MapGet("/metrics", (Delegate)metrics.WriteAsync).WithName("metrics").WithTags("Health")
-            .WithSummary("Metrics in Prometheus' text format.").Produces<string>(contentType: "text/plain");
+            .WithSummary("Metrics in Prometheus' text format.").WithMetadata(QuietRoute.Marker).Produces<string>(contentType: "text/plain");
 
         // What the API is, is no secret, and a browser opens the page without a key.
         app.MapOpenApi("/openapi/{documentName}.json").AllowAnonymous();

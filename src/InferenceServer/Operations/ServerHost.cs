@@ -74,7 +74,7 @@ internal static class ServerHost
 
         IServiceCollection services = builder.Services;
         services.AddSingleton(models).AddSingleton(options).AddSingleton(options.Identity).AddSingleton(options.Clock).AddSingleton(options.Store);
-        services.AddSingleton<ServerMetrics>().AddSingleton<Readiness>().AddSingleton<HealthEndpoints>();
+        services.AddSingleton<ServerMetrics>().AddSingleton<RecentRequests>().AddSingleton<Readiness>().AddSingleton<HealthEndpoints>();
         ApiRoutes.AddServices(services);
         ResponseRoutes.AddServices(services);
         FeedbackRoutes.AddServices(services);
@@ -107,6 +107,7 @@ internal static class ServerHost
         // Before the keys: a browser asks for permission without one.
         app.UseCors();
         app.UseMiddleware<ApiKeyMiddleware>();
+        app.UseMiddleware<RecentRequestsMiddleware>();
         app.UseMiddleware<ReplayMiddleware>();
         app.UseMiddleware<QueryMiddleware>();
         ApiRoutes.Map(app);

@@ -31,7 +31,7 @@ internal static class PageRoutes
         MapFile(app, "/assets/{**name}", http => page.Find($"assets/{http.Request.RouteValues["name"]}") is { } file ? WriteAsync(http, file, Forever) : NotFoundAsync(http));
     }
 
-    private static void MapFile(WebApplication app, string path, RequestDelegate answer) => app.MapMethods(path, Reading, answer).AllowAnonymous().ExcludeFromDescription();
+    private static void MapFile(WebApplication app, string path, RequestDelegate answer) => app.MapMethods(path, Reading, answer).WithMetadata(QuietRoute.Marker).AllowAnonymous().ExcludeFromDescription();
 
     private static async Task WriteAsync(HttpContext http, PageFile file, string caching)
     {

@@ -9,7 +9,7 @@ using InferenceServer.Store;
 namespace InferenceServer.Api.OpenAI.Responses;
 
 /// <summary>POST /v1/responses, and what can be done with a response afterwards.</summary>
-internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, ConversationLocks conversations, ServerMetrics metrics, TimeProvider clock, ILogger<ResponseEndpoints> log)
+internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, ConversationLocks conversations, RecentRequests recent, ServerMetrics metrics, TimeProvider clock, ILogger<ResponseEndpoints> log)
 {
     public async Task CreateAsync(HttpContext http)
     {
@@ -149,6 +149,8 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             }
 
             ModelResponse queued = run.Current;
+            RequestTrace.Of(http).PassOn();
+            recent.Begin(run.Owner, "/v1/responses", trace);
             runs.Start(run, turn, conversation?.Pass());
             if (request.Stream)
                 await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);

@@ -3,6 +3,7 @@
 
 using InferenceServer.Api.Moderation;
 using InferenceServer.Engine;
+using InferenceServer.Operations;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.OpenAI.Responses;
@@ -115,6 +116,9 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
         finally
         {
             turn.Dispose();
+            // What runs in the background has no request that would say how it ended.
+            if (start.First.Background)
+                turn.Trace.Ended(Failure?.Status ?? StatusCodes.Status200OK, _cancelled || _dropped ? "cancelled" : RequestTrace.OutcomeOf(Failure?.Status ?? StatusCodes.Status200OK));
             Events?.End();
             _ended.TrySetResult(_current);
         }
