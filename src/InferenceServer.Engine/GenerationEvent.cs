@@ -67,6 +67,9 @@ public sealed record GenerationResult
 
     /// <summary>Why no more of the prompt was reused; for <c>x_cache</c>.</summary>
     public CacheReport Cache { get; init; } = CacheReport.None;
+
+    /// <summary>How often it had to make room for others, and was resumed.</summary>
+    public int Preemptions { get; init; }
 }
 
 /// <summary>Where the time of a request went, in seconds, and how many sequences its decode steps computed on average, itself included.</summary>

@@ -18,4 +18,6 @@ namespace InferenceServer.Training;
 [JsonSerializable(typeof(StageConfig))]
 [JsonSerializable(typeof(RunState))]
 [JsonSerializable(typeof(Comparison))]
+[JsonSerializable(typeof(FeedbackFile.DialogueLine))]
+[JsonSerializable(typeof(FeedbackFile.PreferenceLine))]
 internal sealed partial class TrainingJson : JsonSerializerContext;

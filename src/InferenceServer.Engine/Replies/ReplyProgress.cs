@@ -103,6 +103,7 @@ internal sealed class ReplyProgress(EngineVocabulary vocabulary, int contextLeng
             RejectedPredictionTokens = sequence.Speculation?.RejectedPredictionTokens ?? 0,
             Timing = TimingOf(sequence, now),
             Cache = sequence.CacheReport,
+            Preemptions = sequence.Preemptions,
         })));
     }
 

@@ -154,6 +154,9 @@ internal sealed class Sequence
     /// <summary>It has waited for the disk and takes what is there now.</summary>
     public bool DiskWaitOver { get; set; }
 
+    /// <summary>How often it had to make room for others.</summary>
+    public int Preemptions { get; set; }
+
     /// <summary>How far the prompt ever got: what lies behind was computed or cached once, and is recomputed after a preemption.</summary>
     public int PromptReached { get; set; }
 

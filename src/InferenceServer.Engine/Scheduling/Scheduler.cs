@@ -306,6 +306,7 @@ internal sealed partial class Scheduler
     private void Preempt(Sequence sequence)
     {
         Counters.Preemptions++;
+        sequence.Preemptions++;
         _running.Remove(sequence);
         DropDrafts(sequence);
         Cache.Release(sequence);

@@ -11,6 +11,7 @@ namespace InferenceServer.Training.Corpus;
 /// <param name="Prose">Share of short facts and scenes.</param>
 /// <param name="Stories">Share of stories as plain text.</param>
 /// <param name="Sums">Share of pages of worked sums.</param>
+/// <param name="Feedback">Share of dialogues that users of the server gave (--feedback); none without a file of them.</param>
 /// <param name="AssistantOnly">Mask everything but the assistant's words.</param>
 /// <param name="MaxTokens">Documents longer than this many tokens are left out.</param>
 public sealed record Mixture(
@@ -19,6 +20,7 @@ public sealed record Mixture(
     double Prose = 0,
     double Stories = 0,
     double Sums = 0,
+    double Feedback = 0.1,
     bool AssistantOnly = false,
     int MaxTokens = 512);
 
@@ -28,10 +30,12 @@ public sealed record Batch(long[] Tokens, float[] Weights, int Rows, int Length)
     public int LearntTokens => Weights.Count(w => w > 0);
 }
 
-public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixture mixture, int batchTokens, ulong seed)
+/// <param name="feedback">Dialogues of users, of which the last reply is learnt.</param>
+public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixture mixture, int batchTokens, ulong seed, IReadOnlyList<Dialogue>? feedback = null)
 {
     private const int PoolDocuments = 2048;
     private readonly Grammar _grammar = Grammar.Read(dataFolder);
+    private readonly Document[] _feedback = Encode(tokenizer, mixture, feedback ?? []);
     private List<Batch> _pool = [];
 
     public long Pool { get; private set; } = -1;
@@ -94,7 +98,13 @@ public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixt
 
     private Document Draw(SeededRandom random, DialogueGenerator dialogues, Skills skills)
     {
-        double at = random.NextDouble() * (mixture.Dialogues + mixture.Recall + mixture.Prose + mixture.Stories + mixture.Sums);
+        double given = _feedback.Length > 0 ? mixture.Feedback : 0;
+        double at = random.NextDouble() * (given + mixture.Dialogues + mixture.Recall + mixture.Prose + mixture.Stories + mixture.Sums);
+        if ((at -= given) < 0)
+        {
+            return random.Pick(_feedback);
+        }
+
         if ((at -= mixture.Dialogues + mixture.Recall) < 0)
         {
             return ChatFormat.Encode(tokenizer, dialogues.Next(at >= -mixture.Recall ? "recall" : null), mixture.AssistantOnly);
@@ -116,6 +126,14 @@ public sealed class CorpusStream(string dataFolder, BpeTokenizer tokenizer, Mixt
         return Text(skills.SumsPage());
 
         Document Text(string text) => ChatFormat.EncodeText(tokenizer, text);
+    }
+
+    private static Document[] Encode(BpeTokenizer tokenizer, Mixture mixture, IReadOnlyList<Dialogue> feedback)
+    {
+        Document[] documents = [.. feedback.Select(d => ChatFormat.Encode(tokenizer, d, assistantOnly: true, lastOnly: true)).Where(d => d.Tokens.Length <= mixture.MaxTokens)];
+        return feedback.Count == 0 || documents.Length > 0
+            ? documents
+            : throw new InvalidDataException($"None of the {feedback.Count} dialogues of feedback fits maxTokens ({mixture.MaxTokens}).");
     }
 
     private Batch Pad(List<Document> documents)

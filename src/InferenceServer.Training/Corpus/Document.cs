@@ -8,14 +8,14 @@ public sealed record Document(int[] Tokens, bool[] Learn);
 /// <summary>Renders dialogues as ChatML tokens, the same text that the model file's template makes.</summary>
 public static class ChatFormat
 {
-    /// <summary>The whole dialogue. With <paramref name="assistantOnly"/>, only the assistant's words and message ends are learnt.</summary>
-    public static Document Encode(BpeTokenizer tokenizer, Dialogue dialogue, bool assistantOnly)
+    /// <summary>The whole dialogue. With <paramref name="assistantOnly"/>, only the assistant's words and message ends are learnt; with <paramref name="lastOnly"/>, only of the last message.</summary>
+    public static Document Encode(BpeTokenizer tokenizer, Dialogue dialogue, bool assistantOnly, bool lastOnly = false)
     {
         List<int> tokens = [];
         List<bool> learn = [];
         foreach (Message message in dialogue.Messages)
         {
-            bool counts = !assistantOnly || message.Role == "assistant";
+            bool counts = (!assistantOnly || message.Role == "assistant") && (!lastOnly || message == dialogue.Messages[^1]);
             Add([tokenizer.MessageStartId, .. tokenizer.Encode(message.Role + "\n")], !assistantOnly);
             Add([.. tokenizer.Encode(message.Text), tokenizer.MessageEndId], counts);
             Add(tokenizer.Encode("\n"), !assistantOnly);

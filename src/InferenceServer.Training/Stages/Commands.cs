@@ -15,6 +15,7 @@ public static class Commands
 {
     private static readonly Option<DirectoryInfo> Run = new("--run") { Description = "Folder of this training run: tokenizer, checkpoints, logs, plots.", Required = true };
     private static readonly Option<FileInfo?> Config = new("--config") { Description = "The stage's JSON; by default the shipped one of the stage's name." };
+    private static readonly Option<FileInfo?> Feedback = new("--feedback") { Description = "What users thought of replies, from the server's /v1/feedback/export: format sft for sft, dpo or reward for reward." };
     private static readonly Option<string?> From = new("--from") { Description = "Stage or checkpoint file whose weights to start from or use." };
 
     public static RootCommand Build()
@@ -24,15 +25,16 @@ public static class Commands
         root.Subcommands.Add(Stage("tokenizer", "Train the byte-level BPE tokenizer.", (run, config, from, stop) => DataStage.TrainTokenizer(DataFolder, config, TokenizerPath(run))));
         root.Subcommands.Add(Stage("pretrain", "Learn text and dialogues from scratch.", (run, config, from, stop) =>
             LanguageStage.Run(config, DataFolder, Tokenizer(run), Path.Combine(run, "pretrain"), from, TimeProvider.System, stop)));
-        root.Subcommands.Add(Stage("sft", "Fine-tune on dialogues, learning the assistant's words only.", (run, config, from, stop) =>
-            LanguageStage.Run(config, DataFolder, Tokenizer(run), Path.Combine(run, "sft"), from ?? CheckpointPath(run, "pretrain"), TimeProvider.System, stop)));
+        root.Subcommands.Add(Stage("sft", "Fine-tune on dialogues, learning the assistant's words only.", (run, config, from, feedback, stop) =>
+            LanguageStage.Run(config, DataFolder, Tokenizer(run), Path.Combine(run, "sft"), from ?? CheckpointPath(run, "pretrain"), TimeProvider.System, stop,
+                feedback is null ? null : FeedbackFile.ReadDialogues(feedback))));
         root.Subcommands.Add(Stage("compare", "Write pairs of replies, better and worse, for the reward model.", (run, config, from, stop) =>
         {
             (int scripted, int sampled) = CompareStage.Run(config, DataFolder, Tokenizer(run), Path.Combine(run, "compare"), from ?? CheckpointPath(run, "sft"));
             Console.WriteLine($"{scripted} scripted and {sampled} sampled pairs");
         }));
-        root.Subcommands.Add(Stage("reward", "Train the reward model on the comparisons.", (run, config, from, stop) =>
-            RewardStage.Run(config, Tokenizer(run), CompareStage.Read(Path.Combine(run, "compare", "pairs.jsonl")), Path.Combine(run, "reward"), from ?? CheckpointPath(run, "sft"), TimeProvider.System, stop)));
+        root.Subcommands.Add(Stage("reward", "Train the reward model on the comparisons.", (run, config, from, feedback, stop) =>
+            RewardStage.Run(config, Tokenizer(run), Pairs(run, feedback), Path.Combine(run, "reward"), from ?? CheckpointPath(run, "sft"), TimeProvider.System, stop)));
         root.Subcommands.Add(Stage("ppo", "Reinforcement learning against the reward model.", (run, config, from, stop) =>
             PpoStage.Run(config, DataFolder, Tokenizer(run), Path.Combine(run, "ppo"), from ?? CheckpointPath(run, "sft"), CheckpointPath(run, "reward"), TimeProvider.System, stop)));
         root.Subcommands.Add(Stage("eval", "Print the evaluation table of base, SFT and PPO.", (run, config, from, stop) =>
@@ -64,9 +66,26 @@ public static class Commands
 
     private static BpeTokenizer Tokenizer(string run) => BpeTokenizer.Load(TokenizerPath(run));
 
-    private static Command Stage(string name, string description, Action<string, StageConfig, string?, CancellationToken> body)
+    /// <summary>Those of the compare stage and those of users; with the latter the former need not be there.</summary>
+    private static IReadOnlyList<Comparison> Pairs(string run, string? feedback)
+    {
+        string made = Path.Combine(run, "compare", "pairs.jsonl");
+        return feedback is null ? CompareStage.Read(made) : [.. File.Exists(made) ? CompareStage.Read(made) : [], .. FeedbackFile.ReadComparisons(feedback)];
+    }
+
+    private static Command Stage(string name, string description, Action<string, StageConfig, string?, CancellationToken> body) =>
+        Stage(name, description, [], (run, config, from, _, stop) => body(run, config, from, stop));
+
+    private static Command Stage(string name, string description, Action<string, StageConfig, string?, string?, CancellationToken> body) => Stage(name, description, [Feedback], body);
+
+    private static Command Stage(string name, string description, Option[] more, Action<string, StageConfig, string?, string?, CancellationToken> body)
     {
         var command = new Command(name, description) { Run, Config, From };
+        foreach (Option option in more)
+        {
+            command.Options.Add(option);
+        }
+
         command.SetAction(parsed =>
         {
             string run = parsed.GetRequiredValue(Run).FullName;
@@ -80,7 +99,7 @@ public static class Commands
             try
             {
                 Directory.CreateDirectory(run);
-                body(run, config, from, stop.Token);
+                body(run, config, from, more.Length > 0 ? parsed.GetValue(Feedback)?.FullName : null, stop.Token);
                 return 0;
             }
             catch (Exception e) when (e is InvalidDataException or FileNotFoundException or DirectoryNotFoundException)

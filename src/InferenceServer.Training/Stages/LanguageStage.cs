@@ -20,9 +20,11 @@ public static class LanguageStage
     /// <param name="from">Checkpoint whose weights to start with when the folder has none; null starts from random.</param>
     /// <param name="time">Clock for rates and checkpoints.</param>
     /// <param name="stop">Ends the run after the current step.</param>
+    /// <param name="feedback">Dialogues of users to learn from as well; the same ones when a run is resumed.</param>
     /// <returns>Mean loss per learnt token of each step run, in nats.</returns>
     public static IReadOnlyList<double> Run(
-        StageConfig config, string dataFolder, BpeTokenizer tokenizer, string folder, string? from, TimeProvider time, CancellationToken stop)
+        StageConfig config, string dataFolder, BpeTokenizer tokenizer, string folder, string? from, TimeProvider time, CancellationToken stop,
+        IReadOnlyList<Dialogue>? feedback = null)
     {
         Directory.CreateDirectory(folder);
         set_num_threads(1);
@@ -53,7 +55,7 @@ public static class LanguageStage
             tensor.Dispose();
         }
 
-        var stream = new CorpusStream(dataFolder, tokenizer, config.Mixture, config.MicroBatchTokens, (ulong)config.Seed);
+        var stream = new CorpusStream(dataFolder, tokenizer, config.Mixture, config.MicroBatchTokens, (ulong)config.Seed, feedback);
         stream.Seek(state.Pool, state.PoolPosition);
         var progress = new Progress(folder, state.Step, time, "loss", "gradnorm");
         long saveAt = time.GetTimestamp();

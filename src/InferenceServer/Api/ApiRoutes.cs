@@ -1,5 +1,6 @@
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
+using InferenceServer.Api.Feedback;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -10,6 +11,7 @@ using InferenceServer.Api.OpenAI.Responses;
 using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Operations;
+using InferenceServer.Web;
 using Scalar.AspNetCore;
 
 namespace InferenceServer.Api;
@@ -52,11 +54,18 @@ internal static class ApiRoutes
         OllamaRoutes.Map(app);
         ModerationRoutes.Map(app);
         EmbeddingRoutes.Map(app);
+        FeedbackRoutes.Map(app);
+        PageRoutes.Map(app);
 
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
             .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").WithMetadata(SessionEndpoints.Salt).Produces<SessionList>().ProducesErrors();
         app.MapDelete("/v1/sessions/{id}", (Delegate)sessions.DropAsync).WithName("deleteSession").WithTags("Sessions")
             .WithSummary("Drop a cached conversation from memory and disk.").WithMetadata(SessionEndpoints.Salt).Produces<SessionDeletion>().ProducesErrors();
+
+        RecentRequests recent = services.GetRequiredService<RecentRequests>();
+        app.MapGet("/v1/requests", (Delegate)recent.ListAsync).WithName("listRequests").WithTags("Requests").WithMetadata(QuietRoute.Marker)
+            .WithSummary("What this key's latest requests to models took and came to, the newest first; those that run, too.")
+            .WithMetadata(new ApiParameter("limit", $"Most entries: 1 to {RecentRequests.Kept}, 20 if absent.", Type: Microsoft.OpenApi.JsonSchemaType.Integer)).Produces<RequestList>().ProducesErrors();
 
         app.MapGet("/health/live", (Delegate)health.LiveAsync).WithName("live").WithTags("Health").AllowAnonymous()
             .WithSummary("200 while the process can work.").Produces<HealthReport>().Produces<HealthReport>(503);
@@ -65,7 +74,7 @@ internal static class ApiRoutes
         app.MapGet("/health", (Delegate)health.ReportAsync).WithName("health").WithTags("Health").AllowAnonymous()
             .WithSummary("How the server is.").Produces<HealthReport>().Produces<HealthReport>(503);
         app.MapGet("/metrics", (Delegate)metrics.WriteAsync).WithName("metrics").WithTags("Health")
-            .WithSummary("Metrics in Prometheus' text format.").Produces<string>(contentType: "text/plain");
+            .WithSummary("Metrics in Prometheus' text format.").WithMetadata(QuietRoute.Marker).Produces<string>(contentType: "text/plain");
 
         // What the API is, is no secret, and a browser opens the page without a key.
         app.MapOpenApi("/openapi/{documentName}.json").AllowAnonymous();

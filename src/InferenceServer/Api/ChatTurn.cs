@@ -40,6 +40,8 @@ internal sealed class ChatTurn : IDisposable
 
     public GenerationSet Generations { get; }
 
+    public RequestTrace Trace => _trace;
+
     /// <summary>Null where nobody asked for moderation.</summary>
     public TurnModeration? Moderation { get; private init; }
 
@@ -55,7 +57,7 @@ internal sealed class ChatTurn : IDisposable
         ReplyGuard guard = ReplyGuard.Of(request, model, rendered);
         TokenConstraint? constraint = guard.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
         IReadOnlyList<GenerationRequest> requests = ChatTranslator.Translate(request, model, hints, rendered, constraint, guard.Split is not null);
-        trace.Accepted(request.Stream, requests);
+        trace.Accepted(model.Id, request.Stream, requests);
         ReplyReader[] replies = new ReplyReader[requests.Count];
         for (int i = 0; i < replies.Length; i++)
             replies[i] = new ReplyReader(guard.Split is { } options ? new ReplySplitter(model.Replies.Format, options) : null);
@@ -70,7 +72,7 @@ internal sealed class ChatTurn : IDisposable
     /// <summary>Submits prompts that no template made: their replies are content as they stand.</summary>
     public static ChatTurn StartText(ServedModel model, IReadOnlyList<GenerationRequest> requests, bool stream, RequestTrace trace, CancellationToken aborted)
     {
-        trace.Accepted(stream, requests);
+        trace.Accepted(model.Id, stream, requests);
         ReplyReader[] replies = new ReplyReader[requests.Count];
         for (int i = 0; i < replies.Length; i++)
             replies[i] = new ReplyReader(null);

@@ -39,6 +39,7 @@ internal static class ApiParameters
     [
         new ApiParameter("X-Session-Id", "Names a session whose cached prefix is kept longer; goes before prompt_cache_key.", ParameterLocation.Header),
         new ApiParameter("X-Request-Timeout-Ms", "Most milliseconds from arrival to the last token.", ParameterLocation.Header, JsonSchemaType.Integer),
+        ModelRoute.Marker,
     ];
 
     /// <summary>What of what is stored to include: all of it is there whether it is asked for or not.</summary>

@@ -20,7 +20,7 @@ internal static class Banner
         output.WriteLine($"  backend  {library.Description}, llama.cpp {library.Version} ({library.Reason})");
         foreach (string note in model.Notes)
             output.WriteLine($"  note     {note}");
-        output.WriteLine($"  docs     {address}/docs   metrics  {address}/metrics");
+        output.WriteLine($"  chat     {address}/   docs  {address}/docs   metrics  {address}/metrics");
         output.WriteLine();
         output.WriteLine("  Try it:");
         output.WriteLine($"  curl -N {address}/v1/chat/completions -H 'content-type: application/json' {(wantsKey ? "-H 'authorization: Bearer YOUR_KEY' " : "")}"

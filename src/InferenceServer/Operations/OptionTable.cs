@@ -116,7 +116,7 @@ internal sealed class OptionTable
     private readonly Option<bool> _strict = new("--strict") { Description = "Refuse requests with fields that the server does not know, instead of listing these in x-ignored-params." };
 
     private readonly Option<string?> _dataDirectory = Text("--data-dir", "DIR|off",
-        "Where stored completions, responses and conversations are kept: in this folder, one for each server. Default: InferenceServer in the user's data folder, or off where that cannot be written.");
+        "Where stored completions, responses, conversations and feedback are kept: in this folder, one for each server. Default: InferenceServer in the user's data folder, or off where that cannot be written.");
 
     private readonly Option<int> _retentionDays = Number("--retention-days", "Days after its last use that what is stored is deleted.", 1, 36_500, 30);
     private readonly Option<long?> _dataDisk = Size("--data-disk", "Most of what is stored; what was used longest ago goes first. Default: 8GiB.", DefaultDiskBytes);

@@ -1,22 +1,37 @@
 using InferenceServer.Api;
+using InferenceServer.Api.OpenAI;
 using InferenceServer.Engine;
 using InferenceServer.Moderation;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace InferenceServer.Operations;
 
-/// <summary>What is known of one request, for its log line and the metrics. Belongs to the request's own task; times come from one monotonic clock.</summary>
+/// <summary>How a request ended.</summary>
+/// <param name="Outcome">The label of the request counter.</param>
+internal sealed record RequestEnd(int Status, string Outcome, double Seconds);
+
+/// <summary>
+/// What is known of one request, for its log line, the metrics and the list of recent ones. Written by the request's own task; others may read at any time, and see all of it
+/// once <see cref="End"/> is there. Times come from one monotonic clock.
+/// </summary>
 /// <param name="metrics">Null for what is not counted.</param>
 internal sealed class RequestTrace(string id, string? traceId, TimeProvider clock, ServerMetrics? metrics)
 {
     private readonly long _started = clock.GetTimestamp();
     private readonly SortedSet<string> _flagged = new(StringComparer.Ordinal);
     private long[] _lastTokens = [];
+    private long _firstToken;
+    private volatile RequestEnd? _end;
 
     public string Id { get; } = id;
 
     /// <summary>The caller's, from <c>traceparent</c>; null when it sent none.</summary>
     public string? TraceId { get; } = traceId;
+
+    public DateTimeOffset Arrived { get; } = clock.GetUtcNow();
+
+    /// <summary>Null until one is asked.</summary>
+    public string? Model { get; private set; }
 
     public bool Stream { get; private set; }
 
@@ -26,7 +41,21 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
 
     public int CompletionTokens { get; private set; }
 
-    public double? FirstTokenSeconds { get; private set; }
+    public double? FirstTokenSeconds => Volatile.Read(ref _firstToken) is var at and not 0 ? clock.GetElapsedTime(_started, at).TotalSeconds : null;
+
+    /// <summary>Where its time went; null unless all of it ended well. So is <see cref="Cache"/>.</summary>
+    public RequestTiming? Timing { get; private set; }
+
+    /// <summary>What was reused of the prompt, and why not more.</summary>
+    public CacheUse? Cache { get; private set; }
+
+    public int Preemptions { get; private set; }
+
+    /// <summary>Null while it runs.</summary>
+    public RequestEnd? End => _end;
+
+    /// <summary>Something else goes on in its place, with a trace of its own.</summary>
+    public bool IsPassedOn { get; private set; }
 
     public ApiException? Error { get; private set; }
 
@@ -35,16 +64,16 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     public static RequestTrace Of(HttpContext http) => http.Features.GetRequiredFeature<RequestTrace>();
 
     /// <summary>The request is well formed and goes to the engine.</summary>
-    public void Accepted(bool stream, IReadOnlyList<GenerationRequest> requests)
+    public void Accepted(string model, bool stream, IReadOnlyList<GenerationRequest> requests)
     {
-        Stream = stream;
+        (Model, Stream) = (model, stream);
         _lastTokens = new long[requests.Count];
         foreach (GenerationRequest request in requests)
             PromptTokens += request.PromptTokens.Length;
     }
 
     /// <summary>The request is well formed and its tokens go to an embedding model.</summary>
-    public void Embeds(int tokens) => PromptTokens = tokens;
+    public void Embeds(string model, int tokens) => (Model, PromptTokens) = (model, tokens);
 
     /// <summary>A token of a choice reached the HTTP side.</summary>
     public void Token(int choice)
@@ -54,10 +83,10 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
             metrics?.InterToken.Observe(clock.GetElapsedTime(_lastTokens[choice], now).TotalSeconds);
         _lastTokens[choice] = now;
         CompletionTokens++;
-        if (FirstTokenSeconds is not null)
+        if (_firstToken != 0)
             return;
-        FirstTokenSeconds = clock.GetElapsedTime(_started, now).TotalSeconds;
-        metrics?.TimeToFirstToken.Observe(FirstTokenSeconds.Value);
+        Volatile.Write(ref _firstToken, now);
+        metrics?.TimeToFirstToken.Observe(clock.GetElapsedTime(_started, now).TotalSeconds);
     }
 
     /// <summary>Every choice ended well: the engine's counts replace what was counted on the way.</summary>
@@ -68,11 +97,22 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
         {
             CompletionTokens += result.CompletionTokens;
             CachedTokens += result.CachedTokens;
+            Preemptions += result.Preemptions;
             metrics?.QueueTime.Observe(result.Timing.QueueSeconds);
         }
+
+        if (results.Count == 0)
+            return;
+        GenerationResult[] all = [.. results];
+        (Timing, Cache) = (RequestTiming.Of(true, all, 1), CacheUse.Of(true, all));
     }
 
     public void Failed(ApiException error) => Error = error;
+
+    public void PassOn() => IsPassedOn = true;
+
+    /// <summary>Its answer is out. Nothing is written to it after this.</summary>
+    public void Ended(int status, string outcome) => _end = new RequestEnd(status, outcome, ElapsedSeconds);
 
     /// <summary>Categories that something of this request was flagged for.</summary>
     public IReadOnlyCollection<string> FlaggedCategories => _flagged;
@@ -90,9 +130,10 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     }
 
     /// <summary>The label of the request counter.</summary>
-    public string Outcome(HttpContext http) => (Error?.Status ?? http.Response.StatusCode) switch
+    public string Outcome(HttpContext http) => http.RequestAborted.IsCancellationRequested ? "disconnected" : OutcomeOf(Error?.Status ?? http.Response.StatusCode);
+
+    public static string OutcomeOf(int status) => status switch
     {
-        _ when http.RequestAborted.IsCancellationRequested => "disconnected",
         StatusCodes.Status429TooManyRequests => "queue_full",
         StatusCodes.Status503ServiceUnavailable => "unavailable",
         StatusCodes.Status504GatewayTimeout => "deadline_exceeded",

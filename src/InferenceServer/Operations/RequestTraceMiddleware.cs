@@ -3,6 +3,12 @@ using InferenceServer.Api;
 
 namespace InferenceServer.Operations;
 
+/// <summary>Of a route that a page asks again and again: what went well there is not worth a line each time.</summary>
+internal sealed class QuietRoute
+{
+    public static QuietRoute Marker { get; } = new();
+}
+
 /// <summary>Gives every request an id, counts it, and writes its one log line: never a word of a prompt or a reply.</summary>
 internal sealed partial class RequestTraceMiddleware(RequestDelegate next, ServerMetrics metrics, Readiness readiness, TimeProvider clock, ILogger<RequestTraceMiddleware> log)
 {
@@ -34,7 +40,8 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
         string endpoint = (http.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "unmatched";
         string outcome = trace.Outcome(http);
         metrics.Request(endpoint, outcome, trace.ElapsedSeconds);
-        LogRequest(log, trace.Id, http.Request.Method, endpoint, http.Response.StatusCode, outcome, trace.Stream, trace.PromptTokens,
+        trace.Ended(http.Response.StatusCode, outcome);
+        LogRequest(log, outcome == "ok" && http.GetEndpoint()?.Metadata.GetMetadata<QuietRoute>() is not null ? LogLevel.Debug : LogLevel.Information, trace.Id, http.Request.Method, endpoint, http.Response.StatusCode, outcome, trace.Stream, trace.PromptTokens,
             trace.CachedTokens, trace.CompletionTokens, trace.FirstTokenSeconds * 1e3, trace.ElapsedSeconds * 1e3, trace.TraceId, trace.Error?.Message);
     }
 
@@ -66,9 +73,9 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
             : $"req_{Guid.NewGuid():N}";
     }
 
-    [LoggerMessage(EventId = 110, Level = LogLevel.Information,
+    [LoggerMessage(EventId = 110,
         Message = "{RequestId} {Method} {Endpoint} {Status} {Outcome} stream={Stream} prompt={PromptTokens} cached={CachedTokens} "
             + "completion={CompletionTokens} ttft_ms={TtftMs:0.0} total_ms={TotalMs:0.0} trace={TraceId} {Error}")]
-    private static partial void LogRequest(ILogger logger, string requestId, string method, string endpoint, int status, string outcome, bool stream,
+    private static partial void LogRequest(ILogger logger, LogLevel level, string requestId, string method, string endpoint, int status, string outcome, bool stream,
         int promptTokens, int cachedTokens, int completionTokens, double? ttftMs, double totalMs, string? traceId, string? error);
 }

@@ -3,6 +3,7 @@
 using InferenceServer.Api;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
+using InferenceServer.Api.Feedback;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -53,6 +54,9 @@ internal sealed record WebHostOptions
 
     public ReplayLimits Replay { get; init; } = new();
 
+    /// <summary>Where the built page lies; it need not be there.</summary>
+    public string PageDirectory { get; init; } = Path.Combine(AppContext.BaseDirectory, "wwwroot");
+
     public LogLevel LogLevel { get; init; } = LogLevel.Information;
 }
 
@@ -70,9 +74,10 @@ internal static class ServerHost
 
         IServiceCollection services = builder.Services;
         services.AddSingleton(models).AddSingleton(options).AddSingleton(options.Identity).AddSingleton(options.Clock).AddSingleton(options.Store);
-        services.AddSingleton<ServerMetrics>().AddSingleton<Readiness>().AddSingleton<HealthEndpoints>();
+        services.AddSingleton<ServerMetrics>().AddSingleton<RecentRequests>().AddSingleton<Readiness>().AddSingleton<HealthEndpoints>();
         ApiRoutes.AddServices(services);
         ResponseRoutes.AddServices(services);
+        FeedbackRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
         services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + TimeSpan.FromSeconds(10));
         services.ConfigureHttpJsonOptions(json =>
@@ -88,6 +93,7 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(6, ModerationJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(7, EmbeddingJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(8, OllamaEmbedJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(9, FeedbackJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(options.Access.Keys);
@@ -101,6 +107,7 @@ internal static class ServerHost
         // Before the keys: a browser asks for permission without one.
         app.UseCors();
         app.UseMiddleware<ApiKeyMiddleware>();
+        app.UseMiddleware<RecentRequestsMiddleware>();
         app.UseMiddleware<ReplayMiddleware>();
         app.UseMiddleware<QueryMiddleware>();
         ApiRoutes.Map(app);

@@ -63,4 +63,9 @@ internal static class Metadata
 }
 
 [System.Text.Json.Serialization.JsonSerializable(typeof(Dictionary<string, string>))]
-internal sealed partial class StoreJson : System.Text.Json.Serialization.JsonSerializerContext;
+[System.Text.Json.Serialization.JsonSerializable(typeof(string[]))]
+internal sealed partial class StoreJson : System.Text.Json.Serialization.JsonSerializerContext
+{
+    /// <summary>Texts for a statement that takes them as one value.</summary>
+    public static string WriteList(IEnumerable<string> texts) => JsonSerializer.Serialize([.. texts], Default.StringArray);
+}

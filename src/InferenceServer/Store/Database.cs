@@ -70,6 +70,9 @@ internal sealed partial class Database : IAsyncDisposable
 
     public TimeProvider Clock => _clock;
 
+    /// <summary>Most bytes of stored content.</summary>
+    public long MaxBytes => _options.MaxBytes;
+
     public StoreSnapshot Snapshot => _snapshot;
 
     /// <summary>Size of the files, the write-ahead log included.</summary>

@@ -10,16 +10,14 @@ namespace InferenceServer.Store;
 /// <param name="Body">The response as JSON.</param>
 /// <param name="Input">Its own input items, a JSON array; not those of the responses before it.</param>
 /// <param name="Events">Its stream as it was sent, for one that ran in the background.</param>
+/// <param name="Conversation">The conversation that it was made in: it goes with it.</param>
+/// <param name="Origin">What made it, and of which prompt; null where an earlier server did.</param>
 internal sealed record StoredResponse(
-    string Id, string Owner, DateTimeOffset Created, bool Running, string? Previous, string Root, byte[] Body, byte[] Input, byte[]? Events);
-
-/// <summary>What a turn adds to a conversation.</summary>
-/// <param name="Items">Ids and JSON, in order.</param>
-internal sealed record ConversationAppend(string Conversation, IReadOnlyList<(string Id, byte[] Body)> Items);
+    string Id, string Owner, DateTimeOffset Created, bool Running, string? Previous, string Root, byte[] Body, byte[] Input, byte[]? Events, string? Conversation = null, byte[]? Origin = null);
 
 internal sealed class ResponseStore(Database database)
 {
-    private const string Columns = "id, owner, created, running, previous, root, body, input, events";
+    private const string Columns = "id, owner, created, running, previous, root, body, input, events, conversation, origin";
 
     // A chain is read whole for every turn that continues it; a context holds far fewer turns than this.
     private const int MaxChain = 10_000;
@@ -29,19 +27,21 @@ internal sealed class ResponseStore(Database database)
 
     /// <summary>
     /// Writes a response, new or known, with what it adds to its conversation, as one change. Completes when it is on the disk. A response that
-    /// continues others marks them as used.
+    /// continues others marks them as used; one whose conversation has been deleted meanwhile is not kept.
     /// </summary>
     /// <param name="itemIds">Of its input and output: later requests may refer to them.</param>
     public Task SaveAsync(StoredResponse response, IReadOnlyList<string> itemIds, ConversationAppend? append) => database.WriteAsync(connection =>
     {
         DateTimeOffset now = database.Clock.GetUtcNow();
+        if (response.Conversation is not null && connection.QueryNumber("SELECT 1 FROM conversations WHERE id = $id", ("$id", response.Conversation)) is null)
+            return;
         connection.Execute(
             $"""
-            INSERT INTO responses({Columns}, used, bytes) VALUES($id, $owner, $created, $running, $previous, $root, $body, $input, $events, $used, $bytes)
+            INSERT INTO responses({Columns}, used, bytes) VALUES($id, $owner, $created, $running, $previous, $root, $body, $input, $events, $conversation, $origin, $used, $bytes)
             ON CONFLICT(id) DO UPDATE SET running = $running, body = $body, events = $events, used = $used, bytes = $bytes
             """,
             ("$id", response.Id), ("$owner", response.Owner), ("$created", response.Created), ("$running", response.Running), ("$previous", response.Previous),
-            ("$root", response.Root), ("$body", response.Body), ("$input", response.Input), ("$events", response.Events), ("$used", now),
+            ("$root", response.Root), ("$body", response.Body), ("$input", response.Input), ("$events", response.Events), ("$conversation", response.Conversation), ("$origin", response.Origin), ("$used", now),
             ("$bytes", response.Body.Length + response.Input.Length + (response.Events?.Length ?? 0)));
         foreach (string item in itemIds)
             connection.Execute("INSERT OR IGNORE INTO response_items(id, response) VALUES($id, $response)", ("$id", item), ("$response", response.Id));
@@ -91,5 +91,5 @@ internal sealed class ResponseStore(Database database)
         connection.QueryFirst($"SELECT {Columns} FROM responses WHERE owner = $owner AND id = $id", Read, ("$owner", owner), ("$id", id));
 
     private static StoredResponse Read(SqliteDataReader row) => new(row.GetString(0), row.GetString(1), row.Time(2), row.GetBoolean(3), row.Text(4), row.GetString(5),
-        row.Blob(6), row.Blob(7), row.IsDBNull(8) ? null : row.Blob(8));
+        row.Blob(6), row.Blob(7), row.IsDBNull(8) ? null : row.Blob(8), row.Text(9), row.IsDBNull(10) ? null : row.Blob(10));
 }

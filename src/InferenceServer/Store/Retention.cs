@@ -3,7 +3,8 @@ using Microsoft.Data.Sqlite;
 namespace InferenceServer.Store;
 
 /// <summary>
-/// What goes when. A chain of responses goes as one, by its last use: without its beginning the rest would be worth nothing. What still runs stays.
+/// What goes when. A chain of responses goes as one, by its last use: without its beginning the rest would be worth nothing; those of a conversation go with it.
+/// What still runs stays. Feedback never goes by itself, since people made it by hand, but it counts.
 /// </summary>
 internal static class Retention
 {
@@ -13,11 +14,13 @@ internal static class Retention
 
     private const string Entries = """
         SELECT 'completions' AS kind, id, used, bytes FROM completions
-        UNION ALL SELECT 'responses', root, MAX(used), SUM(bytes) FROM responses GROUP BY root HAVING MAX(running) = 0
-        UNION ALL SELECT 'conversations', id, used, bytes FROM conversations
+        UNION ALL SELECT 'responses', root, MAX(used), SUM(bytes) FROM responses WHERE conversation IS NULL GROUP BY root HAVING MAX(running) = 0
+        UNION ALL SELECT 'conversations', id, used, bytes + IFNULL((SELECT SUM(bytes) FROM responses WHERE conversation = conversations.id), 0) FROM conversations
+            WHERE NOT EXISTS (SELECT 1 FROM responses WHERE conversation = conversations.id AND running)
         """;
 
-    private const string Bytes = "SELECT IFNULL((SELECT SUM(bytes) FROM completions), 0) + IFNULL((SELECT SUM(bytes) FROM responses), 0) + IFNULL((SELECT SUM(bytes) FROM conversations), 0)";
+    private const string Bytes = "SELECT IFNULL((SELECT SUM(bytes) FROM completions), 0) + IFNULL((SELECT SUM(bytes) FROM responses), 0) + IFNULL((SELECT SUM(bytes) FROM conversations), 0) "
+        + "+ IFNULL((SELECT SUM(bytes) FROM feedback), 0)";
 
     /// <summary>Returns how many entries were deleted; a chain of responses counts as one.</summary>
     public static int Sweep(SqliteConnection connection, DateTimeOffset oldest, long maxBytes)
@@ -55,7 +58,7 @@ internal static class Retention
         connection.Execute(kind switch
         {
             "completions" => "DELETE FROM completions WHERE id = $id",
-            "responses" => "DELETE FROM responses WHERE root = $id",
+            "responses" => "DELETE FROM responses WHERE root = $id AND conversation IS NULL",
             _ => "DELETE FROM conversations WHERE id = $id",
         }, ("$id", id));
         return 1;

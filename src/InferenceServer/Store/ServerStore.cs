@@ -3,7 +3,7 @@ using InferenceServer.Operations;
 
 namespace InferenceServer.Store;
 
-/// <summary>What the server keeps for its clients: chat completions, responses, conversations. May be off: then there is nothing, and asking for it is an error.</summary>
+/// <summary>What the server keeps for its clients: chat completions, responses, conversations, feedback. May be off: then there is nothing, and asking for it is an error.</summary>
 internal sealed partial class ServerStore : IAsyncDisposable
 {
     /// <summary>In place of a directory: keep nothing.</summary>
@@ -13,12 +13,13 @@ internal sealed partial class ServerStore : IAsyncDisposable
     private readonly CompletionStore? _completions;
     private readonly ResponseStore? _responses;
     private readonly ConversationStore? _conversations;
+    private readonly FeedbackStore? _feedback;
 
     public ServerStore(Database? database)
     {
         _database = database;
         if (database is not null)
-            (_completions, _responses, _conversations) = (new(database), new(database), new(database));
+            (_completions, _responses, _conversations, _feedback) = (new(database), new(database), new(database), new(database));
     }
 
     public static ServerStore Off { get; } = new(null);
@@ -33,6 +34,8 @@ internal sealed partial class ServerStore : IAsyncDisposable
     public ResponseStore Responses => _responses ?? throw IsOff();
 
     public ConversationStore Conversations => _conversations ?? throw IsOff();
+
+    public FeedbackStore Feedback => _feedback ?? throw IsOff();
 
     /// <summary>Opens what the operator chose; without a choice a folder of the user's own, or nothing where that cannot be written.</summary>
     /// <exception cref="ServerStartException">The directory that was named cannot be used.</exception>
@@ -76,7 +79,7 @@ internal sealed partial class ServerStore : IAsyncDisposable
     private static ApiException IsOff() =>
         ApiException.InvalidValue("This server keeps nothing: it was started without a data directory (--data-dir).", null, "store_off");
 
-    [LoggerMessage(EventId = 132, Level = LogLevel.Information, Message = "Stored completions, responses and conversations are kept in {Directory} for {Days} days after their last use")]
+    [LoggerMessage(EventId = 132, Level = LogLevel.Information, Message = "Stored completions, responses and conversations are kept in {Directory} for {Days} days after their last use, and feedback until it is deleted")]
     private static partial void LogOn(ILogger logger, string directory, int days);
 
     [LoggerMessage(EventId = 133, Level = LogLevel.Warning, Message = "Nothing will be stored: {Why}")]

@@ -12,6 +12,21 @@ internal static class Sql
         return command.ExecuteNonQuery();
     }
 
+    /// <summary>Runs one statement for each row of parameters, which have the same names. Returns the number of rows that changed.</summary>
+    public static int ExecuteAll(this SqliteConnection connection, string sql, IEnumerable<(string Name, object? Value)[]> rows)
+    {
+        using SqliteCommand command = Command(connection, sql, []);
+        int changed = 0;
+        foreach ((string Name, object? Value)[] row in rows)
+        {
+            command.Parameters.Clear();
+            AddParameters(command, row);
+            changed += command.ExecuteNonQuery();
+        }
+
+        return changed;
+    }
+
     public static List<T> Query<T>(this SqliteConnection connection, string sql, Func<SqliteDataReader, T> read, params ReadOnlySpan<(string Name, object? Value)> parameters)
     {
         using SqliteCommand command = Command(connection, sql, parameters);
@@ -49,6 +64,12 @@ internal static class Sql
 #pragma warning disable CA2100 // The statements are constants of this folder.
         command.CommandText = sql;
 #pragma warning restore CA2100
+        AddParameters(command, parameters);
+        return command;
+    }
+
+    private static void AddParameters(SqliteCommand command, ReadOnlySpan<(string Name, object? Value)> parameters)
+    {
         foreach ((string name, object? value) in parameters)
             command.Parameters.AddWithValue(name, value switch
             {
@@ -56,6 +77,5 @@ internal static class Sql
                 DateTimeOffset time => time.ToUnixTimeMilliseconds(),
                 _ => value,
             });
-        return command;
     }
 }

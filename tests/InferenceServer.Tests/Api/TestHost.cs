@@ -18,6 +18,9 @@ internal sealed class TestHost : IAsyncDisposable
 {
     public const string ModelId = "scripted";
 
+    // Whether the page was built is no business of a test of something else.
+    private static readonly string NoPage = Path.Combine(AppContext.BaseDirectory, "no-page");
+
     // Nothing in these tests takes seconds; what hangs must fail and not stall the run.
     private static readonly TimeSpan CallLimit = TimeSpan.FromSeconds(30);
 
@@ -35,7 +38,7 @@ internal sealed class TestHost : IAsyncDisposable
     public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
 
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default) =>
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null) =>
         StartAsync(new ServedModel
         {
             Id = ModelId,
@@ -46,10 +49,10 @@ internal sealed class TestHost : IAsyncDisposable
             Chat = ChatMl,
             Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
             Replies = replies ?? ServedReplies.Plain,
-        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal);
+        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -66,6 +69,7 @@ internal sealed class TestHost : IAsyncDisposable
             Moderation = moderation ?? ModerationGate.Off,
             Access = access ?? new AccessOptions(),
             Store = store ?? ServerStore.Off,
+            PageDirectory = pageDirectory ?? NoPage,
         }, new ModelCatalogue([model], embedders));
         await app.StartAsync();
         return new TestHost(app);

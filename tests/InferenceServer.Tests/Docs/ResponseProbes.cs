@@ -37,7 +37,8 @@ internal static class ResponseProbes
             ("tools[].allowed_callers", Tool("\"allowed_callers\":[\"programmatic\"]")),
             ("input[].type", Input("{\"type\":\"computer_call\"}")), ("input[].content[].type", Input("{\"role\":\"user\",\"content\":[{\"type\":\"input_image\",\"image_url\":\"data:\"}]}")),
             ("input[].content[].prompt_cache_breakpoint", Input("{\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"x\",\"prompt_cache_breakpoint\":{\"mode\":\"explicit\"}}]}")),
-            ("input[].id, type, role, content", Input("{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"user\",\"content\":\"x\"}")), ("input[].type, id", Input("{\"type\":\"item_reference\",\"id\":\"msg_none\"}")),
+            ("input[].id, type, role, content", Input("{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"user\",\"content\":\"x\"}")), ("input[].parent_id, created_at, response_id", Input("{\"role\":\"user\",\"content\":\"x\",\"parent_id\":\"msg_1\",\"created_at\":1,\"response_id\":\"resp_1\"}")),
+            ("input[].type, id", Input("{\"type\":\"item_reference\",\"id\":\"msg_none\"}")),
             ("input[].phase, status", Input("{\"type\":\"message\",\"role\":\"assistant\",\"phase\":\"final_answer\",\"status\":\"completed\",\"content\":\"x\"},{\"role\":\"user\",\"content\":\"y\"}")),
             ("input[].content[].annotations, logprobs", Input("{\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"x\",\"annotations\":[],\"logprobs\":[]}]},{\"role\":\"user\",\"content\":\"y\"}")),
             ("input[].call_id, arguments, output", Input("{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"f\",\"arguments\":\"{}\"},{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":\"x\"}")),
@@ -47,7 +48,9 @@ internal static class ResponseProbes
         .. FieldProbes.Of("/v1/responses/compact",
             ("prompt_cache_retention", "\"prompt_cache_retention\":\"in_memory\""), ("prompt_cache_options", "\"prompt_cache_options\":{\"mode\":\"implicit\"}"), ("stream", "\"stream\":true")),
         .. FieldProbes.Of("/v1/conversations", ("items[].role, content", "\"items\":[{\"role\":\"user\",\"content\":\"x\"}]"),
-            ("items[].type, id, status", "\"items\":[{\"type\":\"message\",\"id\":\"msg_1\",\"status\":\"completed\",\"role\":\"user\",\"content\":\"x\"}]"), ("anything else", "\"surprise\":1")),
+            ("items[].type, id, status", "\"items\":[{\"type\":\"message\",\"id\":\"msg_1\",\"status\":\"completed\",\"role\":\"user\",\"content\":\"x\"}]"),
+            ("items[].parent_id, created_at", "\"items\":[{\"role\":\"user\",\"content\":\"x\",\"parent_id\":null,\"created_at\":1}]"), ("items[].parent_id", "\"items\":[{\"role\":\"user\",\"content\":\"x\",\"parent_id\":\"msg_none\"}]"),
+            ("items[].response_id", "\"items\":[{\"role\":\"user\",\"content\":\"x\",\"response_id\":\"resp_1\"}]"), ("anything else", "\"surprise\":1")),
     ];
 
     private static string Tool(string members) => $"\"tools\":[{{\"type\":\"function\",\"name\":\"f\",{members}}}]";

@@ -133,6 +133,18 @@ public sealed class BrowserAccessTests
         Assert.DoesNotContain(logs.Lines, line => line.Contains("sesame", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public async Task What_a_page_asks_again_and_again_leaves_a_line_only_when_it_fails()
+    {
+        using LogCollector logs = new();
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), logLevel: LogLevel.Information);
+        host.App.Services.GetRequiredService<ILoggerFactory>().AddProvider(logs);
+        foreach (string path in (string[])["/", "/metrics", "/v1/requests", "/v1/requests?limit=0", "/v1/models"])
+            (await SendAsync(host, HttpMethod.Get, path, null)).Dispose();
+        await host.App.StopAsync();
+        Assert.Equal(["GET /v1/requests 400", "GET /v1/models 200"], logs.Lines.Where(line => line.Contains(" GET ", StringComparison.Ordinal)).Select(line => string.Join(' ', line.Split(' ')[1..4])));
+    }
+
     private static async Task<string?> AllowedOriginAsync(TestHost host, string origin, HttpMethod method)
     {
         using HttpResponseMessage answer = await SendAsync(host, method, Chat, origin);

@@ -16,6 +16,9 @@ public sealed class DatabaseTests
     private static StoredResponse Response(string id, string? previous = null, string? root = null, int bytes = 10, bool running = false, string owner = "") =>
         new(id, owner, DateTimeOffset.UnixEpoch, running, previous, root ?? id, new byte[bytes], "[]"u8.ToArray(), null);
 
+    private static NewItem Item(string id, string text = "word") =>
+        new(id, Encoding.UTF8.GetBytes($"{{\"type\":\"message\",\"content\":[{{\"type\":\"input_text\",\"text\":\"{text}\"}}]}}"));
+
     private static async Task<string> ListAsync(TempStore store, PageQuery query, string owner = "", string? model = null, Dictionary<string, string>? metadata = null)
     {
         Page<StoredCompletion> page = await store.Store.Completions.ListAsync(owner, query, model, metadata ?? None);
@@ -57,7 +60,7 @@ public sealed class DatabaseTests
         await using TempStore store = new();
         await store.Store.Completions.AddAsync(Completion("a", owner: "alice"));
         await store.Store.Responses.SaveAsync(Response("r", owner: "alice"), ["i"], null);
-        await store.Store.Conversations.AddAsync(new StoredConversation("c", "alice", DateTimeOffset.UnixEpoch, None), [("i", "{}"u8.ToArray())]);
+        await store.Store.Conversations.AddAsync(new StoredConversation("c", "alice", DateTimeOffset.UnixEpoch, None), [Item("i")]);
         Assert.Equal("", await ListAsync(store, new PageQuery(null, 10, false), owner: "bob"));
         Assert.Null(await store.Store.Completions.FindAsync("bob", "a"));
         Assert.Null(await store.Store.Completions.SetMetadataAsync("bob", "a", None));
@@ -66,14 +69,17 @@ public sealed class DatabaseTests
         Assert.Null(await store.Store.Responses.ChainAsync("bob", "r"));
         Assert.Null(await store.Store.Responses.FindByItemAsync("bob", "i"));
         Assert.False(await store.Store.Responses.DeleteAsync("bob", "r"));
-        Assert.Empty(await store.Store.Conversations.AllItemsAsync("bob", "c"));
+        Assert.Empty(await store.Store.Conversations.PathAsync("bob", "c", null));
+        Assert.Empty((await store.Store.Conversations.ListAsync("bob", new PageQuery(null, 10, true), null)).Items);
+        Assert.Empty((await store.Store.Conversations.ListAsync("bob", new PageQuery(null, 10, true), ConversationSearch.Of("word"))).Items);
         Assert.Null(await store.Store.Conversations.FindItemAsync("bob", "c", "i"));
         Assert.Null(await store.Store.Conversations.FindItemAsync("bob", "i"));
-        Assert.False(await store.Store.Conversations.AppendAsync("bob", new ConversationAppend("c", [("j", "{}"u8.ToArray())])));
+        Assert.Null(await store.Store.Conversations.AppendAsync("bob", new ConversationAppend("c", [Item("j")])));
         Assert.False(await store.Store.Conversations.DeleteItemAsync("bob", "c", "i"));
         Assert.False(await store.Store.Conversations.DeleteAsync("bob", "c"));
         Assert.NotNull(await store.Store.Completions.FindAsync("alice", "a"));
-        Assert.Single(await store.Store.Conversations.AllItemsAsync("alice", "c"));
+        Assert.Single(await store.Store.Conversations.PathAsync("alice", "c", null));
+        Assert.Single((await store.Store.Conversations.ListAsync("alice", new PageQuery(null, 10, true), ConversationSearch.Of("word"))).Items);
     }
 
     [Fact]
@@ -81,13 +87,12 @@ public sealed class DatabaseTests
     {
         await using TempStore store = new();
         await store.Store.Conversations.AddAsync(new StoredConversation("c", "", DateTimeOffset.UnixEpoch, None), []);
-        (string, byte[])[] items = [("1", Encoding.UTF8.GetBytes("one")), ("2", Encoding.UTF8.GetBytes("two"))];
-        await store.Store.Responses.SaveAsync(Response("r"), ["1", "2"], new ConversationAppend("c", items));
-        Assert.Equal(["one", "two"], (await store.Store.Conversations.AllItemsAsync("", "c")).Select(Encoding.UTF8.GetString));
+        await store.Store.Responses.SaveAsync(Response("r"), ["1", "2"], new ConversationAppend("c", [Item("1"), Item("2")]));
+        Assert.Equal(["1", "2"], (await store.Store.Conversations.PathAsync("", "c", null)).Select(item => item.Id));
         // A column that may not be null fails the last statement but one: nothing of it stays.
-        await Assert.ThrowsAnyAsync<Exception>(() => store.Store.Responses.SaveAsync(Response("bad") with { Body = null! }, [], new ConversationAppend("c", [("3", "x"u8.ToArray())])));
+        await Assert.ThrowsAnyAsync<Exception>(() => store.Store.Responses.SaveAsync(Response("bad") with { Body = null! }, [], new ConversationAppend("c", [Item("3")])));
         Assert.Null(await store.Store.Responses.FindAsync("", "bad"));
-        Assert.Equal(2, (await store.Store.Conversations.AllItemsAsync("", "c")).Count);
+        Assert.Equal(2, (await store.Store.Conversations.PathAsync("", "c", null)).Count);
     }
 
     [Fact]
@@ -114,7 +119,7 @@ public sealed class DatabaseTests
         await store.Store.Conversations.AddAsync(new StoredConversation("kept", "", clock.GetUtcNow(), None), []);
         clock.Advance(TimeSpan.FromDays(29));
         await store.Store.Responses.SaveAsync(Response("second", previous: "first", root: "first"), [], null);
-        await store.Store.Conversations.AppendAsync("", new ConversationAppend("kept", [("i", "{}"u8.ToArray())]));
+        await store.Store.Conversations.AppendAsync("", new ConversationAppend("kept", [Item("i")]));
         clock.Advance(TimeSpan.FromDays(2));
         await store.Database.SweepAsync();
 
@@ -127,6 +132,43 @@ public sealed class DatabaseTests
         await store.Database.SweepAsync();
         Assert.Null(await store.Store.Responses.ChainAsync("", "second"));
         Assert.Equal(0, await store.Database.ReadAsync(connection => connection.QueryNumber("SELECT COUNT(*) FROM response_items")));
+        Assert.Null(await store.Store.Conversations.FindAsync("", "kept"));
+    }
+
+    [Fact]
+    public async Task The_responses_of_a_conversation_live_and_go_with_it()
+    {
+        FakeTimeProvider clock = new(DateTimeOffset.FromUnixTimeSeconds(1_790_000_000));
+        await using TempStore store = new(clock, TimeSpan.FromDays(30), maxBytes: 10_000);
+        foreach (string id in (string[])["kept", "deleted", "old"])
+        {
+            await store.Store.Conversations.AddAsync(new StoredConversation(id, "", clock.GetUtcNow(), None), []);
+            await store.Store.Responses.SaveAsync(Response($"of {id}") with { Conversation = id }, [$"item of {id}"], new ConversationAppend(id, [Item($"item of {id}")]));
+        }
+
+        await store.Store.Responses.SaveAsync(Response("goes on", previous: "of kept", root: "of kept"), [], null);
+        Assert.True(await store.Store.Conversations.DeleteAsync("", "deleted"));
+        Assert.Null(await store.Store.Responses.FindAsync("", "of deleted"));
+        Assert.Null(await store.Store.Responses.FindByItemAsync("", "item of deleted"));
+        // Its end comes after its conversation's.
+        await store.Store.Responses.SaveAsync(Response("late") with { Conversation = "deleted" }, [], new ConversationAppend("deleted", [Item("late")]));
+        Assert.Null(await store.Store.Responses.FindAsync("", "late"));
+
+        clock.Advance(TimeSpan.FromDays(29));
+        await store.Store.Conversations.AppendAsync("", new ConversationAppend("kept", [Item("newer")]));
+        clock.Advance(TimeSpan.FromDays(2));
+        await store.Database.SweepAsync();
+        Assert.Null(await store.Store.Conversations.FindAsync("", "old"));
+        Assert.Null(await store.Store.Responses.FindAsync("", "of old"));
+        Assert.NotNull(await store.Store.Responses.FindAsync("", "of kept"));
+        Assert.Null(await store.Store.Responses.FindAsync("", "goes on"));
+
+        // What they hold counts as the conversation's, and one that is being made keeps it.
+        await store.Store.Responses.SaveAsync(Response("large", bytes: 20_000, running: true) with { Conversation = "kept" }, [], null);
+        await store.Database.SweepAsync();
+        Assert.NotNull(await store.Store.Conversations.FindAsync("", "kept"));
+        await store.Store.Responses.SaveAsync(Response("large", bytes: 20_000) with { Conversation = "kept" }, [], null);
+        await store.Database.SweepAsync();
         Assert.Null(await store.Store.Conversations.FindAsync("", "kept"));
     }
 
@@ -172,9 +214,16 @@ public sealed class DatabaseTests
     public async Task A_deleted_text_is_not_left_in_the_files()
     {
         await using TempStore store = new();
-        byte[] secret = Encoding.UTF8.GetBytes("the-secret-of-the-letter");
+        // One word, so that the index of what is searched holds it as it is.
+        byte[] secret = Encoding.UTF8.GetBytes("thesecretoftheletter");
         await store.Store.Completions.AddAsync(Completion("a") with { Body = secret });
         Assert.True(await store.Store.Completions.DeleteAsync("", "a"));
+        Dictionary<string, string> title = new() { ["title"] = "thesecretoftheletter" };
+        foreach (string id in (string[])["b", "c"])
+            await store.Store.Conversations.AddAsync(new StoredConversation(id, "", DateTimeOffset.UnixEpoch, title), [Item($"{id}1", "thesecretoftheletter"), Item($"{id}2")]);
+        Assert.True(await store.Store.Conversations.DeleteItemAsync("", "b", "b1"));
+        Assert.NotNull(await store.Store.Conversations.SetMetadataAsync("", "b", None));
+        Assert.True(await store.Store.Conversations.DeleteAsync("", "c"));
         await store.Store.DisposeAsync();
         foreach (string file in Directory.GetFiles(store.Options.Directory))
             Assert.Equal(-1, File.ReadAllBytes(file).AsSpan().IndexOf(secret));

@@ -10,7 +10,7 @@ internal static class EmbeddingCall
     /// <exception cref="ApiException">The deadline passed, or the model failed.</exception>
     public static async Task<float[][]> RunAsync(HttpContext http, ServedEmbedder model, IReadOnlyList<int[]> inputs, RequestHints hints, TimeProvider clock)
     {
-        RequestTrace.Of(http).Embeds(inputs.Sum(input => input.Length));
+        RequestTrace.Of(http).Embeds(model.Id, inputs.Sum(input => input.Length));
         using CancellationTokenSource? deadline = hints.Timeout is { } timeout ? new CancellationTokenSource(timeout, clock) : null;
         using CancellationTokenSource? either = deadline is null ? null : CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, http.RequestAborted);
         try

@@ -25,9 +25,9 @@ internal static class OllamaRoutes
         app.MapPost("/api/show", (Delegate)models.ShowAsync).WithName("ollamaShow").WithTags("Ollama")
             .WithSummary("What a model's file says of itself.").Accepts<OllamaShowRequest>("application/json").Produces<OllamaModelInformation>().ProducesOllamaErrors();
         OllamaEmbedEndpoints embeddings = new(catalogue, app.Services.GetRequiredService<TimeProvider>());
-        app.MapPost("/api/embed", (Delegate)embeddings.EmbedAsync).WithName("ollamaEmbed").WithTags("Ollama")
+        app.MapPost("/api/embed", (Delegate)embeddings.EmbedAsync).WithName("ollamaEmbed").WithTags("Ollama").WithMetadata(ModelRoute.Marker)
             .WithSummary("Turn texts into vectors.").Accepts<OllamaEmbedRequest>("application/json").Produces<OllamaEmbedAnswer>().ProducesOllamaErrors();
-        app.MapPost("/api/embeddings", (Delegate)embeddings.EmbedOneAsync).WithName("ollamaEmbeddings").WithTags("Ollama")
+        app.MapPost("/api/embeddings", (Delegate)embeddings.EmbedOneAsync).WithName("ollamaEmbeddings").WithTags("Ollama").WithMetadata(ModelRoute.Marker)
             .WithSummary("Turn one text into a vector, as it was asked for before /api/embed.").Accepts<OllamaEmbeddingRequest>("application/json")
             .Produces<OllamaEmbeddingAnswer>().ProducesOllamaErrors();
         app.MapGet("/api/version", (Delegate)models.VersionAsync).WithName("ollamaVersion").WithTags("Ollama")

@@ -25,6 +25,7 @@ namespace InferenceServer.Api.OpenAI;
 [JsonSerializable(typeof(CacheUse))]
 [JsonSerializable(typeof(RequestTiming))]
 [JsonSerializable(typeof(HealthReport))]
+[JsonSerializable(typeof(RequestList))]
 internal sealed partial class OpenAIJson : JsonSerializerContext
 {
     /// <summary>As <see cref="Default"/>, with characters beyond ASCII and &lt; left as they are: this is JSON for programs, never embedded in HTML.</summary>

@@ -16,34 +16,6 @@ public sealed class ResponseStateTests
 
     private static string Id(JsonElement answer) => answer.GetProperty("id").GetString()!;
 
-    /// <summary>Answers at the test's word.</summary>
-    private sealed class Held
-    {
-        private readonly TaskCompletionSource _release = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public Held() => Engine = new ScriptedEngine
-        {
-            Script = async reply =>
-            {
-                reply.Token("one ");
-                for (int i = 0; i < 2000 && !_release.Task.IsCompleted && !reply.Cancelled; i++)
-                    await Task.WhenAny(_release.Task, Task.Delay(5));
-                if (reply.Cancelled)
-                {
-                    reply.Finish(FinishReason.Cancelled);
-                    return;
-                }
-
-                reply.Token("two");
-                reply.Finish();
-            },
-        };
-
-        public ScriptedEngine Engine { get; }
-
-        public void Release() => _release.SetResult();
-    }
-
     private static async Task<JsonElement> UntilAsync(ResponseHost host, string id, params string[] statuses)
     {
         for (int i = 0; i < 1000; i++)
@@ -139,8 +111,8 @@ public sealed class ResponseStateTests
         foreach ((HttpMethod method, string at) in ((HttpMethod, string)[])[(HttpMethod.Get, path), (HttpMethod.Delete, path), (HttpMethod.Get, path + "/items")])
             Assert.Equal((404, "conversation_id", "not_found"), await host.FailAsync(method, at));
         Assert.Equal((404, "conversation", "not_found"), await host.FailAsync($"\"input\":\"3\",\"conversation\":\"{Id(conversation)}\""));
-        // The response outlives the conversation that it was part of.
-        _ = await host.GetAsync($"{ResponseHost.Path}/{Id(response)}", "Response");
+        // What was made in it goes with it.
+        Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{Id(response)}"));
     }
 
     [Theory]
@@ -155,14 +127,17 @@ public sealed class ResponseStateTests
         Assert.Equal((400, param), (status, named));
     }
 
-    [Fact]
-    public async Task A_turn_that_failed_is_no_part_of_its_conversation()
+    [Theory]
+    [InlineData("partial")]
+    [InlineData("")]
+    public async Task Of_a_turn_that_failed_what_was_seen_is_part_of_its_conversation_and_nothing_if_nothing_was(string said)
     {
         ScriptedEngine engine = new()
         {
             Script = reply =>
             {
-                reply.Token("partial");
+                if (said.Length > 0)
+                    reply.Token(said);
                 reply.Finish(FinishReason.Failed, error: "decode returned -3");
                 return Task.CompletedTask;
             },
@@ -171,7 +146,11 @@ public sealed class ResponseStateTests
         JsonElement conversation = await host.CallAsync(HttpMethod.Post, "/v1/conversations", "ConversationResource", "{}");
         _ = await host.StreamAsync($"\"input\":\"1\",\"conversation\":\"{Id(conversation)}\"");
         JsonElement items = await host.GetAsync($"/v1/conversations/{Id(conversation)}/items", "ConversationItemList");
-        Assert.Equal((0, ""), (items.GetProperty("data").GetArrayLength(), items.GetProperty("first_id").GetString()));
+        Assert.Equal(said.Length > 0 ? ["assistant: partial", "user: 1"] : [], ResponseHost.Items(items.GetProperty("data")));
+        if (said.Length > 0)
+            Assert.Equal("incomplete", items.GetProperty("data")[0].GetProperty("status").GetString());
+        else
+            Assert.Equal("", items.GetProperty("first_id").GetString());
     }
 
     [Fact]

@@ -111,3 +111,31 @@ internal sealed class ResponseHost : IAsyncDisposable
         return ((int)answer.StatusCode, JsonDocument.Parse(await answer.Content.ReadAsStringAsync()).RootElement);
     }
 }
+
+/// <summary>Answers at the test's word.</summary>
+internal sealed class Held
+{
+    private readonly TaskCompletionSource _release = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Held() => Engine = new ScriptedEngine
+    {
+        Script = async reply =>
+        {
+            reply.Token("one ");
+            for (int i = 0; i < 2000 && !_release.Task.IsCompleted && !reply.Cancelled; i++)
+                await Task.WhenAny(_release.Task, Task.Delay(5));
+            if (reply.Cancelled)
+            {
+                reply.Finish(FinishReason.Cancelled);
+                return;
+            }
+
+            reply.Token("two");
+            reply.Finish();
+        },
+    };
+
+    public ScriptedEngine Engine { get; }
+
+    public void Release() => _release.SetResult();
+}

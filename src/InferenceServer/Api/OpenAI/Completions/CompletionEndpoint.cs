@@ -27,7 +27,7 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
         ServedModel model = models.Find(request.Model);
         TokenConstraint? constraint = request.Constraint is { } source ? await model.Constraints.CompileAsync(source, http.RequestAborted) : null;
         List<GenerationRequest> requests = CompletionTranslator.Translate(request, model, hints, constraint);
-        trace.Accepted(request.Stream, requests);
+        trace.Accepted(model.Id, request.Stream, requests);
         CompletionHeader header = new($"cmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id, model.Fingerprint);
 
         using GenerationSet generations = GenerationSet.Submit(model.Engine, requests, http.RequestAborted);

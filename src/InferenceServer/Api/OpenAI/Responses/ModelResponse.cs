@@ -106,7 +106,12 @@ public sealed record ResponseFailure(string Code, string Message);
 
 public sealed record IncompleteDetails([property: AllowedValues("max_output_tokens", "content_filter")] string Reason);
 
-public sealed record ConversationReference(string Id);
+public sealed record ConversationReference(string Id)
+{
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: the item that the response goes on from; absent for a first one.")]
+    public string? ParentId { get; init; }
+}
 
 public sealed record ResponseReasoning(string? Effort, string? Summary);
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using InferenceServer.Api.Feedback;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Models;
 using InferenceServer.Operations;
@@ -8,7 +9,7 @@ using InferenceServer.Store;
 namespace InferenceServer.Api.OpenAI.Responses;
 
 /// <summary>POST /v1/responses, and what can be done with a response afterwards.</summary>
-internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, ConversationLocks conversations, ServerMetrics metrics, TimeProvider clock, ILogger<ResponseEndpoints> log)
+internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, ConversationLocks conversations, RecentRequests recent, ServerMetrics metrics, TimeProvider clock, ILogger<ResponseEndpoints> log)
 {
     public async Task CreateAsync(HttpContext http)
     {
@@ -21,7 +22,8 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             throw ApiException.InvalidValue("'background' needs the response to be stored: there is no other way to fetch it.", "background", "invalid_value");
         ServedModel model = models.Find(request.Model);
         string owner = StoreOwner.Of(http);
-        using ConversationTurn? conversation = request.ConversationId is { } named ? await conversations.TakeAsync(owner, named, http.RequestAborted) : null;
+        // Who says where in the tree the turn belongs may take several at once.
+        using ConversationTurn? conversation = request is { ConversationId: { } named, ConversationParent: null } ? await conversations.TakeAsync(owner, named, http.RequestAborted) : null;
         ResponseHistory history = await ResponseHistory.LoadAsync(store, runs, owner, request);
         if (history.New.Count == 0 && history.Before.Count == 0)
             throw ApiException.InvalidValue("'input' is required.", "input", "missing_required_parameter");
@@ -37,7 +39,10 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         {
             (chat, TruncationReport? truncated) = request.Truncation == "auto" ? ResponseTruncation.Fit(chat, model) : (chat, null);
             ModelResponse first = Begin(id, request, model, stores) with { XTruncation = truncated };
-            ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New), store, clock, log);
+            IReadOnlyList<string> above = request.ConversationId is null ? [] : history.Above;
+            if (first.Conversation is { } reference)
+                first = first with { Conversation = reference with { ParentId = above.Count > 0 ? above[0] : null } };
+            ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New, above, stores ? ResponseOrigin.Write(chat, first, model) : null), store, clock, log);
             await RunAsync(http, run, request, model, chat, hints, conversation);
         });
     }
@@ -144,6 +149,8 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             }
 
             ModelResponse queued = run.Current;
+            RequestTrace.Of(http).PassOn();
+            recent.Begin(run.Owner, "/v1/responses", trace);
             runs.Start(run, turn, conversation?.Pass());
             if (request.Stream)
                 await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);

@@ -11,6 +11,9 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
 {
     public IEnumerable<ResponseItem> All => Before.Concat(New);
 
+    /// <summary>Ids of what came before, the newest first: where a conversation goes on, and where if an item is deleted meanwhile.</summary>
+    public IReadOnlyList<string> Above => [.. Before.Reverse().Select(item => item.Id)];
+
     /// <summary>Reads what the request refers to.</summary>
     /// <exception cref="ApiException">400 or 404: something of it is not there.</exception>
     public static async Task<ResponseHistory> LoadAsync(ServerStore store, ResponseRuns runs, string owner, ResponseRequest request)
@@ -28,13 +31,26 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
         {
             if (await store.Conversations.FindAsync(owner, conversation) is null)
                 throw new ApiException(StatusCodes.Status404NotFound, $"There is no conversation '{conversation}'.", ErrorTypes.InvalidRequest, "conversation", "not_found");
-            before.AddRange((await store.Conversations.AllItemsAsync(owner, conversation)).Select(StoredResponses.ReadItem));
+            before.AddRange(await PathAsync(store, owner, conversation, request.ConversationParent));
         }
 
         List<ResponseItem> items = [];
         foreach (InputItem input in request.Items)
             items.Add(input.Item ?? await FindAsync(store, owner, input, before));
+        // What a conversation has already is said once more: an item of its own.
+        if (request.ConversationId is not null)
+            items = items.ConvertAll(item => item with { Id = ResponseItem.NewId(item.Type) });
         return new ResponseHistory(before, items, root);
+    }
+
+    private static async Task<IEnumerable<ResponseItem>> PathAsync(ServerStore store, string owner, string conversation, SentParent? parent)
+    {
+        if (parent is { Id: null })
+            return [];
+        List<StoredItem> path = await store.Conversations.PathAsync(owner, conversation, parent?.Id);
+        return parent is { Id: { } wanted } && path.Count == 0
+            ? throw ApiException.InvalidValue($"'conversation.parent_id' names no item of this conversation: '{wanted}'.", "conversation.parent_id", "item_not_found")
+            : path.Select(StoredResponses.ReadItem);
     }
 
     private static async Task<List<StoredResponse>> ChainAsync(ServerStore store, ResponseRuns runs, string owner, string id)
@@ -66,16 +82,16 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
 /// <summary>Responses and items to and from what the store holds.</summary>
 internal static class StoredResponses
 {
-    public static StoredResponse Write(string owner, ModelResponse response, IReadOnlyList<ResponseItem> input, string root, byte[]? events) => new(
+    public static StoredResponse Write(string owner, ModelResponse response, IReadOnlyList<ResponseItem> input, string root, byte[]? events, byte[]? origin) => new(
         response.Id, owner, DateTimeOffset.FromUnixTimeSeconds(response.CreatedAt), response.Status is ModelResponse.Queued or ModelResponse.InProgress,
         response.PreviousResponseId, root, JsonSerializer.SerializeToUtf8Bytes(response, ResponsesJson.Wire.ModelResponse),
-        JsonSerializer.SerializeToUtf8Bytes(input, ResponsesJson.Wire.IReadOnlyListResponseItem), events);
+        JsonSerializer.SerializeToUtf8Bytes(input, ResponsesJson.Wire.IReadOnlyListResponseItem), events, response.Conversation?.Id, origin);
 
     public static ModelResponse Read(StoredResponse stored) => JsonSerializer.Deserialize(stored.Body, ResponsesJson.Wire.ModelResponse)!;
 
     public static IReadOnlyList<ResponseItem> ReadInput(StoredResponse stored) => JsonSerializer.Deserialize(stored.Input, ResponsesJson.Wire.IReadOnlyListResponseItem)!;
 
-    public static ResponseItem ReadItem(byte[] stored) => JsonSerializer.Deserialize(stored, ResponsesJson.Wire.ResponseItem)!;
+    public static ResponseItem ReadItem(StoredItem stored) => JsonSerializer.Deserialize(stored.Body, ResponsesJson.Wire.ResponseItem)!;
 
-    public static (string Id, byte[] Body) WriteItem(ResponseItem item) => (item.Id, JsonSerializer.SerializeToUtf8Bytes(item, ResponsesJson.Wire.ResponseItem));
+    public static NewItem WriteItem(ResponseItem item) => new(item.Id, JsonSerializer.SerializeToUtf8Bytes(item, ResponsesJson.Wire.ResponseItem));
 }

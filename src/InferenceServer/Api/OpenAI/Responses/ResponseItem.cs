@@ -10,7 +10,7 @@ namespace InferenceServer.Api.OpenAI.Responses;
 /// One item of a response's input or output, or of a conversation. Which fields it has depends on its type; the others are absent. This is how items are sent
 /// and how they are stored.
 /// </summary>
-public sealed record ResponseItem
+public record ResponseItem
 {
     public required string Id { get; init; }
 
@@ -67,17 +67,23 @@ public sealed record ResponseItem
     public const string Completed = "completed";
     public const string Incomplete = "incomplete";
 
-    public static string NewId(string type) => (type switch
+    public static string NewId(string type) => Prefix(type) + Guid.NewGuid().ToString("N");
+
+    /// <summary>Whether it has the form of an id that we give to items of this type.</summary>
+    public static bool IsId(string type, string id) => id.StartsWith(Prefix(type), StringComparison.Ordinal) && Guid.TryParseExact(id.AsSpan(Prefix(type).Length), "N", out _)
+        && !id.Any(char.IsAsciiLetterUpper);
+
+    /// <summary>What was said in a message, or thought in reasoning.</summary>
+    public string Text() => string.Concat((Content ?? []).Select(part => part.Text ?? part.Refusal));
+
+    private static string Prefix(string type) => type switch
     {
         FunctionCall => "fc_",
         FunctionCallOutput => "fco_",
         Reasoning => "rs_",
         Compaction => "cmp_",
         _ => "msg_",
-    }) + Guid.NewGuid().ToString("N");
-
-    /// <summary>What was said in a message, or thought in reasoning.</summary>
-    public string Text() => string.Concat((Content ?? []).Select(part => part.Text ?? part.Refusal));
+    };
 
     /// <summary>What a function gave back.</summary>
     public string OutputText() => Output is not { } output ? ""

@@ -3,11 +3,14 @@ using InferenceServer.Api.OpenAI.Chat;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
-/// <summary>Input items of responses and conversations. Each gets an id of its own, whatever id the client gave it.</summary>
+/// <summary>Input items of responses and conversations. Each gets an id of its own; the client's stands beside it.</summary>
 internal static class ResponseItemParser
 {
     public const int MaxItems = 10_000;
     private const int MaxParts = 1_000;
+
+    // The last second of the year 9999.
+    private const long MaxTime = 253_402_300_799;
 
     // OpenAI's other types: understood, and nothing this server can do.
     private static readonly string[] OtherTypes =
@@ -43,6 +46,10 @@ internal static class ResponseItemParser
             return new InputItem(null, id ?? fields.RequireString("id"), path);
         }
 
+        // Items of a conversation carry these: conversations keep the first two, responses have no use for them.
+        SentParent? parent = SentParent.Read(fields);
+        long? created = fields.Long("created_at", 0, MaxTime);
+        _ = fields.String("response_id");
         string? status = fields.OneOf("status", ResponseItem.InProgress, ResponseItem.Completed, ResponseItem.Incomplete);
         ResponseItem item = type switch
         {
@@ -57,7 +64,12 @@ internal static class ResponseItemParser
         };
         fields.Close(ignored);
         // A compaction has no status.
-        return new InputItem(type == ResponseItem.Compaction ? item : item with { Status = status ?? ResponseItem.Completed }, null, path);
+        return new InputItem(type == ResponseItem.Compaction ? item : item with { Status = status ?? ResponseItem.Completed }, null, path)
+        {
+            SentId = id,
+            Parent = parent,
+            Created = created is { } seconds ? DateTimeOffset.FromUnixTimeSeconds(seconds) : null,
+        };
     }
 
     private static ResponseItem ReadMessage(JsonFields fields, List<string> ignored)

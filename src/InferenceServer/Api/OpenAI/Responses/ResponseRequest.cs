@@ -21,7 +21,8 @@ public sealed record ResponseRequest
     [Description("Go on from this stored response. Not together with conversation.")]
     public string? PreviousResponseId { get; init; }
 
-    [Description("Id of a conversation, or {\"id\": ...}: its items come before the input, and input and output are added to it.")]
+    [Description("Id of a conversation, or {\"id\": ..., \"parent_id\": ...}: its items, up to the newest or to the one that parent_id names, come before the input, and input and output are added below. "
+        + "parent_id null begins a new branch at the root. With parent_id other turns may run meanwhile.")]
     public JsonElement? Conversation { get; init; }
 
     [Description("Keep the response. Default: true where the server has a data directory.")]
@@ -136,10 +137,31 @@ public sealed record ResponseRequest
     [JsonIgnore]
     internal string? ConversationId { get; init; }
 
+    /// <summary>The item of the conversation to go on from; null for the newest.</summary>
+    [JsonIgnore]
+    internal SentParent? ConversationParent { get; init; }
+
     [JsonIgnore]
     internal bool IncludesEncryptedReasoning => Include.Contains(ResponseRequestParser.EncryptedReasoning);
 }
 
 /// <summary>An item as it was sent: itself, or the id of one that is stored.</summary>
 /// <param name="Path">Where it stood, as errors name it.</param>
-internal readonly record struct InputItem(ResponseItem? Item, string? Reference, string Path);
+internal readonly record struct InputItem(ResponseItem? Item, string? Reference, string Path)
+{
+    /// <summary>The client's id of it.</summary>
+    public string? SentId { get; init; }
+
+    /// <summary>Null where nothing is said of it.</summary>
+    public SentParent? Parent { get; init; }
+
+    public DateTimeOffset? Created { get; init; }
+}
+
+/// <summary>A <c>parent_id</c> that was sent.</summary>
+/// <param name="Id">Null for none: the item is to be a first one.</param>
+internal sealed record SentParent(string? Id)
+{
+    /// <summary>Takes <c>parent_id</c>; null when absent.</summary>
+    public static SentParent? Read(JsonFields fields) => fields.Has("parent_id") ? new(fields.String("parent_id")) : null;
+}

@@ -22,7 +22,8 @@ internal static class ResponseRequestParser
             Input = body.Take("input"),
             Instructions = body.String("instructions"),
             PreviousResponseId = body.String("previous_response_id"),
-            ConversationId = ReadConversation(body, ignored),
+            ConversationId = ReadConversation(body, ignored, out SentParent? parent),
+            ConversationParent = parent,
             Store = body.Boolean("store"),
             Background = body.Boolean("background") ?? false,
             Include = ReadIncludes(body),
@@ -111,14 +112,16 @@ internal static class ResponseRequestParser
         options.Close(ignored);
     }
 
-    private static string? ReadConversation(JsonFields body, List<string> ignored)
+    private static string? ReadConversation(JsonFields body, List<string> ignored, out SentParent? parent)
     {
+        parent = null;
         if (body.Take("conversation") is not { } value)
             return null;
         if (value.ValueKind == JsonValueKind.String)
             return JsonValue.String(value, "conversation");
         JsonFields fields = new(value, "conversation");
         string id = fields.RequireString("id");
+        parent = SentParent.Read(fields);
         fields.Close(ignored);
         return id;
     }

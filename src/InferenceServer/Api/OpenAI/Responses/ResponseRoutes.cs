@@ -31,7 +31,7 @@ internal static class ResponseRoutes
         app.MapPost("/v1/responses/input_tokens", (Delegate)side.CountAsync).WithName("countResponseTokens").WithTags("Responses")
             .WithSummary("Count the tokens of the prompt that a response's input becomes; model may be left out where there is one.").Accepts<ResponseRequest>("application/json")
             .Produces<ResponseInputTokenCount>().ProducesErrors();
-        app.MapPost("/v1/responses/compact", (Delegate)side.CompactAsync).WithName("compactResponse").WithTags("Responses")
+        app.MapPost("/v1/responses/compact", (Delegate)side.CompactAsync).WithName("compactResponse").WithTags("Responses").WithMetadata(ModelRoute.Marker)
             .WithSummary("Have the model summarise a conversation: what to send as input in its place; model may be left out where there is one.").Accepts<ResponseRequest>("application/json")
             .Produces<CompactedResponse>().ProducesErrors();
     }

@@ -3,6 +3,7 @@
 
 using InferenceServer.Api.Moderation;
 using InferenceServer.Engine;
+using InferenceServer.Operations;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.OpenAI.Responses;
@@ -11,7 +12,10 @@ namespace InferenceServer.Api.OpenAI.Responses;
 /// <param name="First">The response as it begins.</param>
 /// <param name="Root">The first response of its chain.</param>
 /// <param name="NewItems">The request's own input items.</param>
-internal sealed record ResponseStart(ResponseRequest Request, ModelResponse First, string Owner, string Root, IReadOnlyList<ResponseItem> NewItems)
+/// <param name="Above">In a conversation: ids of the items before, the newest first.</param>
+/// <param name="Origin">What is kept of how it was made.</param>
+internal sealed record ResponseStart(
+    ResponseRequest Request, ModelResponse First, string Owner, string Root, IReadOnlyList<ResponseItem> NewItems, IReadOnlyList<string> Above, byte[]? Origin)
 {
     public bool Store => First.Store;
 }
@@ -27,6 +31,9 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
     public string Id => start.First.Id;
 
     public string Owner => start.Owner;
+
+    /// <summary>The conversation that it is made in; null for none.</summary>
+    public string? Conversation => start.Request.ConversationId;
 
     /// <summary>Null where nobody may read them.</summary>
     public ResponseEventLog? Events { get; } = start.Request.Stream || start.First.Background ? new() : null;
@@ -51,7 +58,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
 
     /// <summary>Keeps it as it is: running. Completes when that is on the disk.</summary>
     public Task StoreAsync() => store.Responses.SaveAsync(
-        StoredResponses.Write(Owner, _current, start.NewItems, start.Root, null), [.. start.NewItems.Select(item => item.Id)], null);
+        StoredResponses.Write(Owner, _current, start.NewItems, start.Root, null, start.Origin), [.. start.NewItems.Select(item => item.Id)], null);
 
     /// <summary>A client asked for it.</summary>
     public void Cancel()
@@ -109,6 +116,9 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
         finally
         {
             turn.Dispose();
+            // What runs in the background has no request that would say how it ended.
+            if (start.First.Background)
+                turn.Trace.Ended(Failure?.Status ?? StatusCodes.Status200OK, _cancelled || _dropped ? "cancelled" : RequestTrace.OutcomeOf(Failure?.Status ?? StatusCodes.Status200OK));
             Events?.End();
             _ended.TrySetResult(_current);
         }
@@ -155,7 +165,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
             WriteEnd(apart, ended);
         byte[]? kept = ended.Background ? [.. Events!.ToArray(), .. last.ToArray()] : null;
         if (start.Store)
-            await store.Responses.SaveAsync(StoredResponses.Write(Owner, ended, start.NewItems, start.Root, kept),
+            await store.Responses.SaveAsync(StoredResponses.Write(Owner, ended, start.NewItems, start.Root, kept, start.Origin),
                 [.. start.NewItems.Concat(ended.Output).Select(item => item.Id)], Append(ended));
         else if (Append(ended) is { } append)
             await store.Conversations.AppendAsync(Owner, append);
@@ -163,10 +173,20 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
         Events?.Append(last.ToArray());
     }
 
-    /// <summary>A turn that failed or was cancelled is no part of the conversation.</summary>
-    private ConversationAppend? Append(ModelResponse ended) => start.Request.ConversationId is { } conversation && ended.Status is ModelResponse.Completed or ModelResponse.Incomplete
-        ? new ConversationAppend(conversation, [.. start.NewItems.Concat(ended.Output).Select(StoredResponses.WriteItem)])
-        : null;
+    /// <summary>What somebody has seen is part of the conversation: of a turn that failed or was cancelled, if it said anything.</summary>
+    private ConversationAppend? Append(ModelResponse ended)
+    {
+        if (Conversation is not { } conversation || (ended.Status is not (ModelResponse.Completed or ModelResponse.Incomplete) && ended.Output.All(item => item.Text().Length == 0)))
+            return null;
+        DateTimeOffset asked = DateTimeOffset.FromUnixTimeSeconds(ended.CreatedAt);
+        List<NewItem> items =
+        [
+            .. start.NewItems.Select(item => StoredResponses.WriteItem(item) with { Created = asked }),
+            .. ended.Output.Select(item => StoredResponses.WriteItem(item) with { Response = start.Store ? ended.Id : null }),
+        ];
+        items[0] = items[0] with { Parent = new ItemParent(start.Above) };
+        return new ConversationAppend(conversation, items);
+    }
 
     private static void WriteEnd(ResponseEventWriter events, ModelResponse ended)
     {

@@ -16,6 +16,10 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
 
     public ResponseRun? Find(string owner, string id) => _running.TryGetValue(id, out var found) && found.Run.Owner == owner ? found.Run : null;
 
+    /// <summary>Those of a conversation.</summary>
+    public IReadOnlyList<ResponseRun> In(string owner, string conversation) =>
+        [.. _running.Values.Select(running => running.Run).Where(run => run.Owner == owner && run.Conversation == conversation)];
+
     /// <summary>Lets a run go on by itself.</summary>
     /// <param name="conversation">The right to its conversation, until it has ended.</param>
     public void Start(ResponseRun run, ChatTurn turn, ConversationTurn? conversation)
@@ -78,7 +82,7 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
         }
 
         IReadOnlyList<ResponseItem> input = StoredResponses.ReadInput(stored);
-        StoredResponse failed = StoredResponses.Write(stored.Owner, response, input, stored.Root, events.ToArray());
+        StoredResponse failed = StoredResponses.Write(stored.Owner, response, input, stored.Root, events.ToArray(), stored.Origin);
         try
         {
             await store.Responses.SaveAsync(failed, [.. input.Select(item => item.Id)], null);

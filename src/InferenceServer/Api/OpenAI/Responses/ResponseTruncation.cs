@@ -45,6 +45,13 @@ internal static class ResponseTruncation
         return (Without(request, head, turns[low]), new TruncationReport(low, turns[low] - head));
     }
 
+    /// <summary>Leaves out what a report says was left out.</summary>
+    public static List<ChatMessage> Drop(List<ChatMessage> messages, TruncationReport report)
+    {
+        int head = messages.TakeWhile(message => message.Role is "system" or "developer").Count();
+        return [.. messages.Take(head), .. messages.Skip(head + report.DroppedMessages)];
+    }
+
     private static ChatCompletionRequest Without(ChatCompletionRequest request, int from, int to) =>
         request with { Messages = [.. request.Messages.Take(from), .. request.Messages.Skip(to)] };
 

@@ -15,6 +15,9 @@ namespace InferenceServer.Api.OpenAI.Responses;
 [JsonSerializable(typeof(ResponseInputTokenCount))]
 [JsonSerializable(typeof(CompactedResponse))]
 [JsonSerializable(typeof(Conversation))]
+[JsonSerializable(typeof(ConversationList))]
+[JsonSerializable(typeof(ConversationItem))]
+[JsonSerializable(typeof(ConversationItemList))]
 [JsonSerializable(typeof(ConversationRequest))]
 [JsonSerializable(typeof(ConversationItemsRequest))]
 internal sealed partial class ResponsesJson : JsonSerializerContext

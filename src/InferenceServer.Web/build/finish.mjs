@@ -1,0 +1,37 @@
+// The last step of the build: the entry's files get an integrity, and every text file a .br and a .gz beside it.
+import { createHash } from "node:crypto";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+
+const root = fileURLToPath(new URL("../dist/", import.meta.url));
+const page = join(root, "index.html");
+
+const html = await readFile(page, "utf8");
+const entries = [...html.matchAll(/(?:src|href)="\/(assets\/[^"]+\.(?:js|css))"/g)].map(match => match[1]);
+if (entries.length < 2)
+  throw new Error(`index.html names ${entries.length} script or style files; at least one of each was expected`);
+let sealed = html;
+let first = 0;
+for (const entry of new Set(entries)) {
+  const bytes = await readFile(join(root, entry));
+  const integrity = `sha384-${createHash("sha384").update(bytes).digest("base64")}`;
+  sealed = sealed.replaceAll(`="/${entry}"`, `="/${entry}" integrity="${integrity}"`);
+  first += (await brotli(bytes)).length;
+}
+await writeFile(page, sealed);
+
+for (const file of await readdir(root, { recursive: true })) {
+  if (!/\.(?:html|js|css|svg|json)$/.test(file))
+    continue;
+  const bytes = await readFile(join(root, file));
+  await writeFile(join(root, `${file}.br`), await brotli(bytes));
+  await writeFile(join(root, `${file}.gz`), await promisify(gzip)(bytes, { level: 9 }));
+}
+console.log(`First load: ${(first / 1024).toFixed(1)} KB compressed, in ${new Set(entries).size} files`);
+
+function brotli(bytes) {
+  return promisify(brotliCompress)(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
+}

@@ -1,0 +1,38 @@
+import { effect, signal, untracked } from "@preact/signals";
+import { conversationPath, navigate, route } from "../store/router.ts";
+import { Conversation } from "./conversation.ts";
+
+/** The conversation that is on the screen. */
+export const current = signal(new Conversation());
+
+/** Opens what the address names, and gives a new conversation its address once it has one. */
+export function followRoute(): void {
+  effect(() => {
+    const { value } = route;
+    if (value.page !== "chat")
+      return;
+    untracked(() => {
+      if (value.conversation === current.value.id.value)
+        return;
+      current.value.leave();
+      current.value = new Conversation();
+      if (value.conversation !== null)
+        void current.value.load(value.conversation);
+    });
+  });
+  effect(() => {
+    const id = current.value.id.value;
+    untracked(() => {
+      if (id !== null && route.value.page === "chat" && route.value.conversation !== id)
+        navigate(conversationPath(id));
+    });
+  });
+}
+
+export function newChat(): void {
+  if (current.value.id.value !== null || current.value.error.value !== null) {
+    current.value.leave();
+    current.value = new Conversation();
+  }
+  navigate("/");
+}

@@ -1,0 +1,75 @@
+using InferenceServer.Api;
+using InferenceServer.Operations;
+using Microsoft.Net.Http.Headers;
+
+namespace InferenceServer.Web;
+
+/// <summary>The chat page: its addresses, its files, and what a browser is told of them. It holds no secret, so that it opens without a key; what it asks the API wants one.</summary>
+internal static class PageRoutes
+{
+    // The page asks nobody but this server, and runs no script and no style but its own files.
+    private const string Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; "
+        + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+    // A build gives a file a new name when its content changes.
+    private const string Forever = "public, max-age=31536000, immutable";
+    private const string AskAgain = "no-cache";
+    private const string HowToGetIt = "The server runs, and was built without its page: install Node.js 20 or newer with npm, and build the server again.";
+    private static readonly string[] Reading = [HttpMethods.Get, HttpMethods.Head];
+
+    // The page itself reads in its address what it is to show.
+    private static readonly string[] Places = ["/c/{conversation}", "/status", "/playground", "/feedback"];
+
+    public static void Map(WebApplication app)
+    {
+        PageFiles page = PageFiles.Load(app.Services.GetRequiredService<WebHostOptions>().PageDirectory);
+        MapFile(app, "/", http => page.Index is { } index ? WriteAsync(http, index, AskAgain) : WithoutPageAsync(http));
+        foreach (string place in Places)
+            MapFile(app, place, http => WriteAsync(http, page.Index ?? throw NoPage(), AskAgain));
+        foreach (string name in page.RootNames)
+            MapFile(app, $"/{name}", http => WriteAsync(http, page.Find(name)!, AskAgain));
+        MapFile(app, "/assets/{**name}", http => page.Find($"assets/{http.Request.RouteValues["name"]}") is { } file ? WriteAsync(http, file, Forever) : NotFoundAsync(http));
+    }
+
+    private static void MapFile(WebApplication app, string path, RequestDelegate answer) => app.MapMethods(path, Reading, answer).WithMetadata(QuietRoute.Marker).AllowAnonymous().ExcludeFromDescription();
+
+    private static async Task WriteAsync(HttpContext http, PageFile file, string caching)
+    {
+        IList<StringWithQualityHeaderValue> accepted = http.Request.GetTypedHeaders().AcceptEncoding;
+        (string coding, byte[] bytes, string tag) = file.Encodings.First(encoding => encoding.Coding == "identity" || IsAccepted(accepted, encoding.Coding));
+        HttpResponse response = http.Response;
+        response.Headers.ContentSecurityPolicy = Policy;
+        response.Headers.CacheControl = caching;
+        response.Headers.ETag = tag;
+        response.Headers.Vary = HeaderNames.AcceptEncoding;
+        if (http.Request.GetTypedHeaders().IfNoneMatch.Any(known => known.Tag == tag || known == EntityTagHeaderValue.Any))
+        {
+            response.StatusCode = StatusCodes.Status304NotModified;
+            return;
+        }
+
+        response.ContentType = file.ContentType;
+        response.ContentLength = bytes.Length;
+        if (coding != "identity")
+            response.Headers.ContentEncoding = coding;
+        if (HttpMethods.IsGet(http.Request.Method))
+            await response.BodyWriter.WriteAsync(bytes, http.RequestAborted);
+    }
+
+    private static bool IsAccepted(IList<StringWithQualityHeaderValue> accepted, string coding) =>
+        accepted.Any(one => one.Value.Equals(coding, StringComparison.OrdinalIgnoreCase) && one.Quality is not 0);
+
+    private static Task WithoutPageAsync(HttpContext http)
+    {
+        http.Response.ContentType = "text/plain; charset=utf-8";
+        return HttpMethods.IsGet(http.Request.Method) ? http.Response.WriteAsync(HowToGetIt + "\n", http.RequestAborted) : Task.CompletedTask;
+    }
+
+    private static Task NotFoundAsync(HttpContext http)
+    {
+        http.Response.StatusCode = StatusCodes.Status404NotFound;
+        return Task.CompletedTask;
+    }
+
+    private static ApiException NoPage() => new(StatusCodes.Status404NotFound, HowToGetIt, ErrorTypes.InvalidRequest, code: "no_page");
+}
