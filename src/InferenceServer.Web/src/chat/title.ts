@@ -23,11 +23,11 @@ export function acceptTitle(answer: string, user: string, reply: string): string
   const words = wordsOf(title);
   if (title.length < 3 || title.length > LongestTitle || title.split(/\s+/).length > MostWords || /[?!]|[.,;:] /.test(title))
     return null;
-  // A title is about the conversation, and is neither its question nor its answer again.
+  // Half of a title's words are the conversation's own, and it is neither its question nor its answer again.
   const about = wordsOf(`${user} ${reply}`);
-  const shared = [...words].some(word => [...about].some(other => stem(word) === stem(other)));
+  const shared = [...words].filter(word => [...about].some(other => stem(word) === stem(other))).length;
   const repeats = reply.toLowerCase().startsWith(title.toLowerCase()) || user.toLowerCase().startsWith(title.toLowerCase());
-  return shared && !repeats ? title : null;
+  return shared > 0 && shared * 2 >= words.size && !repeats ? title : null;
 }
 
 // Words of four letters and more carry the topic; in scripts without spaces a character does.
