@@ -31,3 +31,20 @@ test("A key is asked for once, kept for the tab, and asked for again when it is 
   assert.equal(await page.evaluate(() => localStorage.getItem("inference-server.key")), null);
   await checkClean(opened);
 });
+
+test("A page that came over plain HTTP from another machine chats and copies, without what browsers keep from such", async () => {
+  const opened = await openPage(browser, server.address, { expected: [/401/] });
+  const { page } = opened;
+  await page.addInitScript(() => {
+    delete Crypto.prototype.randomUUID;
+    Object.defineProperty(navigator, "clipboard", { value: undefined });
+  });
+  await page.reload();
+  await page.getByRole("textbox", { name: "Key" }).fill("open-sesame");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  assert.notEqual(await ask(page, "Hello!"), "");
+  await page.getByRole("button", { name: /^Copy/ }).last().click();
+  await page.getByText("Copied").first().waitFor({ state: "attached" });
+  await checkClean(opened);
+});

@@ -4,6 +4,7 @@ import { cancelResponse, getResponse, resumeResponse, startResponse } from "../a
 import type { Item, ModelResponse, ResponseEvent, ResponseRequest } from "../api/types.ts";
 import { reconnected } from "../store/connection.ts";
 import { oncePerFrame } from "../store/frame.ts";
+import { randomId } from "../ui/id.ts";
 
 export type RunState = "sending" | "queued" | "running" | "reconnecting" | "completed" | "incomplete" | "failed" | "cancelled";
 
@@ -61,7 +62,7 @@ export class Run {
 
   /** Asks for a reply and reads it to its end. Never throws: the state and the failure say what came of it. */
   async start(request: ResponseRequest): Promise<void> {
-    const idempotencyKey = crypto.randomUUID();
+    const idempotencyKey = randomId();
     await this.#read(() => this.id === null
       ? startResponse(request, idempotencyKey, this.#abort.signal)
       : resumeResponse(this.id, this.#sequence, this.#abort.signal));

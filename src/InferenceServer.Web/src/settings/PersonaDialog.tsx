@@ -7,6 +7,7 @@ import { closeDialog } from "../ui/dialogs.ts";
 import { count } from "../ui/format.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { IconButton } from "../ui/IconButton.tsx";
+import { randomId } from "../ui/id.ts";
 import { builtInPersonas, deletePersona, ownPersonas, savePersona, type Persona } from "./personas.ts";
 
 /** Who the model is in this conversation: a persona, or instructions of its own. */
@@ -24,7 +25,7 @@ export function PersonaDialog() {
     event.preventDefault();
     let id = persona;
     if (name.trim() !== "") {
-      id = crypto.randomUUID();
+      id = randomId();
       savePersona({ id, name: name.trim(), instructions });
     }
     conversation.changeMeta({ persona: id, instructions }).then(closeDialog, (failure: unknown) => setError(explain(failure)));
