@@ -10,8 +10,9 @@ namespace InferenceServer.Engine;
 /// <param name="SaveSecondsPerToken">Copying a token's state out of the pool.</param>
 /// <param name="RestoreSecondsPerToken">Putting it back.</param>
 /// <param name="ComputesAhead">The call that starts a step returns while the device computes, so that host work fits in between.</param>
+/// <param name="DrawnFrom">From so many streams on the device draws their tokens: such a step is done sooner than when the host draws from copied logits. 0 where it is not.</param>
 public sealed record DeviceProfile(
-    IReadOnlyList<(int Rows, double Seconds)> Steps, double IdleCellSeconds, double SaveSecondsPerToken, double RestoreSecondsPerToken, bool ComputesAhead)
+    IReadOnlyList<(int Rows, double Seconds)> Steps, double IdleCellSeconds, double SaveSecondsPerToken, double RestoreSecondsPerToken, bool ComputesAhead, int DrawnFrom = 0)
 {
     // A thousand idle cells that slow a small step down by less than this part cost nothing worth acting on. (Two cores: 0.03 to 0.15; an H200's memory would
     // show 0.01.) A device that computes on its own would be held up by moving them, so there it has to be more.
@@ -46,7 +47,7 @@ public sealed record DeviceProfile(
 
     /// <summary>For the log.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"steps of {string.Join(", ", Steps.Select(step => $"{step.Rows} rows {step.Seconds * 1000:F1} ms"))}; an idle cell {IdleCellSeconds * 1e9:F0} ns a row; a token's state {SaveSecondsPerToken * 1e6:F1} us out and {RestoreSecondsPerToken * 1e6:F1} us back; it computes while the host {(ComputesAhead ? "goes on" : "waits")}; idle entries {(WalksIdleCells ? "leave" : "stay in")} the pool");
+        $"steps of {string.Join(", ", Steps.Select(step => $"{step.Rows} rows {step.Seconds * 1000:F1} ms"))}; an idle cell {IdleCellSeconds * 1e9:F0} ns a row; a token's state {SaveSecondsPerToken * 1e6:F1} us out and {RestoreSecondsPerToken * 1e6:F1} us back; it computes while the host {(ComputesAhead ? "goes on" : "waits")}; tokens are drawn by the {(DrawnFrom > 0 ? $"device from {DrawnFrom} streams on" : "host")}; idle entries {(WalksIdleCells ? "leave" : "stay in")} the pool");
 
     /// <summary>Seconds of a step of so many rows, along the lines between the measured ones.</summary>
     public double SecondsOf(int rows)

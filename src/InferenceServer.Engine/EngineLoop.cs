@@ -17,6 +17,9 @@ internal sealed partial class EngineLoop : IDisposable
     /// <summary>Deadlines and cancellations of waiting requests are looked at this often when no step runs.</summary>
     private static readonly TimeSpan IdleTick = TimeSpan.FromMilliseconds(50);
 
+    /// <summary>So long after the last request the decoder may give memory back: between two requests of one user that would be work for nothing.</summary>
+    private static readonly TimeSpan RestAfter = TimeSpan.FromMilliseconds(500);
+
     /// <summary>A snapshot is an allocation, so a steady stream publishes one only this often; ends publish at once.</summary>
     private static readonly TimeSpan SnapshotInterval = TimeSpan.FromMilliseconds(250);
 
@@ -145,15 +148,15 @@ internal sealed partial class EngineLoop : IDisposable
             _wake.Set();
     }
 
-    /// <summary>Sleeps until something comes, or for so long. The other half of the fence in <see cref="Wake"/>.</summary>
-    private void Park(TimeSpan limit)
+    /// <summary>Sleeps until something comes, or for so long: then false. The other half of the fence in <see cref="Wake"/>.</summary>
+    private bool Park(TimeSpan limit)
     {
         _parked = true;
         Interlocked.MemoryBarrier();
         // Stop always sets the event: while replies drain that must not keep this from sleeping.
-        if (_inbox.IsEmpty && _commands.IsEmpty)
-            _wake.WaitOne(limit);
+        bool woken = !_inbox.IsEmpty || !_commands.IsEmpty || _wake.WaitOne(limit);
         _parked = false;
+        return woken;
     }
 
     private void Work()
@@ -214,6 +217,9 @@ internal sealed partial class EngineLoop : IDisposable
             if (_scheduler.PlanIdleWork())
                 return true;
             EngineInvariants.Check(_scheduler);
+            if (Park(RestAfter))
+                continue;
+            _decoder.Rest();
             Park(Timeout.InfiniteTimeSpan);
         }
     }

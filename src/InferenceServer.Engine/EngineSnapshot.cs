@@ -61,6 +61,9 @@ public sealed record EngineSnapshot
     public double OperationSeconds { get; init; }
     public double SamplingSeconds { get; init; }
 
+    /// <summary>Tokens that the device drew; the host drew the others.</summary>
+    public long DeviceDraws { get; init; }
+
     /// <summary>Steps that had the shape of the one before, so that llama.cpp used its graph again.</summary>
     public long GraphReuses { get; init; }
 
@@ -126,6 +129,7 @@ public sealed record EngineSnapshot
             StepSeconds = counters.StepSeconds,
             OperationSeconds = counters.OperationSeconds,
             SamplingSeconds = counters.SamplingSeconds,
+            DeviceDraws = counters.DeviceDraws,
             GraphReuses = counters.GraphReuses,
             Restores = scheduler.Cache.Restores,
             DecodeRows = counters.DecodeRows,

@@ -77,6 +77,7 @@ public sealed partial class InferenceEngine : IAsyncDisposable
         LlamaDecoder decoder = new(
             context,
             Math.Min(context.ContextLengthPerSequence, context.CellCount),
+            options.MaxSequences,
             contextOptions.KvUnified,
             model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
             quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK,

@@ -61,6 +61,9 @@ public sealed unsafe class DeviceSampling : IDisposable
     public static int MostSequences(LlamaContext context) =>
         Math.Min(context.MaxSequences, Math.Min(context.MaxOutputs, Math.Min(context.MicroBatchSize, context.CellCount)));
 
+    /// <summary>Memory of the device that attaching takes, in bytes: llama.cpp plans for a micro-batch of outputs, and the draw holds three rows of floats for each.</summary>
+    public static long DeviceBytes(LlamaContext context) => 3L * sizeof(float) * context.VocabularySize * context.MicroBatchSize;
+
     /// <summary>Whether the device draws this sequence's tokens.</summary>
     public bool IsAttached(int sequence) => (uint)sequence < (uint)_chains.Length && _chains[sequence] != 0;
 

@@ -97,6 +97,10 @@ internal sealed partial class SimulatedDevice : IDecoder
     {
     }
 
+    public void Rest()
+    {
+    }
+
     public void Dispose() => _sampling?.Dispose();
 
     private static double Now => Stopwatch.GetTimestamp() / (double)Stopwatch.Frequency;

@@ -13,7 +13,7 @@ internal sealed class KvPool
     public KvPool(DecoderLimits limits)
     {
         Ledger = new CellLedger(limits.Cells);
-        Ids = new SequenceIdPool(limits.SequenceIds, reserveScratch: limits.SharesCells);
+        Ids = new SequenceIdPool(limits.SequenceIds, reserveScratch: limits.SharesCells, limits.DrawnIds);
         SharesCells = limits.SharesCells;
         _leafOfId = new PrefixNode?[limits.SequenceIds];
     }
@@ -43,7 +43,8 @@ internal sealed class KvPool
     }
 
     /// <summary>An id for a running sequence that holds this node's path: the leaf's own where nobody uses it, else a free one, of which there must be one.</summary>
-    public int RentFor(PrefixNode resident, bool takeOver)
+    /// <param name="drawn">Prefer one whose tokens the device draws; without this it never is one.</param>
+    public int RentFor(PrefixNode resident, bool takeOver, bool drawn = false)
     {
         if (takeOver)
         {
@@ -52,10 +53,47 @@ internal sealed class KvPool
             _leafOfId[own] = null;
             return own;
         }
-        int id = Ids.Rent();
+        int id = Rent(drawn);
         if (resident.End > 0)
             PendingOps.Add(KvOp.Copy(DonorOf(resident), id, 0, resident.End));
         return id;
+    }
+
+    /// <summary>A running sequence goes on under an id of the other kind; there must be a free one.</summary>
+    /// <param name="end">The node that the sequence's published tokens end at.</param>
+    /// <returns>The new id; the old one where it had to stay: all that the device draws for are running.</returns>
+    public int Move(int id, PrefixNode end, bool drawn)
+    {
+        int to = Rent(drawn);
+        if (Ids.IsDrawn(to) != drawn)
+        {
+            Ids.Release(to);
+            return id;
+        }
+        MoveCells(id, to);
+        if (end.Holder == id)
+            end.Holder = to;
+        return to;
+    }
+
+    /// <summary>An id of the wanted kind, for which a leaf may have to change over to the other; of those that the device draws for, one of the other where all run.</summary>
+    private int Rent(bool drawn)
+    {
+        if (!Ids.HasFree(drawn) && Ids.LeafId(drawn) is { } held)
+        {
+            PrefixNode leaf = _leafOfId[held]!;
+            int to = Ids.Rent(!drawn, SequenceIdOwner.Leaf);
+            MoveCells(held, to);
+            (_leafOfId[held], _leafOfId[to], leaf.Holder) = (null, leaf, to);
+        }
+        return Ids.Rent(drawn && Ids.HasFree(drawn));
+    }
+
+    private void MoveCells(int from, int to)
+    {
+        PendingOps.Add(KvOp.Copy(from, to, 0, KvOp.ToEnd));
+        PendingOps.Add(KvOp.Remove(from, 0));
+        Ids.Release(from);
     }
 
     /// <summary>A running sequence's id, whose cells are all published, passes to the leaf that it ends at, or is freed.</summary>

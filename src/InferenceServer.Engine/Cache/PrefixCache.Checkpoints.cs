@@ -11,14 +11,11 @@ internal sealed partial class PrefixCache
     /// <summary>The checkpoints that one prompt takes at regular distances may fill this part of host memory, not more.</summary>
     private const int RegularShare = 4;
 
-    /// <summary>The newest checkpoint could not be saved. A running sequence may need its own back at once, so none publishes until one that ended could.</summary>
-    private bool _checkpointsFail;
-
     /// <summary>The model's memory cannot be cut anywhere.</summary>
     public bool NeedsCheckpoints => _checkpointBytes > 0;
 
     /// <summary>False where checkpoints are needed and there is no room for one.</summary>
-    public bool SharesPrefixes => _checkpointBytes <= _host.BudgetBytes;
+    public bool SharesPrefixes => _checkpointBytes <= Host.BudgetBytes;
 
     public long CheckpointsTaken { get; private set; }
 
@@ -31,7 +28,7 @@ internal sealed partial class PrefixCache
             return null;
         int promptTokens = request.PromptTokens.Length;
         int interval = CheckpointStops.LeastInterval;
-        while (promptTokens / interval * _checkpointBytes > _host.BudgetBytes / RegularShare && interval < promptTokens)
+        while (promptTokens / interval * _checkpointBytes > Host.BudgetBytes / RegularShare && interval < promptTokens)
             interval *= 2;
         return new CheckpointStops(promptTokens, request.MessageBoundaries, interval);
     }
@@ -58,11 +55,11 @@ internal sealed partial class PrefixCache
         {
             node.Checkpoint = new SavedState(end, default) { Memory = blob, LastUse = node.LastUse };
             node.Checkpoint.Nodes.Add(node);
-            _host.AddUnsaved(node.Checkpoint, _checkpointBytes);
-            TrimHostTier();
+            Host.AddUnsaved(node.Checkpoint, _checkpointBytes);
+            _saved.Trim();
         }
         else
-            TouchCheckpoint(node);
+            _saved.TouchCheckpoint(node);
     }
 
     /// <summary>Puts the state at the sequence's node into its id. False when there is none in host memory; the root needs none.</summary>
@@ -84,14 +81,5 @@ internal sealed partial class PrefixCache
         PendingOps.Add(KvOp.Remove(sequence.KvId, sequence.Published));
         Ledger.FreePrivate(sequence.PrivateCells);
         sequence.Computed = sequence.Published;
-    }
-
-    /// <summary>Only the checkpoint that was used counts as used: those before it serve only who turns away there.</summary>
-    private void TouchCheckpoint(PrefixNode node)
-    {
-        if (node.Checkpoint is not { } checkpoint)
-            return;
-        checkpoint.LastUse = node.LastUse;
-        _host.Touch(checkpoint);
     }
 }

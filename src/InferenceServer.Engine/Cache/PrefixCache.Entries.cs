@@ -1,4 +1,4 @@
-// Entries that nobody runs on: forgetting them, and in which order they were used. Decode thread only.
+// Entries that nobody runs on: finding and forgetting them. Decode thread only.
 
 namespace InferenceServer.Engine.Cache;
 
@@ -14,11 +14,11 @@ internal sealed partial class PrefixCache
         {
             PrefixNode parent = node.Parent!;
             if (node.Saved is { } saved)
-                ReleaseSaved(node, saved);
+                _saved.Release(node, saved);
             if (node.IsResident)
                 EvictLeaf(node, save: false);
             else
-                Detach(node, isEviction: false);
+                _saved.Drop(node, isEviction: false);
             node = parent;
         }
     }
@@ -27,10 +27,10 @@ internal sealed partial class PrefixCache
     public void ForgetResident()
     {
         PendingOps.Clear();
-        _host.FailPending();
+        Host.FailPending();
         foreach (PrefixNode root in Roots.Values.ToArray())
             ForgetResident(root);
-        SettleHostTier();
+        _saved.Settle();
     }
 
     private void ForgetResident(PrefixNode node)
@@ -41,40 +41,7 @@ internal sealed partial class PrefixCache
             return;
         _pool.Forget(node);
         if (node.Saved is null)
-            DetachSubtree(node);
-    }
-
-    /// <param name="isEviction">It made room: a later miss may say so. Not what a client had dropped.</param>
-    private void DetachSubtree(PrefixNode node, bool isEviction = true)
-    {
-        foreach (PrefixNode child in node.Children.Values.ToArray())
-            DetachSubtree(child, isEviction);
-        Detach(node, isEviction);
-    }
-
-    private void Detach(PrefixNode node, bool isEviction)
-    {
-        if (node.Saved is { } saved)
-            ReleaseSaved(node, saved);
-        if (node.Checkpoint is { } checkpoint)
-            ReleaseSaved(node, checkpoint);
-        Sessions.MoveUp(node);
-        if (isEviction)
-            _evicted.Add(node.PrefixHash);
-        _tree.Remove(node);
-    }
-
-    /// <summary>Deepest first, so that ancestors are always more recent than what hangs below them.</summary>
-    private void Touch(PrefixNode? node)
-    {
-        for (; node is { IsRoot: false }; node = node.Parent)
-        {
-            _tree.Stamp(node);
-            if (node.Saved is not { } state)
-                continue;
-            state.LastUse = node.LastUse;
-            _host.Touch(state);
-        }
+            _saved.DropSubtree(node);
     }
 
     private void Unpin(PrefixNode? node)

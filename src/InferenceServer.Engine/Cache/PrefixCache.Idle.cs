@@ -40,7 +40,7 @@ internal sealed partial class PrefixCache
         long before = _tree.Clock;
         foreach (Sequence sequence in arrivals)
             if (_tree.Path(_tree.Root(sequence.NamespaceKey), sequence.Tokens[..^1]) is [.., PrefixNode last])
-                Touch(last);
+                _saved.Touch(last);
         for (int id = 0; id < _pool.Leaves.Count; id++)
             while (_pool.Leaves[id] is { Pins: 0, Saved: not null } leaf && leaf.LastUse <= before)
                 EvictLeaf(leaf, save: true);
@@ -50,8 +50,7 @@ internal sealed partial class PrefixCache
     /// <param name="unloadWritten">Entries that are on disk may leave host memory for it.</param>
     public bool SaveOneIdle(bool unloadWritten = false)
     {
-        // Where a save just failed, trying again at once would fail again, for ever: not before the cache has been used.
-        if (!_pool.SharesCells || !_savesEvicted || _host.BudgetBytes == 0 || _clockAtFailedSave == _tree.Clock)
+        if (!_pool.SharesCells || !_savesEvicted || Host.BudgetBytes == 0 || _saved.JustFailedToSave)
             return false;
         foreach (PrefixNode? leaf in _pool.Leaves)
         {
@@ -64,8 +63,8 @@ internal sealed partial class PrefixCache
             if (first.Length > _savedTokensPerStep)
                 first = PrefixTree.Split(first, _savedTokensPerStep);
             if (unloadWritten)
-                UnloadWritten(_host.BytesOf(first));
-            if (!_host.TryReserveWithinBudget(first))
+                _saved.UnloadWritten(Host.BytesOf(first));
+            if (!Host.TryReserveWithinBudget(first))
                 return false;
             _pool.Save(first, first.Saved!.Memory!);
             return true;
@@ -82,5 +81,5 @@ internal sealed partial class PrefixCache
         return oldest;
     }
 
-    private bool CanSave => _savesEvicted && _host.BudgetBytes > 0;
+    private bool CanSave => _savesEvicted && Host.BudgetBytes > 0;
 }

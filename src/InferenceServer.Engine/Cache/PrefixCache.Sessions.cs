@@ -6,8 +6,6 @@ namespace InferenceServer.Engine.Cache;
 
 internal sealed partial class PrefixCache
 {
-    private readonly EvictedPrefixes _evicted = new();
-
     public SessionTable Sessions { get; }
 
     /// <summary>The namespace's sessions, most recently used first.</summary>
@@ -49,7 +47,7 @@ internal sealed partial class PrefixCache
             return CacheMissReasons.NotRestored;
         if (held.TreeTokens > sequence.Computed)
             return CacheMissReasons.LastCheckpoint;
-        if (_evicted.ContainsLonger(node.PrefixHash, sequence.Tokens[node.End..^1]))
+        if (_saved.WasEvicted(node.PrefixHash, sequence.Tokens[node.End..^1]))
             return CacheMissReasons.Evicted;
         if (node.Children.Count > 0)
             return CacheMissReasons.Diverged;
@@ -67,14 +65,5 @@ internal sealed partial class PrefixCache
             else
                 disk += node.Length;
         return new CachedSession(entry.Id, entry.Newest?.End ?? 0, pool, host, disk, entry.LastUsed);
-    }
-
-    private static bool EndsNewestTurn(PrefixNode leaf)
-    {
-        if (leaf.Sessions is { } sessions)
-            foreach (SessionEntry entry in sessions)
-                if (entry.Newest == leaf)
-                    return true;
-        return false;
     }
 }

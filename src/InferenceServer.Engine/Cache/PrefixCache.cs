@@ -3,8 +3,9 @@
 //   - the ledger balances and every id has one owner (CacheInvariants checks all of it);
 //   - what a running sequence uses is pinned, and a pinned node is never evicted;
 //   - no entry is found from another namespace: each has its own root, keyed by the SHA-256 of its name.
-// PrefixTree is the tree itself, KvPool its cells and ids. Here: what sequences do with both. PrefixCache.Entries.cs: what nobody runs on. .Tiers.cs: eviction, saving
-// and restoring. .Idle.cs: who leaves unasked. .Disk.cs: files. .Sessions.cs, .Names.cs: conversations. .Checkpoints.cs: models that cannot be cut anywhere.
+// PrefixTree is the tree itself, KvPool its cells and ids, SavedPrefixes what host memory holds of it, DiskPrefixes what files do, SessionNames conversations over a restart.
+// Here: what sequences do with these. PrefixCache.Entries.cs: what nobody runs on. .Tiers.cs: evicting and restoring. .Idle.cs: who leaves unasked. .Sessions.cs: what it
+// tells about itself. .Checkpoints.cs: models that cannot be cut anywhere.
 
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Replies;
@@ -20,9 +21,9 @@ internal sealed partial class PrefixCache
     private readonly KvPool _pool;
     private readonly long _checkpointBytes;
     private readonly IResidencyPolicy _residency;
-    private readonly HostTier _host;
-    private readonly DiskTier? _disk;
-    private readonly TimeProvider _time;
+    private readonly SavedPrefixes _saved;
+    private readonly DiskPrefixes? _files;
+    private readonly SessionNames? _names;
 
     /// <param name="limits">The pool, and what moving its contents costs. Where cells are shared the last sequence id is for saving and restoring; else copies are real and duplicates stay.</param>
     /// <param name="host">Where evicted entries and checkpoints go.</param>
@@ -40,19 +41,30 @@ internal sealed partial class PrefixCache
         _savedTokensPerStep = (int)Math.Clamp(SaveSeconds / (device.SaveSecondsPerToken + device.RestoreSecondsPerToken), LeastPiece, MostPiece) / LeastPiece * LeastPiece;
         _restoredTokensPerStep = (int)Math.Clamp(RestoreSeconds / device.RestoreSecondsPerToken, MinRestoreTokens, int.MaxValue);
         _restoreLeft = _restoredTokensPerStep;
-        _host = host;
-        _disk = disk;
-        _time = time;
         Sessions = new SessionTable(time);
+        _saved = new SavedPrefixes(_tree, host, disk, Sessions);
+        if (disk is null)
+            return;
+        _names = new SessionNames(Sessions, disk, time);
+        _files = new DiskPrefixes(_tree, _saved, disk, _names);
     }
 
     public CellLedger Ledger => _pool.Ledger;
 
     public SequenceIdPool Ids => _pool.Ids;
 
-    public HostTier Host => _host;
+    public HostTier Host => _saved.Host;
 
-    public DiskTier? Disk => _disk;
+    public DiskTier? Disk => _saved.Disk;
+
+    /// <summary>States wait to be written, or these or names are being written.</summary>
+    public bool HasDiskWrites => _files is { HasWrites: true };
+
+    /// <summary>Files of an earlier run wait for their place in the tree.</summary>
+    public bool HasGrafts => _files is { HasGrafts: true };
+
+    /// <summary>Sessions of an earlier run are listed as far as anything of them is left.</summary>
+    public bool KnowsSessions => _names is null or { ArePlaced: true };
 
     /// <summary>Operations for the next step, in order; the plan takes them over.</summary>
     public List<KvOp> PendingOps => _pool.PendingOps;
@@ -71,6 +83,18 @@ internal sealed partial class PrefixCache
 
     public PrefixNode? LeafOf(int id) => _pool.Leaves[id];
 
+    /// <summary>After a step: takes in what was saved, and drops what could not be.</summary>
+    public void SettleHostTier() => _saved.Settle();
+
+    /// <summary>Takes in what the disk thread has done and gives it more to write. True when anything changed.</summary>
+    public bool SettleDiskTier() => _files?.Settle(Ids.HasRunning) ?? false;
+
+    /// <summary>Asks the disk for what the longest match needs. True while something of it is on its way; the caller limits how long it waits.</summary>
+    public bool TryLoad(string namespaceKey, ReadOnlySpan<int> tokens) => _files?.TryLoad(namespaceKey, tokens) ?? false;
+
+    /// <summary>The decoder would not take these states back: no tier keeps them.</summary>
+    public void ForgetFailedRestores(IReadOnlyList<KvOp> ops) => _saved.ForgetFailedRestores(ops);
+
     /// <summary>So many rows were computed; entries that were idle for long may make room.</summary>
     public void CountRows(int rows) => _tree.CountRows(rows);
 
@@ -85,15 +109,17 @@ internal sealed partial class PrefixCache
         PrefixNode root = _tree.Root(sequence.NamespaceKey);
         List<PrefixNode> path = _tree.Path(root, sequence.Tokens[..mostTokens]);
         // Most recent first, so that room made below is not made at the expense of the path itself.
-        Touch(path.Count > 0 ? path[^1] : root);
+        _saved.Touch(path.Count > 0 ? path[^1] : root);
         if (NeedsCheckpoints && path.Count > 0)
-            TouchCheckpoint(path[^1]);
+            _saved.TouchCheckpoint(path[^1]);
         PrefixNode resident = root;
         int restoreFrom = 0;
         for (; restoreFrom < path.Count && path[restoreFrom].IsResident; restoreFrom++)
             resident = path[restoreFrom];
 
-        bool takeOver = resident.Holder != PrefixNode.NoHolder && resident.Pins == 0;
+        bool drawn = DrawsOnDevice && sequence.CanBeDrawn;
+        // A leaf's id of the wrong kind stays with it, until its path goes on under the right one.
+        bool takeOver = resident.Holder != PrefixNode.NoHolder && resident.Pins == 0 && Ids.IsDrawn(resident.Holder) == drawn;
         _pool.Pin(resident);
         long evicted = EvictedTokens;
         // One eviction may not free an id: the parent can inherit it.
@@ -106,7 +132,7 @@ internal sealed partial class PrefixCache
         EvictedForIdsTokens += EvictedTokens - evicted;
         sequence.Node = resident;
         sequence.Published = resident.End;
-        sequence.KvId = _pool.RentFor(resident, takeOver);
+        sequence.KvId = _pool.RentFor(resident, takeOver, drawn);
         (sequence.HostTokens, sequence.DiskTokens) = (0, 0);
         RestorePath(sequence, path, restoreFrom);
         if (NeedsCheckpoints && !RestoreCheckpoint(sequence))
@@ -120,12 +146,24 @@ internal sealed partial class PrefixCache
         return true;
     }
 
+    /// <summary>Whether sequences that the device can draw for get ids that it draws for.</summary>
+    public bool DrawsOnDevice { get; private set; }
+
+    /// <summary>Says who draws from the next step on: running sequences change over to ids of the other kind. Where no id is free for that they stay.</summary>
+    public void ChooseDraws(bool onDevice, List<Sequence> running)
+    {
+        DrawsOnDevice = onDevice;
+        foreach (Sequence sequence in running)
+            if (sequence.CanBeDrawn && Ids.IsDrawn(sequence.KvId) != onDevice && Ids.FreeCount > 0)
+                sequence.KvId = _pool.Move(sequence.KvId, sequence.Node!, onDevice);
+    }
+
     /// <summary>What a step computed of the prompt becomes part of the tree, as far as others can use it.</summary>
     public void PublishPrompt(Sequence sequence)
     {
         if (!NeedsCheckpoints)
             Publish(sequence, Math.Min(sequence.Computed, sequence.PromptCount));
-        else if (sequence.Stops?.Contains(sequence.Computed) is true && !_checkpointsFail)
+        else if (sequence.Stops?.Contains(sequence.Computed) is true && !_saved.CheckpointsFail)
             PublishWithCheckpoint(sequence, goesOn: true);
     }
 
@@ -174,7 +212,7 @@ internal sealed partial class PrefixCache
             sequence.Node = node;
             sequence.Published = node.End;
         }
-        Touch(node);
+        _saved.Touch(node);
         return hadDuplicates;
     }
 

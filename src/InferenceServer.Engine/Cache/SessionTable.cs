@@ -33,6 +33,16 @@ internal sealed class SessionTable(TimeProvider time)
     /// <summary>Grows with every change.</summary>
     public long Changes { get; private set; }
 
+    /// <summary>Some session's newest turn ends here.</summary>
+    public static bool EndsNewest(PrefixNode leaf)
+    {
+        if (leaf.Sessions is { } sessions)
+            foreach (SessionEntry entry in sessions)
+                if (entry.Newest == leaf)
+                    return true;
+        return false;
+    }
+
     /// <summary>The session's newest turn now ends at this node.</summary>
     public void Move(string namespaceKey, string? id, PrefixNode node)
     {

@@ -45,10 +45,14 @@ public sealed class TokenVocabularyTrie
         for (int token = 0; token < paths.Length; token++)
             for (int n = plainLengths[token]; n > 0 && n <= longest; n++)
                 _plainUpTo[n][token >> 6] |= 1UL << token;
-        (int, byte[])[] walked = [.. Enumerable.Range(0, paths.Length).Where(t => paths[t].Length > 0).Select(t => (t, paths[t]))];
-        _tokensByLength = [.. walked.OrderBy(w => w.Item2.Length).Select(w => w.Item1)];
+        // Lists, no queries: those leave their buffers in a pool for good, 2.5 MB of 152k tokens.
+        List<(int Token, byte[] Path)> walked = new(paths.Length);
+        for (int token = 0; token < paths.Length; token++)
+            if (paths[token].Length > 0)
+                walked.Add((token, paths[token]));
+        _tokensByLength = [.. walked.OrderBy(w => w.Path.Length).Select(w => w.Token)];
         _all = new(walked);
-        _rest = new(walked.Where(w => plainLengths[w.Item1] is 0 or > MaxPlainCodePoints));
+        _rest = new(walked.FindAll(w => plainLengths[w.Token] is 0 or > MaxPlainCodePoints));
     }
 
     public int VocabularySize { get; }

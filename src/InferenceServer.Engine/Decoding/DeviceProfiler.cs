@@ -1,6 +1,7 @@
 // Measures what a context's device costs, once, before the context is used: about a second, less where steps are short. The context is empty afterwards.
 
 using System.Diagnostics;
+using InferenceServer.Engine.Sampling;
 using InferenceServer.Llama;
 
 namespace InferenceServer.Engine.Decoding;
@@ -18,6 +19,9 @@ internal sealed class DeviceProfiler : IDisposable
 
     /// <summary>Cells filled to see what idle ones cost: enough to show against the noise of a step.</summary>
     private const int IdleCells = 2048;
+
+    /// <summary>So many times what drawing on the device takes of its memory has to be free: its estimate is of one graph, and others may compute there.</summary>
+    private const int MemoryMargin = 2;
 
     private readonly long _start = Stopwatch.GetTimestamp();
     private readonly LlamaContext _context;
@@ -67,7 +71,60 @@ internal sealed class DeviceProfiler : IDisposable
         _position = 0;
         MeasureStep(LargeStep, expectedSeconds: _steps[^1].Seconds * LargeStep / _steps[^1].Rows);
         _context.ClearMemory();
-        return new DeviceProfile(_steps, idle, save, restore, computesAhead);
+        return new DeviceProfile(_steps, idle, save, restore, computesAhead, computesAhead && DrawsFaster() ? DeviceProfile.SmallStep : 0);
+    }
+
+    /// <summary>
+    /// Whether a small step, a sequence a row, is done sooner with its tokens drawn by the device than by a thread of the host. Where the device's memory is scarce that is
+    /// not tried: llama.cpp ends the process when it finds no room for a graph.
+    /// </summary>
+    private bool DrawsFaster()
+    {
+        const int Rows = DeviceProfile.SmallStep;
+        if (_context is not { KvUnified: true, Model.MemoryKind: MemoryKind.Dense } || Math.Min(_context.MaxSequences - 1, DeviceSampling.MostSequences(_context)) < Rows
+            || DeviceSampling.DeviceBytes(_context) * MemoryMargin > _context.Model.Library.Devices.Where(device => device.Type is not LlamaDeviceType.Cpu).Sum(device => device.FreeBytes))
+            return false;
+        Sampler[] samplers = [.. Enumerable.Range(0, Rows).Select(i => new Sampler(SamplingOptions.Default, [], _context.VocabularySize, fallbackSeed: (ulong)i))];
+        _position = 0;
+        double host = BestOfSequences(Rows, row => samplers[row].Sample(_context.Logits(row)));
+        _context.ClearMemory();
+        _position = 0;
+        using DeviceSampling? drawing = DeviceSampling.Attach(_context, [.. Enumerable.Range(0, Rows)]);
+        if (drawing is null)
+            return false;
+        for (int id = 0; id < Rows; id++)
+            drawing.Set(id, temperature: 1, uniform: 0.5);
+        double device = BestOfSequences(Rows, row => drawing.Token(row));
+        _context.ClearMemory();
+        return device < host;
+    }
+
+    /// <summary>Steps of a row for each of several sequences, and what is done with its outputs.</summary>
+    private double BestOfSequences(int rows, Action<int> read)
+    {
+        double best = double.PositiveInfinity;
+        for (int i = 0; i <= Repetitions; i++)
+        {
+            _batch.Clear();
+            for (int id = 0; id < rows; id++)
+                _batch.Add(token: id, _position, id, wantsLogits: true);
+            _position++;
+            long start = Stopwatch.GetTimestamp();
+            Decode(rows);
+            _context.Synchronize();
+            for (int row = 0; row < rows; row++)
+                read(row);
+            // The first builds the graph.
+            best = i == 0 ? best : Math.Min(best, Stopwatch.GetElapsedTime(start).TotalSeconds);
+        }
+        return best;
+    }
+
+    /// <exception cref="LlamaException">The device cannot compute.</exception>
+    private void Decode(int rows)
+    {
+        if (_context.Decode(_batch) is not DecodeStatus.Ok and var status)
+            throw new LlamaException($"the model cannot decode {rows} tokens ({status}): {LlamaContext.LastError ?? "llama.cpp gave no reason"}");
     }
 
     private double SecondsLeft => (Budget - Stopwatch.GetElapsedTime(_start)).TotalSeconds;
@@ -94,8 +151,7 @@ internal sealed class DeviceProfiler : IDisposable
         for (int i = 0; i < rows; i++)
             _batch.Add(token: i % _context.VocabularySize, _position++, 0, i == rows - 1 || (rows <= DeviceProfile.SmallStep && i < _context.MaxOutputs - 1));
         long start = Stopwatch.GetTimestamp();
-        if (_context.Decode(_batch) is not DecodeStatus.Ok and var status)
-            throw new LlamaException($"the model cannot decode {rows} tokens ({status}): {LlamaContext.LastError ?? "llama.cpp gave no reason"}");
+        Decode(rows);
         _launchSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         _context.Synchronize();
         return Stopwatch.GetElapsedTime(start).TotalSeconds;

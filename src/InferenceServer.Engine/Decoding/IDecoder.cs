@@ -17,6 +17,9 @@ internal interface IDecoder : IDisposable
 
     /// <summary>Empties the KV memory after a failed step.</summary>
     void ClearMemory();
+
+    /// <summary>Nothing is asked for: gives back what only a step needs.</summary>
+    void Rest();
 }
 
 /// <summary>What the loaded model and its context allow.</summary>
@@ -33,10 +36,14 @@ internal interface IDecoder : IDisposable
 /// sequences and a prompt's rows are cheaper in steps of their own. 0 where rows mix well.
 /// </param>
 /// <param name="RowTile">Kernels compute so many rows at a time, and a remainder slowly: 13 rows took 35 ms where 16 took 28 (ggml on the CPU). 1 where any number does.</param>
+/// <param name="DrawnIds">
+/// Sequence ids below this are those whose tokens the device draws: of each one row a step may want a token, and nobody sees its logits. Enough others are left for as many
+/// sequences as run. 0 where the host draws all.
+/// </param>
 /// <param name="Profile">What the device was measured to cost; null where nobody measured.</param>
 internal sealed record DecoderLimits(
     int Cells, int ContextLength, int SequenceIds, int BatchSize, int MaxOutputs, bool SharesCells, long StateBytesPerToken, long CheckpointBytes = 0,
-    int AttentionTileRows = 0, int RowTile = 1, DeviceProfile? Profile = null)
+    int AttentionTileRows = 0, int RowTile = 1, int DrawnIds = 0, DeviceProfile? Profile = null)
 {
     public DeviceProfile Device => Profile ?? DeviceProfile.TwoCores;
 }

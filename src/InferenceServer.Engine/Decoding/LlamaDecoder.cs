@@ -19,30 +19,40 @@ internal sealed class LlamaDecoder : IDecoder
     private readonly LlamaContext _context;
     private readonly LlamaBatch _batch;
     private readonly SamplingThreads _sampling;
+    private readonly DeviceSampling? _drawing;
 
     /// <param name="context">Owned from here on.</param>
     /// <param name="contextLength">Most tokens of one sequence.</param>
+    /// <param name="mostRunning">Most sequences of a step.</param>
     /// <param name="stateBytesPerToken">What saving one token's state takes.</param>
     /// <param name="quantizedKv">The KV pool holds quantized values, for which ggml has no tiled attention on the CPU.</param>
     /// <param name="device">What the context's device costs; null to measure it now.</param>
     /// <exception cref="LlamaException">The device cannot compute.</exception>
-    public LlamaDecoder(LlamaContext context, int contextLength, bool sharesCells, long stateBytesPerToken, bool quantizedKv, DeviceProfile? device)
+    public LlamaDecoder(LlamaContext context, int contextLength, int mostRunning, bool sharesCells, long stateBytesPerToken, bool quantizedKv, DeviceProfile? device)
     {
         _context = context;
         // First: a blank partial state is one that nothing was computed into.
         long checkpointBytes = context.PreparePartialStates();
         DeviceProfile profile = device ?? DeviceProfiler.Measure(context);
         _sampling = new SamplingThreads(context.Logits);
+        // The ids of the device's come on top of one each for whatever runs, and of the scratch id.
+        int drawn = profile.DrawnFrom > 0 && sharesCells && checkpointBytes == 0
+            ? Math.Min(Math.Min(mostRunning, context.MaxSequences - mostRunning - 1), DeviceSampling.MostSequences(context))
+            : 0;
+        _drawing = drawn > 0 ? DeviceSampling.Attach(context, [.. Enumerable.Range(0, drawn)]) : null;
         Limits = new DecoderLimits(
             context.CellCount, contextLength, context.MaxSequences, context.BatchSize, context.MaxOutputs, sharesCells, stateBytesPerToken,
             CheckpointBytes: checkpointBytes,
             AttentionTileRows: profile.WalksIdleCells && !quantizedKv ? AttentionTileRows : 0,
-            RowTile: profile.WalksIdleCells ? RowTile : 1,
+            RowTile: profile.WalksIdleCells && _drawing is null ? RowTile : 1,
+            DrawnIds: _drawing is null ? 0 : drawn,
             Profile: profile);
         _batch = new LlamaBatch(context.BatchSize);
     }
 
     public DecoderLimits Limits { get; }
+
+    public void Rest() => _context.ReleaseOutputs();
 
     public void Launch(StepPlan plan, StepResult result)
     {
@@ -61,6 +71,7 @@ internal sealed class LlamaDecoder : IDecoder
         _batch.Clear();
         foreach (PlanRow row in plan.Rows)
             _batch.Add(row.Token, row.Position, row.SequenceId, row.WantsLogits);
+        SetDraws(plan);
         DecodeStatus status = _context.Decode(_batch);
         if (status != DecodeStatus.Ok)
             result.Error = $"llama_decode answered {status} ({(int)status}) to {plan.Rows.Count} rows{(LlamaContext.LastError is { } error ? $": {error}" : "")}";
@@ -74,15 +85,52 @@ internal sealed class LlamaDecoder : IDecoder
         _context.Synchronize();
         result.GraphReuses = _context.GraphReuses;
         long start = Stopwatch.GetTimestamp();
-        // The first read waits for the device and puts its output in order (llama_context::output_reorder): not a thing for several threads.
+        int? hostRow = null;
+        for (int i = 0; i < plan.Slices.Count; i++)
+        {
+            int row = plan.Slices[i].LastRow;
+            if (!plan.Rows[row].WantsLogits)
+                continue;
+            if (plan.Rows[row].SequenceId < Limits.DrawnIds)
+                TakeDrawn(plan, i, result);
+            else
+                hostRow ??= row;
+        }
+        if (hostRow is { } first)
+        {
+            // The first read puts the outputs in order (llama_context::output_reorder): not a thing for several threads.
+            _context.Logits(first);
+            _sampling.Run(plan, result);
+        }
+        result.SamplingSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    /// <summary>How the device is to draw. Only now are all tokens known that decide which random number is next.</summary>
+    private void SetDraws(StepPlan plan)
+    {
+        if (Limits.DrawnIds == 0)
+            return;
         foreach (PlanSlice slice in plan.Slices)
-            if (plan.Rows[slice.LastRow].WantsLogits)
+            if (plan.Rows[slice.LastRow] is { WantsLogits: true } row && row.SequenceId < Limits.DrawnIds)
             {
-                _context.Logits(slice.LastRow);
-                _sampling.Run(plan, result);
-                result.SamplingSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-                return;
+                (float temperature, double uniform) = slice.Sequence.Sampler.NextDraw;
+                _drawing!.Set(row.SequenceId, temperature, uniform);
             }
+    }
+
+    private void TakeDrawn(StepPlan plan, int sliceIndex, StepResult result)
+    {
+        PlanSlice slice = plan.Slices[sliceIndex];
+        if (slice.Sequence.IsFinished || !slice.ReachesEnd(plan))
+            return;
+        if (_drawing!.Token(slice.LastRow) is not { } token)
+        {
+            result.Fail(sliceIndex, "The model's logits are not numbers: no token can be drawn.");
+            return;
+        }
+        slice.Sequence.Sampler.Accept(token);
+        result.Add(sliceIndex, new SampledToken(token, null));
+        result.DeviceDraws++;
     }
 
     public void ClearMemory() => _context.ClearMemory();

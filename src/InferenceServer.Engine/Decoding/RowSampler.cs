@@ -18,7 +18,8 @@ internal static class RowSampler
         if (!plan.Rows[slice.LastRow].WantsLogits)
             return;
         Sequence sequence = slice.Sequence;
-        if (sequence.IsFinished)
+        // Of what the device has drawn there are no logits.
+        if (sequence.IsFinished || result.IsSettled(sliceIndex))
             return;
         if (sequence.PromptLogprobs is { } scores)
             Score(plan, slice, scores, logits);

@@ -30,6 +30,7 @@ internal sealed class Sequence
         Text = new TokenTextDecoder(Request.StopStrings, texts);
         PromptLogprobs = Request.PromptLogprobs is null ? null : new TokenLogprobs?[PromptCount];
         Thinking = Request.Thinking is { } limit ? new ThinkingWatch(limit) : null;
+        CanBeDrawn = Sampler.IsPlain && Request is { Constraint: null, PromptLogprobs: null, PredictedTokens.IsEmpty: true };
         if (Request.Constraint is { } constraint)
         {
             Constraint = new ConstraintState(constraint.Grammar, constraint.Vocabulary);
@@ -47,6 +48,9 @@ internal sealed class Sequence
     public Sampler Sampler { get; }
 
     public TokenTextDecoder Text { get; }
+
+    /// <summary>A device can draw its tokens: nobody but the plainest of samplers reads its logits, and no client guesses them.</summary>
+    public bool CanBeDrawn { get; }
 
     /// <summary>Null where the reply may think as long as it likes.</summary>
     public ThinkingWatch? Thinking { get; }

@@ -72,6 +72,14 @@ public sealed class Sampler
 
     private bool IsGreedy => _options.Temperature < ColdestTemperature;
 
+    /// <summary>Nothing but temperature and random number decides: a device that has the logits can draw as well, with what <see cref="NextDraw"/> says.</summary>
+    internal bool IsPlain => _logitBias.Length == 0 && _penalties is null && _options.TopLogprobs is null && (IsGreedy || !Truncates);
+
+    /// <summary>The temperature, 0 for greedy, and the random number of the next token.</summary>
+    internal (float Temperature, double Uniform) NextDraw => (IsGreedy ? 0 : _options.Temperature, CounterRandom.Uniform(_seed, (ulong)AcceptedTokens, 0));
+
+    private bool Truncates => TopK > 0 || _options is not { TypicalP: 1, TopP: 1, MinP: 0 };
+
     /// <summary>Counts a token that joined the reply, drawn here or not.</summary>
     public void Accept(int token)
     {
@@ -145,8 +153,7 @@ public sealed class Sampler
             CheckAny(max, mask);
             return LogitKernels.IndexOfMaximum(logits, _maxima, max);
         }
-        bool truncates = TopK > 0 || _options is not { TypicalP: 1, TopP: 1, MinP: 0 };
-        return truncates ? DrawTruncated(logits, mask) : DrawFromAll(logits, mask);
+        return Truncates ? DrawTruncated(logits, mask) : DrawFromAll(logits, mask);
     }
 
     /// <summary>0 where top_k keeps everything.</summary>

@@ -17,6 +17,7 @@ internal static class EngineInvariants
         {
             Require(sequence is { Node: not null, KvId: >= 0 }, "a running sequence has a node and an id");
             Require(cache.Ids.OwnerOf(sequence.KvId) == SequenceIdOwner.Running, "a running sequence owns its id");
+            Require(sequence.CanBeDrawn || !cache.Ids.IsDrawn(sequence.KvId), "whose logits the host needs has an id that gives them");
             Require(sequence.Published == sequence.Node!.End, "a sequence's published prefix ends at its node");
             Require(0 <= sequence.Published && sequence.Published <= sequence.Computed && sequence.Computed <= sequence.Count + sequence.DraftsInFlight,
                 "0 <= published <= computed <= tokens and drafts in flight");

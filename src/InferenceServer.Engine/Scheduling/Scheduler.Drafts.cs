@@ -53,6 +53,9 @@ internal sealed partial class Scheduler
         PlanSlice last = _plan.Slices[^1];
         if (missing == 0 || _plan.PrefillRows > 0 || last.DraftCount > 0 || !CanTakeBack || missing > RoomForGuesses(last.Sequence))
             return;
+        // A guess follows a known token.
+        if (last.Sequence.Awaits is not Awaited.Nothing)
+            return;
         Span<int> guesses = _draft.AsSpan(0, missing);
         int likely = SpeculationOf(last.Sequence).Guess(last.Sequence, guesses);
         guesses[likely..].Fill(last.Sequence.Tokens[^1]);
@@ -65,6 +68,8 @@ internal sealed partial class Scheduler
     /// <summary>How many guesses may follow the sequence's newest token in this step: none is worth an eviction, or more than the reply may hold.</summary>
     private int RoomForGuesses(Sequence sequence)
     {
+        if (Cache.Ids.IsDrawn(sequence.KvId))
+            return 0; // The device draws for one row a step.
         int most = Math.Min(_limits.MaxOutputs - _options.MaxSequences, DraftRows) - _draftRows;
         most = Math.Min(most, Cache.Ledger.Free - _running.Count - DraftRows);
         most = Math.Min(most, _limits.BatchSize - _plan.Rows.Count - _running.Count);

@@ -103,6 +103,7 @@ internal sealed partial class Scheduler
         else if (_waiting.Count > 0)
             Cache.UnloadIdle(_waiting);
         _admission.ContinueRestores();
+        ChooseDraws();
         PlanRows(now);
         TakeOps();
         return _plan;
@@ -207,6 +208,19 @@ internal sealed partial class Scheduler
             : null;
     }
 
+    /// <summary>
+    /// The tokens of many streams are drawn where their logits are: copying and reading those would hold the device up. For few that is little, and guesses, which only the host
+    /// can verify, are worth more. Half as many streams end it, so that it does not come and go.
+    /// </summary>
+    private void ChooseDraws()
+    {
+        if (_limits.DrawnIds == 0)
+            return;
+        int streams = Math.Min(_running.Count + _waiting.Count, _options.MaxSequences);
+        int from = _limits.Device.DrawnFrom;
+        Cache.ChooseDraws(streams >= (Cache.DrawsOnDevice ? (from + 1) / 2 : from), _running);
+    }
+
     private void TakeOps()
     {
         _plan.Ops.AddRange(Cache.PendingOps);
@@ -223,6 +237,7 @@ internal sealed partial class Scheduler
         Counters.Steps++;
         Counters.StepSeconds += stepSeconds;
         Counters.SamplingSeconds += result.SamplingSeconds;
+        Counters.DeviceDraws += result.DeviceDraws;
         Counters.GraphReuses = result.GraphReuses;
         Counters.DecodeSteps += decodeRows > 0 ? 1 : 0;
         Counters.DecodeRows += decodeRows - _inFlight.FillRows;
@@ -280,6 +295,9 @@ internal sealed partial class Scheduler
         if (!_running.Remove(sequence))
             _waiting.Remove(sequence);
         DropDrafts(sequence);
+        // Its rows may have been planned for a step that could not be launched.
+        Cache.Ledger.FreePrivate(sequence.PlannedRows);
+        sequence.PlannedRows = 0;
         Cache.Release(sequence);
         _replies.Finish(sequence, reason, now, error);
     }

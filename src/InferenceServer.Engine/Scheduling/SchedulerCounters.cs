@@ -38,6 +38,9 @@ internal sealed class SchedulerCounters
     public double OperationSeconds { get; set; }
     public double SamplingSeconds { get; set; }
 
+    /// <summary>Tokens that the device drew.</summary>
+    public long DeviceDraws { get; set; }
+
     /// <summary>Steps that had the shape of the one before.</summary>
     public long GraphReuses { get; set; }
     public long DecodeSteps { get; set; }

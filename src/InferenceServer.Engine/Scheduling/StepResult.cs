@@ -18,13 +18,16 @@ internal sealed class StepResult
 
     public double SamplingSeconds { get; set; }
 
+    /// <summary>Tokens that the device drew.</summary>
+    public int DeviceDraws { get; set; }
+
     /// <summary>Steps so far that had the shape of the one before, so that the library could use its graph again.</summary>
     public long GraphReuses { get; set; }
 
     /// <summary>Makes room for the plan's slices, each with up to one token more than it has drafts.</summary>
     public void Begin(StepPlan plan)
     {
-        (Error, OperationSeconds, SamplingSeconds) = (null, 0, 0);
+        (Error, OperationSeconds, SamplingSeconds, DeviceDraws) = (null, 0, 0, 0);
         if (_first.Length < plan.Slices.Count)
         {
             int room = plan.Slices.Count * 2;
@@ -45,6 +48,9 @@ internal sealed class StepResult
 
     /// <summary>No token could be drawn for this slice: its request ends, the others' do not.</summary>
     public void Fail(int slice, string error) => _failures[slice] = error;
+
+    /// <summary>The slice has a token, or has failed.</summary>
+    public bool IsSettled(int slice) => _count[slice] > 0 || _failures[slice] is not null;
 
     public string? FailureOf(int slice) => _failures[slice];
 

@@ -9,7 +9,7 @@ internal sealed class EngineCollector
 {
     private readonly Gauge.Child _up, _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
-        _decodeRows, _failedSteps, _stepSeconds, _operationSeconds, _samplingSeconds, _graphReuses, _restores, _evicted, _evictedForIds, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
+        _decodeRows, _failedSteps, _stepSeconds, _operationSeconds, _samplingSeconds, _deviceDraws, _graphReuses, _restores, _evicted, _evictedForIds, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
         _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _forced;
 
     public EngineCollector(MetricFactory factory, CollectorRegistry registry, ServedModel model)
@@ -48,6 +48,8 @@ internal sealed class EngineCollector
         _stepSeconds = factory.CreateCounter("inference_engine_step_seconds_total", "Time spent in those calls; divided by inference_engine_steps_total: the mean step.", "model").WithLabels(id);
         _operationSeconds = factory.CreateCounter("inference_engine_operation_seconds_total", "Time spent on the KV pool between calls: sharing, saving and restoring.", "model").WithLabels(id);
         _samplingSeconds = factory.CreateCounter("inference_engine_sampling_seconds_total", "Time spent on sampling after those calls.", "model").WithLabels(id);
+        _deviceDraws = factory.CreateCounter("inference_engine_device_draws_total",
+            "Tokens that the device drew; the host drew the others.", "model").WithLabels(id);
         _graphReuses = factory.CreateCounter("inference_engine_graph_reuses_total",
             "Decode calls that had the shape of the call before, so that its graph was used again; the rest built one.", "model").WithLabels(id);
         _restores = factory.CreateCounter("inference_restores_total", "Saved pieces of KV that were brought back into the pool.", "model").WithLabels(id);
@@ -105,6 +107,7 @@ internal sealed class EngineCollector
         _stepSeconds.IncTo(now.StepSeconds);
         _operationSeconds.IncTo(now.OperationSeconds);
         _samplingSeconds.IncTo(now.SamplingSeconds);
+        _deviceDraws.IncTo(now.DeviceDraws);
         _graphReuses.IncTo(now.GraphReuses);
         _restores.IncTo(now.Restores);
         _hostHits.IncTo(now.HostHitTokens);

@@ -33,6 +33,31 @@ public sealed class InferenceEngineTests
         Assert.True((double)tiny.Engine.Snapshot.DecodeRows / tiny.Engine.Snapshot.DecodeSteps > 1.5);
     }
 
+    /// <summary>Seeded draws and greedy ones, in turns of those and of requests whose logits the host needs, with prefixes that one kind left to the other.</summary>
+    [Fact]
+    public async Task The_device_draws_what_the_host_would_have_drawn()
+    {
+        const int Streams = 12;
+        List<int[]> host = [], device = [];
+        foreach ((List<int[]> replies, bool draws) in ((List<int[]>, bool)[])[(host, false), (device, true)])
+        {
+            await using TinyEngine tiny = new(options: new EngineOptions { Device = DeviceProfile.TwoCores with { IdleCellSeconds = 0, DrawnFrom = draws ? 8 : 0 }, Speculation = false });
+            for (int round = 0; round < 3; round++)
+            {
+                Generation[] batch = await tiny.SubmitTogetherAsync(Enumerable.Range(0, Streams).Select(i => TinyEngine.Greedy(tiny.Tokens(Words(20, i) + Words(5 * round, i))) with
+                {
+                    Sampling = new SamplingOptions { Temperature = i % 3 == 0 ? 0 : 0.5f + (i % 4 * 0.5f), Seed = (ulong)i, TopK = i % 5 == 4 && round == 1 ? 20 : 0 },
+                }));
+                foreach (Generation generation in batch)
+                    replies.Add((await TinyEngine.ReadAsync(generation)).Tokens);
+            }
+            Assert.InRange(tiny.Engine.Snapshot.DeviceDraws, draws ? Streams * 3 * 16 / 2 : 0, draws ? Streams * 3 * 16 : 0);
+        }
+        int same = host.Zip(device).Count(pair => pair.First.AsSpan().SequenceEqual(pair.Second));
+        // Sums of weights round differently on the two sides, and a near tie may then flip.
+        Assert.True(same >= host.Count - 2, $"only {same} of {host.Count} replies are the same");
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -167,6 +192,20 @@ public sealed class InferenceEngineTests
                 Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20), $"request {i} was lost; seed {Seed}");
             Thread.SpinWait(random.Next(400));
         }
+    }
+
+    [Fact]
+    public async Task An_engine_that_nobody_asks_lets_its_decoder_rest_once_and_goes_on_when_somebody_does()
+    {
+        ScriptedDecoder decoder = new(new DecoderLimits(Cells: 256, ContextLength: 256, SequenceIds: 9, BatchSize: 64, MaxOutputs: 16, SharesCells: true, StateBytesPerToken: 16));
+        await using InferenceEngine engine = new(new EngineOptions(), decoder, null, ScriptedDecoder.Vocabulary, new FakeTimeProvider(), NullLogger.Instance);
+        for (int round = 0; round < 2; round++)
+        {
+            Assert.True(await decoder.Rests.WaitAsync(TimeSpan.FromSeconds(30)), $"no rest before request {round}");
+            await TinyEngine.ReadAsync(engine.Submit(TinyEngine.Greedy([1, 2, 3], 4)));
+        }
+        Assert.True(await decoder.Rests.WaitAsync(TimeSpan.FromSeconds(30)), "no rest after the last request");
+        Assert.False(await decoder.Rests.WaitAsync(TimeSpan.FromSeconds(1)), "it rests again and again");
     }
 
     [Fact]

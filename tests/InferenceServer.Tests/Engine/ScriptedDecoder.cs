@@ -57,6 +57,9 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
 
     public int ComputedRows { get; private set; }
 
+    /// <summary>Released once a rest.</summary>
+    public SemaphoreSlim Rests { get; } = new(0);
+
     public int UsedCells => _sequences.SelectMany(s => s.Values).Distinct(ReferenceEqualityComparer.Instance).Count();
 
     /// <summary>What the model answers to a prompt: the ground truth, computed without any cache.</summary>
@@ -118,8 +121,12 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
             }
             Apply(op);
         }
+        Assert.DoesNotContain(plan.Rows, row => row.Token < 0);
         Assert.True(plan.Rows.Count <= Limits.BatchSize);
         Assert.True(plan.Rows.Count(row => row.WantsLogits) <= Limits.MaxOutputs);
+        List<int> drawn = [.. plan.Rows.Where(row => row.WantsLogits && row.SequenceId < Limits.DrawnIds).Select(row => row.SequenceId)];
+        Assert.Equal(drawn.Distinct().Count(), drawn.Count);
+        Assert.DoesNotContain(plan.Slices, slice => plan.Rows[slice.LastRow].SequenceId < Limits.DrawnIds && !slice.Sequence.CanBeDrawn);
         _histories = new ulong[plan.Rows.Count];
         for (int i = 0; i < plan.Rows.Count; i++)
             _histories[i] = Compute(plan.Rows[i]);
@@ -147,6 +154,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
                     break;
                 int token = Choose(_histories[row]);
                 result.Add(i, new SampledToken(token, null));
+                result.DeviceDraws += plan.Rows[row].SequenceId < Limits.DrawnIds ? 1 : 0;
                 if (row < slice.LastRow && plan.Rows[row + 1].Token != token)
                     break;
             }
@@ -160,9 +168,9 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         Array.Clear(_states);
     }
 
-    public void Dispose()
-    {
-    }
+    public void Rest() => Rests.Release();
+
+    public void Dispose() => Rests.Dispose();
 
     private static ulong Next(ulong history, int token) => (history ^ (ulong)(token + 1)) * 0x9E3779B97F4A7C15UL + 0x2545F4914F6CDD1DUL;
 

@@ -2,11 +2,12 @@ using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Llama;
 using InferenceServer.Llama.TestModels;
+using Microsoft.Extensions.Time.Testing;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace InferenceServer.Tests.Engine;
 
-/// <summary>A real engine over llama.cpp and a tiny random model of the wanted architecture, with every invariant checked after every step.</summary>
+/// <summary>A real engine over llama.cpp and a tiny random model of the wanted architecture, with every invariant checked after every step. Its clock stands still: how large steps are, and so how values are rounded, does not depend on how busy the machine is.</summary>
 internal sealed class TinyEngine : IAsyncDisposable
 {
     private static readonly Lazy<LlamaLibrary> Loaded =
@@ -20,7 +21,7 @@ internal sealed class TinyEngine : IAsyncDisposable
         TinyModel.Write(_path, architecture);
         _model = LlamaModel.Load(Library, _path, new LlamaModelOptions(), null, CancellationToken.None);
         LlamaContextOptions context = new() { CellCount = cells, BatchSize = batch, MicroBatchSize = Math.Min(batch, 256), KvUnified = unified, Threads = 1, BatchThreads = 1 };
-        Engine = InferenceEngine.Start((options ?? new EngineOptions()) with { CheckInvariants = true, Device = options?.Device ?? DeviceProfile.TwoCores }, _model, context, TimeProvider.System, NullLogger.Instance);
+        Engine = InferenceEngine.Start((options ?? new EngineOptions()) with { CheckInvariants = true, Device = options?.Device ?? DeviceProfile.TwoCores }, _model, context, new FakeTimeProvider(), NullLogger.Instance);
     }
 
     public static LlamaLibrary Library => Loaded.Value;

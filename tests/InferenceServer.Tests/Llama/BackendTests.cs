@@ -39,12 +39,13 @@ public sealed class BackendTests(LlamaFixture llama, ITestOutputHelper output)
     }
 
     [SkippableFact]
-    public async Task An_engine_with_a_step_in_flight_says_on_Vulkan_what_it_says_on_the_CPU_without()
+    public async Task An_engine_with_a_step_in_flight_and_draws_on_the_device_says_on_Vulkan_what_it_says_on_the_CPU_without()
     {
         string path = llama.PathOf(TinyArchitecture.Llama);
         List<string> cpu = await ChildProcess.EngineAsync(llama.Library, path, DeviceProfile.TwoCores);
         DeviceProfile ahead = DeviceProfile.TwoCores with { ComputesAhead = true };
         Assert.Equal(cpu[..^1], (await ChildProcess.EngineAsync(llama.Library, path, ahead))[..^1]);
+        Assert.Equal(cpu[..^1], (await ChildProcess.EngineAsync(llama.Library, path, ahead with { DrawnFrom = 3 }))[..^1]);
         // As on a card: nothing leaves the pool until its cells are needed, and restores come in parts. Not on Mesa's software device: steps that mix prompts and
         // replies crash it now and then in its own queue thread, with a step in flight (8 of 32 runs) and without (5 of 12).
         Assert.Equal(cpu[..^1], (await ChildProcess.EngineAsync(llama.Library, path, ahead with { IdleCellSeconds = 0, RestoreSecondsPerToken = 200e-6 }))[..^1]);
@@ -55,7 +56,7 @@ public sealed class BackendTests(LlamaFixture llama, ITestOutputHelper output)
         Assert.Equal(0, vulkan.ExitCode);
         string[] lines = vulkan.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         Assert.Equal(cpu[..^1], lines[..^1]);
-        Assert.Equal("failed 0 cached True evicted True", lines[^1]);
+        Assert.Equal("failed 0 cached True evicted True drawn True", lines[^1]);
     }
 
     [SkippableFact]

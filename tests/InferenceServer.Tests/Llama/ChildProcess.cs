@@ -94,7 +94,7 @@ internal static class ChildProcess
         foreach (int[] salts in (int[][])[[1, 2, 3, 4], [1, 2, 3, 4], [5, 6, 7, 8], [1, 2]])
             lines.AddRange(await Task.WhenAll(salts.Select(ReplyAsync)));
         EngineSnapshot end = engine.Snapshot;
-        lines.Add($"failed {end.FailedRequests + end.FailedSteps} cached {end.PromptTokensCached > 0} evicted {end.EvictedTokens > 0}");
+        lines.Add($"failed {end.FailedRequests + end.FailedSteps} cached {end.PromptTokensCached > 0} evicted {end.EvictedTokens > 0} drawn {end.DeviceDraws > 0}");
         return lines;
     }
 
@@ -134,7 +134,7 @@ internal static class ChildProcess
                 case ["engine", string backend, string path]:
                     LlamaLibrary device = LlamaLibrary.Load(
                         new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend), Trial = new BackendTrial(Program, Path.Combine(Path.GetDirectoryName(path)!, "trials.json")) }, NullLogger.Instance);
-                    foreach (string line in EngineAsync(device, path, DeviceProfile.TwoCores with { ComputesAhead = true }).GetAwaiter().GetResult())
+                    foreach (string line in EngineAsync(device, path, DeviceProfile.TwoCores with { ComputesAhead = true, DrawnFrom = 3 }).GetAwaiter().GetResult())
                         Console.WriteLine(line);
                     return 0;
                 case ["drawn", string backend, string path, .. string[] source]:

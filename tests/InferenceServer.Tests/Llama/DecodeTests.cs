@@ -43,6 +43,16 @@ public sealed class DecodeTests(LlamaFixture llama, ITestOutputHelper output)
         Assert.Equal(TinyModel.ContextLength, model.TrainContextLength);
     }
 
+    [Fact]
+    public void Outputs_that_were_given_back_cannot_be_read_and_the_next_step_has_its_own()
+    {
+        using LlamaContext context = llama.Context(TinyArchitecture.Qwen2);
+        float[] first = context.Feed(0, [5, 6, 7], 0);
+        context.ReleaseOutputs();
+        Assert.Throws<ArgumentException>(() => context.Logits(2).Length);
+        Assert.Equal(first, context.Feed(1, [5, 6, 7], 0));
+    }
+
     [Theory]
     [MemberData(nameof(Decoders))]
     public void Rows_of_many_sequences_in_one_batch_give_the_logits_that_each_gives_alone(TinyArchitecture architecture)

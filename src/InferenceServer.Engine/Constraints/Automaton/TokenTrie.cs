@@ -34,16 +34,16 @@ internal sealed class TokenTrie
     private readonly int _maxDepth;
 
     /// <param name="tokens">Tokens with their bytes, none empty.</param>
-    public TokenTrie(IEnumerable<(int Token, byte[] Bytes)> tokens)
+    public TokenTrie(List<(int Token, byte[] Bytes)> tokens)
     {
-        (int Token, byte[] Bytes)[] sorted = [.. tokens];
-        Array.Sort(sorted, (a, b) => a.Bytes.AsSpan().SequenceCompareTo(b.Bytes) is not 0 and int order ? order : a.Token.CompareTo(b.Token));
-        _order = [.. sorted.Select(t => t.Token)];
+        List<(int Token, byte[] Bytes)> sorted = [.. tokens];
+        sorted.Sort((a, b) => a.Bytes.AsSpan().SequenceCompareTo(b.Bytes) is not 0 and int order ? order : a.Token.CompareTo(b.Token));
+        _order = [.. sorted.ConvertAll(t => t.Token)];
         _maxDepth = sorted.Select(t => t.Bytes.Length).DefaultIfEmpty(0).Max();
         List<Node> nodes = [];
         int[] path = new int[_maxDepth + 1]; // by depth, the node of the current token
         byte[] previous = [];
-        for (int at = 0; at < sorted.Length; at++)
+        for (int at = 0; at < sorted.Count; at++)
         {
             byte[] bytes = sorted[at].Bytes;
             int common = previous.AsSpan().CommonPrefixLength(bytes);

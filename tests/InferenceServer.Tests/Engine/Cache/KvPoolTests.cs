@@ -99,4 +99,34 @@ public sealed class KvPoolTests
             [KvOp.Copy(id, scratch, 2, 4), KvOp.Save(scratch, blob), KvOp.Remove(scratch, 0), KvOp.Restore(blob, scratch), KvOp.Copy(scratch, id, 2, 3), KvOp.Remove(scratch, 0)],
             pool.PendingOps);
     }
+
+    [Fact]
+    public void A_request_for_the_host_never_gets_an_id_that_the_device_draws_for_and_a_leaf_makes_way()
+    {
+        KvPool pool = new(new DecoderLimits(Cells: 64, ContextLength: 64, SequenceIds: 5, BatchSize: 16, MaxOutputs: 4, SharesCells: true, StateBytesPerToken: 16, DrawnIds: 2));
+        PrefixNode root = _tree.Root(PrefixTree.NamespaceKey(""));
+        // Ids 2 and 3 are the host's, 4 is the scratch id.
+        int[] ids = [pool.RentFor(root, takeOver: false), pool.RentFor(root, takeOver: false)];
+        Assert.Equal([2, 3], ids);
+        PrefixNode leaf = Publish(pool, root, 3, 1, 2);
+        Unpin(pool, leaf);
+        pool.GiveBack(3, leaf);
+        Assert.Equal(3, pool.RentFor(root, takeOver: false));
+        Assert.Equal([KvOp.Copy(3, 0, 0, KvOp.ToEnd), KvOp.Remove(3, 0)], pool.PendingOps);
+        Assert.Equal((0, SequenceIdOwner.Leaf, leaf), (leaf.Holder, pool.Ids.OwnerOf(0), pool.Leaves[0]));
+    }
+
+    [Fact]
+    public void A_sequence_changes_over_to_the_device_and_stays_with_the_host_where_all_that_it_draws_for_run()
+    {
+        KvPool pool = new(new DecoderLimits(Cells: 64, ContextLength: 64, SequenceIds: 5, BatchSize: 16, MaxOutputs: 4, SharesCells: true, StateBytesPerToken: 16, DrawnIds: 1));
+        PrefixNode root = _tree.Root(PrefixTree.NamespaceKey(""));
+        int first = pool.RentFor(root, takeOver: false), second = pool.RentFor(root, takeOver: false);
+        PrefixNode node = Publish(pool, root, first, 1, 2);
+        Assert.Equal(0, pool.Move(first, node, drawn: true));
+        Assert.Equal(0, node.Holder);
+        Assert.Equal([KvOp.Copy(first, 0, 0, KvOp.ToEnd), KvOp.Remove(first, 0)], pool.PendingOps);
+        Assert.Equal(second, pool.Move(second, root, drawn: true));
+        Assert.Equal(first, pool.Move(0, node, drawn: false));
+    }
 }

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
 using Xunit.Abstractions;
 
@@ -48,13 +49,23 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
         Live(seed, sharesCells, cells, sequenceIds, hostBytes, diskBytes, checkpointBytes,
             DeviceProfile.TwoCores with { ComputesAhead = true, IdleCellSeconds = seed % 2 == 0 ? 0 : 0.9e-6, RestoreSecondsPerToken = 0.0006 });
 
+    /// <summary>The same where the device draws the tokens of many plain requests at once, and the host those of all others.</summary>
+    [Theory]
+    [InlineData(31, 300, 20, 0, 0)]
+    [InlineData(32, 900, 20, 40_000, 0)]
+    [InlineData(33, 2_000, 60, 100_000, 0)]
+    [InlineData(34, 400, 30, 6_000, 40_000)]
+    public void Nor_where_the_device_draws(int seed, int cells, int sequenceIds, int hostBytes, int diskBytes) =>
+        Live(seed, sharesCells: true, cells, sequenceIds, hostBytes, diskBytes, checkpointBytes: 0,
+            DeviceProfile.TwoCores with { ComputesAhead = seed != 33, IdleCellSeconds = 0, DrawnFrom = 4 });
+
     private void Live(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes, DeviceProfile device)
     {
         output.WriteLine($"seed {seed}");
         Random random = new(seed);
         int contextLength = sharesCells ? Math.Min(cells, 250) : cells / sequenceIds;
         DecoderLimits limits = new(cells, contextLength, sequenceIds, BatchSize: 64, MaxOutputs: 48, sharesCells, StateBytesPerToken: 16, checkpointBytes,
-            AttentionTileRows: seed % 3 == 0 ? 0 : 32, RowTile: seed % 2 == 0 && !device.ComputesAhead ? 4 : 1, Profile: device);
+            DrawnIds: device.DrawnFrom > 0 ? (sequenceIds / 2) - 1 : 0, AttentionTileRows: seed % 3 == 0 ? 0 : 32, RowTile: seed % 2 == 0 && device.DrawnFrom == 0 ? 4 : 1, Profile: device);
         EngineOptions options = new() { MaxSequences = Math.Max(2, sequenceIds / 2 - 1), HostCacheBytes = hostBytes };
         if (diskBytes > 0)
             options = options with { DiskCacheDirectory = _folder.FullName, DiskCacheBytes = diskBytes };
@@ -77,6 +88,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
                         SessionId = random.Next(3) == 0 ? $"session {random.Next(5)}" : null,
                         Priority = (RequestPriority)random.Next(3),
                         FairnessKey = $"key {random.Next(3)}",
+                        Sampling = device.DrawnFrom > 0 && random.Next(5) == 0 ? new SamplingOptions { TopK = 5 } : SamplingOptions.Default,
                         StopStrings = device.ComputesAhead && random.Next(8) == 0 ? ["\"", "#$"] : [],
                         MessageBoundaries = [.. Enumerable.Range(0, random.Next(4)).Select(_ => random.Next(contextLength)).Order()],
                     }), false));
@@ -132,6 +144,8 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
         EngineSnapshot end = EngineSnapshot.Of(driver.Scheduler);
         output.WriteLine($"{replies} replies, {end.Steps} steps, {end.Preemptions} preemptions, {end.EvictedTokens} evicted, {end.HostHitTokens} restored, "
             + $"{end.PromptTokensCached}/{end.PromptTokens} prompt tokens cached, {end.FailedSteps} failed steps, {end.CheckpointsTaken} checkpoints, {end.CheckpointsRestored} restored");
+        if (device.DrawnFrom > 0)
+            Assert.InRange(end.DeviceDraws, end.CompletionTokens / 10, end.CompletionTokens * 9 / 10);
         Assert.True(replies > wanted / 40, $"only {replies} replies");
         Assert.Equal(0, end.CellsPrivate + end.CellsPinned);
         if (diskBytes == 0)

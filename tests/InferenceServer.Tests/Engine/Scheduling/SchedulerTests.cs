@@ -1,5 +1,6 @@
 using InferenceServer.Engine;
 using InferenceServer.Engine.Decoding;
+using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
 using InferenceServer.Engine.Text;
 using static InferenceServer.Tests.Engine.ScriptedDecoder;
@@ -448,5 +449,32 @@ public sealed class SchedulerTests
         Assert.Contains("scripted draw failure", driver.ResultOf(broken)!.Error);
         driver.AssertReply(kept);
         Assert.Equal(0, driver.Scheduler.Counters.FailedSteps);
+    }
+
+    [Fact]
+    public void Many_plain_requests_are_drawn_on_the_device_few_on_the_host_and_what_needs_logits_always_there()
+    {
+        DeviceProfile device = DeviceProfile.TwoCores with { ComputesAhead = true, IdleCellSeconds = 0, DrawnFrom = 8 };
+        using SchedulerDriver driver = new(limits: new DecoderLimits(Cells: 4096, ContextLength: 4096, SequenceIds: 65, BatchSize: 512, MaxOutputs: 48, SharesCells: true,
+            StateBytesPerToken: 16, DrawnIds: 16, Profile: device));
+        Generation alone = driver.Submit(Prompt(20, 60), 60);
+        Generation chosen = driver.Submit(Prompt(20, 40, 99), 40, request => request with { Sampling = new SamplingOptions { TopLogprobs = 1 } });
+        for (int i = 0; i < 6; i++)
+            driver.Step();
+        Assert.Equal(0, driver.Scheduler.Counters.DeviceDraws);
+        List<Generation> many = [.. Enumerable.Range(1, 12).Select(i => driver.Submit(Prompt(20, 10 + i, i), 10 + i))];
+        for (int i = 0; i < 4; i++)
+            driver.Step();
+        Assert.True(driver.Scheduler.Running.All(sequence => driver.Scheduler.Cache.Ids.IsDrawn(sequence.KvId) == (sequence.Generation != chosen)));
+        // Of the last few the host draws again, and verifies guesses.
+        while (driver.Scheduler.Running.Count > 3)
+            driver.Step();
+        driver.Step();
+        long drawn = driver.Scheduler.Counters.DeviceDraws;
+        Assert.DoesNotContain(driver.Scheduler.Running, sequence => driver.Scheduler.Cache.Ids.IsDrawn(sequence.KvId));
+        driver.RunToEnd();
+        Assert.InRange(driver.Scheduler.Counters.DeviceDraws, drawn, drawn + 3);
+        foreach (Generation generation in (Generation[])[alone, chosen, .. many])
+            driver.AssertReply(generation);
     }
 }

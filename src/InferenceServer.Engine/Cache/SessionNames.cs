@@ -3,25 +3,24 @@
 
 namespace InferenceServer.Engine.Cache;
 
-internal sealed partial class PrefixCache
+internal sealed class SessionNames(SessionTable sessions, DiskTier disk, TimeProvider time)
 {
     private static readonly TimeSpan NamesInterval = TimeSpan.FromSeconds(1);
 
     private readonly Dictionary<string, List<(SavedSession Session, bool IsNewest, int Position)>> _turnsOfFile = [];
     private readonly List<SessionEntry> _adopted = [];
-    private bool _isScanned;
-    private bool _namesPlaced;
     private long _namedChanges;
     private long _namedAt;
 
     /// <summary>Sessions of an earlier run are listed as far as anything of them is left.</summary>
-    public bool KnowsSessions => _disk is null || _namesPlaced;
+    public bool ArePlaced { get; private set; }
 
-    private void TakeNames(IReadOnlyList<SavedSession> sessions)
+    /// <summary>What an earlier run wrote.</summary>
+    public void Take(IReadOnlyList<SavedSession> found)
     {
-        foreach (SavedSession session in sessions)
+        foreach (SavedSession session in found)
         {
-            if (Sessions.Adopt(session) is { } entry)
+            if (sessions.Adopt(session) is { } entry)
                 _adopted.Add(entry);
             for (int i = 0; i < session.Ends.Count; i++)
                 foreach (SavedPlace place in session.Ends[i].Places)
@@ -34,38 +33,38 @@ internal sealed partial class PrefixCache
     }
 
     /// <summary>The turns that end in this file, or whose end lies in a file below: that one comes later, and moves them on.</summary>
-    private void PlaceTurns(PrefixNode root, DiskFile file, CacheFileHeader header)
+    public void Place(PrefixNode root, DiskFile file, CacheFileHeader header)
     {
         if (!_turnsOfFile.TryGetValue(file.Name, out List<(SavedSession Session, bool IsNewest, int Position)>? turns))
             return;
         foreach ((SavedSession session, bool isNewest, int position) in turns)
             if (session.NamespaceKey == header.NamespaceKey && position > header.Start && position <= header.End
                 && PrefixTree.Descend(root, header.Tokens, position) is { IsRoot: false } node)
-                Sessions.Place(session, isNewest, node);
+                sessions.Place(session, isNewest, node);
     }
 
-    private void SettleNames()
+    /// <summary>Writes them where they have changed; only when all files of an earlier run have their place.</summary>
+    /// <param name="hasRunning">Some request runs.</param>
+    public void Settle(bool hasRunning)
     {
-        if (!_isScanned || _toGraft.Count > 0)
-            return;
-        if (!_namesPlaced)
+        if (!ArePlaced)
         {
             foreach (SessionEntry entry in _adopted)
                 if (entry.Ends.Count == 0)
-                    Sessions.Remove(entry);
+                    sessions.Remove(entry);
             _adopted.Clear();
             _turnsOfFile.Clear();
-            _namesPlaced = true;
+            ArePlaced = true;
         }
-        long changes = Sessions.Changes + _disk!.Changes;
-        if (changes == _namedChanges || _disk.IsNaming || (Ids.HasRunning && _time.GetElapsedTime(_namedAt) < NamesInterval))
+        long changes = sessions.Changes + disk.Changes;
+        if (changes == _namedChanges || disk.IsNaming || (hasRunning && time.GetElapsedTime(_namedAt) < NamesInterval))
             return;
-        (_namedChanges, _namedAt) = (changes, _time.GetTimestamp());
-        List<SavedSession> sessions = [];
-        foreach (SessionEntry entry in Sessions.Entries.Reverse())
+        (_namedChanges, _namedAt) = (changes, time.GetTimestamp());
+        List<SavedSession> named = [];
+        foreach (SessionEntry entry in sessions.Entries.Reverse())
             if (ForTheNextRun(entry) is { } session)
-                sessions.Add(session);
-        _disk.Name(sessions);
+                named.Add(session);
+        disk.Name(named);
     }
 
     /// <summary>Null when no file has anything of it.</summary>

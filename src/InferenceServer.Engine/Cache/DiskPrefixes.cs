@@ -3,30 +3,31 @@
 
 namespace InferenceServer.Engine.Cache;
 
-internal sealed partial class PrefixCache
+internal sealed class DiskPrefixes(PrefixTree tree, SavedPrefixes saved, DiskTier disk, SessionNames names)
 {
     /// <summary>Files placed in the tree between two steps: each costs about as much as walking its tokens.</summary>
     private const int GraftsPerTurn = 64;
 
     private readonly Queue<(DiskFile File, CacheFileHeader Header, long LastUse)> _toGraft = new();
 
+    private bool _isScanned;
+
     /// <summary>States wait to be written, or these or names are being written.</summary>
-    public bool HasDiskWrites => _disk is { HasUnwritten: true } or { IsWriting: true } or { IsNaming: true };
+    public bool HasWrites => disk is { HasUnwritten: true } or { IsWriting: true } or { IsNaming: true };
 
     /// <summary>Files of an earlier run wait for their place in the tree.</summary>
     public bool HasGrafts => _toGraft.Count > 0;
 
     /// <summary>Takes in what the disk thread has done and gives it more to write. True when anything changed.</summary>
-    public bool SettleDiskTier()
+    /// <param name="hasRunning">Some request runs.</param>
+    public bool Settle(bool hasRunning)
     {
-        if (_disk is null)
-            return false;
         bool changed = _toGraft.Count > 0;
-        while (_disk.Store.TryTake(out DiskResult result))
+        while (disk.Store.TryTake(out DiskResult result))
         {
             changed = true;
             if (result.Error is { } error)
-                _disk.CountError(error);
+                disk.CountError(error);
             switch (result.Command.Kind)
             {
                 case DiskCommandKind.Scan:
@@ -35,11 +36,11 @@ internal sealed partial class PrefixCache
                         TakeScan(scan);
                     break;
                 case DiskCommandKind.Name:
-                    _disk.Named();
+                    disk.Named();
                     break;
                 case DiskCommandKind.Write:
-                    if (_disk.Written(result.Command.State!, result.Written, result.Command.File!.Bytes) && !result.Command.State!.IsUsable)
-                        ForgetSaved(result.Command.State);
+                    if (disk.Written(result.Command.State!, result.Written, result.Command.File!.Bytes) && !result.Command.State!.IsUsable)
+                        saved.Forget(result.Command.State);
                     break;
                 case DiskCommandKind.Load:
                     TakeLoad(result);
@@ -48,12 +49,13 @@ internal sealed partial class PrefixCache
         }
         for (int i = 0; i < GraftsPerTurn && _toGraft.TryDequeue(out (DiskFile File, CacheFileHeader Header, long LastUse) found); i++)
             Graft(found.File, found.Header, found.LastUse);
-        while (_toGraft.Count == 0 && _disk.UsedBytes > _disk.BudgetBytes && MakeDiskRoom())
+        while (_toGraft.Count == 0 && disk.UsedBytes > disk.BudgetBytes && MakeDiskRoom())
         {
         }
         WriteMore();
-        TrimHostTier();
-        SettleNames();
+        saved.Trim();
+        if (_isScanned && _toGraft.Count == 0)
+            names.Settle(hasRunning);
         return changed;
     }
 
@@ -63,15 +65,15 @@ internal sealed partial class PrefixCache
     /// </summary>
     public bool TryLoad(string namespaceKey, ReadOnlySpan<int> tokens)
     {
-        if (_disk is null || !Roots.TryGetValue(namespaceKey, out PrefixNode? node))
+        if (!tree.Roots.TryGetValue(namespaceKey, out PrefixNode? node))
             return false;
         List<(PrefixNode Node, SavedState State)> missing = [];
         for (int depth = 0; depth < tokens.Length && node.Children.TryGetValue(tokens[depth], out PrefixNode? child) && child.IsUsable; node = child)
         {
             int common = child.Tokens.Span.CommonPrefixLength(tokens[depth..]);
             depth += common;
-            if (child is { IsResident: false, Saved: { } saved } && child.Parent!.Saved != saved)
-                missing.Add((child, saved));
+            if (child is { IsResident: false, Saved: { } state } && child.Parent!.Saved != state)
+                missing.Add((child, state));
             if (common < child.Length)
                 break;
             if (depth == tokens.Length && child.Checkpoint is { } checkpoint)
@@ -83,15 +85,15 @@ internal sealed partial class PrefixCache
         {
             bytes += state.File?.PayloadBytes ?? state.HostBytes;
             // A prefix is of use only whole: what does not fit into memory together is left where it is.
-            if (bytes > _host.BudgetBytes || state.Nodes.Count == 0)
+            if (bytes > saved.Host.BudgetBytes || state.Nodes.Count == 0)
                 break;
             isComing |= !state.IsReady;
-            if (state is { IsReady: false, IsLoading: false, File: { } file } && (_disk.LoadingBytes == 0 || _disk.LoadingBytes + file.PayloadBytes <= _host.BudgetBytes / 2))
+            if (state is { IsReady: false, IsLoading: false, File: { } file } && (disk.LoadingBytes == 0 || disk.LoadingBytes + file.PayloadBytes <= saved.Host.BudgetBytes / 2))
             {
-                Touch(child);
-                _host.Add(state, file.PayloadBytes);
-                _disk.Load(state, namespaceKey, PathTokens(state));
-                TrimHostTier();
+                saved.Touch(child);
+                saved.Host.Add(state, file.PayloadBytes);
+                disk.Load(state, namespaceKey, PathTokens(state));
+                saved.Trim();
             }
         }
         return isComing;
@@ -99,22 +101,22 @@ internal sealed partial class PrefixCache
 
     private void TakeScan(DiskScan scan)
     {
-        DiskCounters counters = _disk!.Counters;
+        DiskCounters counters = disk.Counters;
         counters.DamagedFiles += scan.Damaged;
         counters.IgnoredFiles += scan.Foreign.Count;
         counters.Errors += scan.Unreadable;
         foreach (DiskFile file in scan.Foreign)
-            _disk.AdoptForeign(file);
+            disk.AdoptForeign(file);
         // Parents before what hangs below them. The order of use goes on where the earlier run left off.
         foreach (((DiskFile file, CacheFileHeader header), int order) in scan.Files.Select((file, i) => (file, i)).OrderBy(found => found.file.Header.Start))
             _toGraft.Enqueue((file, header, order - scan.Files.Count));
-        TakeNames(scan.Sessions);
+        names.Take(scan.Sessions);
     }
 
     private void TakeLoad(DiskResult result)
     {
         SavedState state = result.Command.State!;
-        _disk!.Loaded(state, result.Command.File!.PayloadBytes);
+        disk.Loaded(state, result.Command.File!.PayloadBytes);
         if (result.Loaded is { } data)
         {
             // Its room may have been given to others meanwhile; then it stays on disk.
@@ -123,68 +125,68 @@ internal sealed partial class PrefixCache
             state.Memory = new KvBlob(state.Start, state.End);
             state.Memory.Fill(data);
             state.CameFromDisk = true;
-            _host.Touch(state);
+            saved.Host.Touch(state);
             return;
         }
         if (result.Damaged)
         {
-            _disk.Counters.DamagedFiles++;
-            _disk.Lost(state);
+            disk.Counters.DamagedFiles++;
+            disk.Lost(state);
         }
-        _host.Remove(state);
-        ForgetSaved(state);
+        saved.Host.Remove(state);
+        saved.Forget(state);
     }
 
     private void WriteMore()
     {
-        while (_disk!.NextUnwritten() is { } state)
+        while (disk.NextUnwritten() is { } state)
         {
-            while (!_disk.HasRoomFor(state) && MakeDiskRoom())
+            while (!disk.HasRoomFor(state) && MakeDiskRoom())
             {
             }
             // Making room may have taken the state's own path with it.
-            if (_disk.HasRoomFor(state) && state is { IsReady: true, Nodes.Count: > 0 })
-                _disk.Write(state, PrefixTree.RootOf(state.Nodes[0]).Namespace!, PathTokens(state));
+            if (disk.HasRoomFor(state) && state is { IsReady: true, Nodes.Count: > 0 })
+                disk.Write(state, PrefixTree.RootOf(state.Nodes[0]).Namespace!, PathTokens(state));
         }
     }
 
     private bool MakeDiskRoom()
     {
-        if (_disk!.DropForeign())
+        if (disk.DropForeign())
             return true;
-        if (_disk.First(EvictionRank) is not { } oldest)
+        if (disk.First(SavedPrefixes.EvictionRank) is not { } oldest)
             return false;
-        _disk.Remove(oldest);
+        disk.Remove(oldest);
         if (!oldest.IsUsable)
-            ForgetSaved(oldest);
+            saved.Forget(oldest);
         return true;
     }
 
     /// <summary>Places a file of an earlier run: its prefix must be in the tree, and what the tree holds already needs no second copy.</summary>
     private void Graft(DiskFile file, CacheFileHeader header, long lastUse)
     {
-        if (header.PayloadBytes > _host.BudgetBytes)
+        if (header.PayloadBytes > saved.Host.BudgetBytes)
         {
-            _disk!.Counters.IgnoredFiles++;
-            _disk.AdoptForeign(file);
+            disk.Counters.IgnoredFiles++;
+            disk.AdoptForeign(file);
             return;
         }
-        PrefixNode root = _tree.Root(header.NamespaceKey);
+        PrefixNode root = tree.Root(header.NamespaceKey);
         SavedState state = new(header.Start, header.Tokens.AsSpan(header.Start).ToArray()) { LastUse = lastUse };
         PrefixNode? node = PrefixTree.Descend(root, header.Tokens, header.Start);
         if (header.Start == header.End)
             LinkCheckpoint(node, state);
         else
             node = LinkPiece(node, state, header);
-        PlaceTurns(root, file, header);
+        names.Place(root, file, header);
         if (state.Nodes.Count == 0)
         {
-            _disk!.Counters.IgnoredFiles++;
-            _disk.Delete(file);
-            _tree.RemoveIfEmptyRoot(root);
+            disk.Counters.IgnoredFiles++;
+            disk.Delete(file);
+            tree.RemoveIfEmptyRoot(root);
             return;
         }
-        _disk!.Adopt(state, file);
+        disk.Adopt(state, file);
         for (; node is not null; node = node.Parent)
             if (node.Saved is { } above && above.LastUse < lastUse)
                 above.LastUse = lastUse;
