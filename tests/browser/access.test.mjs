@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { accessibilityProblems, ask, checkClean, openPage, startBrowser, startServer } from "./harness.mjs";
+import { accessibilityProblems, ask, checkClean, openPage, replied, startBrowser, startServer } from "./harness.mjs";
 
 let server, browser;
 before(async () => {
@@ -32,6 +32,7 @@ test("A key is asked for once, kept for the tab, and asked for again when it is 
   await checkClean(opened);
 });
 
+<<<<<<< HEAD
 test("A page that came over plain HTTP from another machine chats and copies, without what browsers keep from such", async () => {
   const opened = await openPage(browser, server.address, { expected: [/401/] });
   const { page } = opened;
@@ -47,4 +48,30 @@ test("A page that came over plain HTTP from another machine chats and copies, wi
   await page.getByRole("button", { name: /^Copy/ }).last().click();
   await page.getByText("Copied").first().waitFor({ state: "attached" });
   await checkClean(opened);
+=======
+test("A full server is said to be full, and the message is answered once there is room", async () => {
+  const full = await startServer({ arguments: ["--max-sequences", "1", "--max-queue", "1"] });
+  try {
+    const opened = await openPage(browser, full.address, { expected: [/429/] });
+    const { page } = opened;
+    const post = (path, body) => fetch(`${full.address}${path}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+    const others = [];
+    for (let index = 0; index < 2; index++) {
+      const { id } = await (await post("/v1/responses", { model: "chat-small", input: "Tell me a story", ignore_eos: true, max_output_tokens: 900, background: true })).json();
+      others.push(id);
+    }
+    await page.locator("#composer").fill("Hello!");
+    await page.keyboard.press("Enter");
+    await page.getByText("The server is full.").waitFor();
+    for (const id of others)
+      await post(`/v1/responses/${id}/cancel`, {});
+    await page.getByRole("button", { name: /^Try again/ }).click();
+    await replied(page, 1);
+    assert.equal(await page.getByText("The server is full.").count(), 0);
+    assert.equal(await page.locator(".user-turn").count(), 1);
+    await checkClean(opened);
+  } finally {
+    await full.stop();
+  }
+>>>>>>> web
 });

@@ -147,3 +147,61 @@ test("A persona goes before every request, and settings reach the server", async
   await page.getByRole("button", { name: "Brief" }).waitFor({ timeout: patience });
   await checkClean(opened);
 });
+
+test("A search opens the branch that holds what it found", async () => {
+  const opened = await openPage(browser, server.address, { settings: greedy });
+  const { page } = opened;
+  await ask(page, "What is photosynthesis?");
+  await page.locator(".user-turn").hover();
+  await page.getByRole("button", { name: "Edit message" }).click();
+  await page.getByLabel("Change your message").fill("Tell me a joke.");
+  await page.keyboard.press("Control+Enter");
+  await page.locator(".user-turn .siblings-count", { hasText: "2 / 2" }).waitFor();
+  await replied(page, 1);
+  await page.getByRole("button", { name: "New chat" }).click();
+  await page.getByLabel("Search chats").fill("photosynthesis is the way");
+  await page.locator(".conversation a", { has: page.locator(".match mark") }).first().click();
+  await page.locator(".user-turn .siblings-count", { hasText: "1 / 2" }).waitFor();
+  assert.match(await lastReply(page), /Photosynthesis is the way/);
+  await checkClean(opened);
+});
+
+test("Summing up makes room, and the whole conversation stays to be seen", async () => {
+  const opened = await openPage(browser, server.address, { settings: greedy });
+  const { page } = opened;
+  await ask(page, "What is the capital of France?");
+  await ask(page, "Why is the sky blue?");
+  await page.locator(".context-meter button").click();
+  await page.getByText(/There is room for/).waitFor();
+  await page.getByRole("button", { name: "Sum up and make room" }).click();
+  await page.getByText("summarised by the model").waitFor();
+  assert.equal(await page.locator(".assistant-turn[data-item]").count(), 0);
+  await ask(page, "Thank you!");
+  await page.getByRole("button", { name: "Show the whole conversation" }).click();
+  await page.getByText(/blue light/).waitFor();
+  assert.equal(await page.locator(".assistant-turn[data-item]").count(), 2);
+  await checkClean(opened);
+});
+
+test("A call is shown with its arguments, and the model gets the result that the user gives", async () => {
+  const tools = JSON.stringify([{ name: "weather", parameters: { type: "object", properties: { city: { enum: ["Rome"] } }, required: ["city"], additionalProperties: false } }]);
+  const opened = await openPage(browser, server.address, { settings: { ...greedy, tools } });
+  const { page } = opened;
+  // The small model would rather talk: it is made to call, the first time.
+  let calls = 0;
+  await page.route("**/v1/responses", async route => {
+    const body = route.request().postDataJSON();
+    await route.continue(body.background && calls++ === 0 ? { postData: JSON.stringify({ ...body, tool_choice: "required" }) } : {});
+  });
+  await page.locator("#composer").fill("What is the weather in Rome?");
+  await page.keyboard.press("Enter");
+  await page.getByLabel("What did it return?").fill("{\"sky\": \"clear\"}");
+  assert.match(await page.locator(".tool-call .code-block").innerText(), /"city": "Rome"/);
+  await page.getByRole("button", { name: "Send the result" }).click();
+  await page.locator(".assistant-turn .markdown").waitFor();
+  await replied(page, 1);
+  await page.reload();
+  await page.locator(".tool-call summary", { hasText: "Result" }).click();
+  assert.match(await page.locator(".tool-call .code-block").last().innerText(), /"sky": "clear"/);
+  await checkClean(opened);
+});

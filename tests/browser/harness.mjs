@@ -1,5 +1,6 @@
 // The real server and the system's Chromium, for the tests beside this file. Environment:
 //   BROWSER_TEST_SERVER  the server's command line as a JSON array; by default the Release build's
+//   BROWSER_TEST_MODEL   the model's path; by default the one that comes with the server
 //   CHROMIUM             the browser's path; by default the first that is found
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -12,6 +13,7 @@ import { chromium } from "playwright-core";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const command = JSON.parse(process.env.BROWSER_TEST_SERVER ?? JSON.stringify(["dotnet", join(root, "src/InferenceServer/bin/Release/net10.0/InferenceServer.dll")]));
+const model = process.env.BROWSER_TEST_MODEL ?? join(root, "models/chat-small.gguf");
 const executablePath = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(path => existsSync(path));
 const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const startLimitMs = 120_000;
@@ -23,7 +25,7 @@ export const patience = 30_000;
 export async function startServer(options = {}) {
   const folder = options.folder ?? await mkdtemp(join(tmpdir(), "browser-tests-"));
   const [program, ...first] = command;
-  const child = spawn(program, [...first, "--model", join(root, "models/chat-small.gguf"), "--port", String(options.port ?? 0), "--data-dir", join(folder, "data"), ...options.arguments ?? []],
+  const child = spawn(program, [...first, "--model", model, "--port", String(options.port ?? 0), "--data-dir", join(folder, "data"), ...options.arguments ?? []],
     { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise(resolve => child.once("exit", resolve));
   const address = await new Promise((resolve, reject) => {
@@ -64,7 +66,8 @@ export async function startBrowser() {
 /** A page of its own, whose errors and refused loads are collected in `problems`. */
 export async function openPage(browser, address, options = {}) {
   const { expected = [], settings, ...context } = options;
-  const own = await browser.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true, ...context });
+  // Without motion a colour is what it will be, and not on its way there.
+  const own = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: "reduce", ...context });
   own.setDefaultTimeout(patience);
   const page = await own.newPage();
   const problems = [];

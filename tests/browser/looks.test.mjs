@@ -133,22 +133,23 @@ for (const colorScheme of ["light", "dark"]) {
 test("The system's theme is followed, and a chosen one stays", async () => {
   const opened = await openPage(browser, server.address, { colorScheme: "dark" });
   const { page } = opened;
-  const brightness = () => page.evaluate(() => {
+  const shows = dark => page.waitForFunction(wanted => {
     const canvas = new OffscreenCanvas(1, 1).getContext("2d");
     canvas.fillStyle = getComputedStyle(document.body).backgroundColor;
     canvas.fillRect(0, 0, 1, 1);
-    return canvas.getImageData(0, 0, 1, 1).data[0];
-  });
-  assert.ok(await brightness() < 60);
+    const [brightness] = canvas.getImageData(0, 0, 1, 1).data;
+    return wanted ? brightness < 60 : brightness > 200;
+  }, dark);
+  await shows(true);
   await page.emulateMedia({ colorScheme: "light" });
-  assert.ok(await brightness() > 200);
+  await shows(false);
   await page.keyboard.press("Control+,");
   await page.getByText("Dark", { exact: true }).click();
   await page.keyboard.press("Escape");
-  assert.ok(await brightness() < 60);
+  await shows(true);
   await page.reload();
   await page.locator("#main").waitFor();
-  assert.ok(await brightness() < 60);
+  await shows(true);
   await checkClean(opened);
 });
 

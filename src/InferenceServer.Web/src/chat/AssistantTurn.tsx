@@ -28,6 +28,7 @@ interface Props {
 /** All that one reply is made of, and what can be done with it. */
 export function AssistantTurn({ conversation, turn, last }: Props) {
   const near = useContext(Nearness)(turn.id);
+  const full = near.value || last;
   const items = turn.items.map(item => conversation.item(item.id) ?? item);
   const responseId = items.findLast(item => item.response_id)?.response_id ?? null;
   const run = conversation.runs.value.find(one => one.id !== null && one.id === responseId) ?? null;
@@ -39,11 +40,12 @@ export function AssistantTurn({ conversation, turn, last }: Props) {
   return (
     <div class="turn assistant-turn" data-item={turn.id} aria-busy={live}>
       <h2 class="visually-hidden">Reply</h2>
-      {items.map(item => <Part key={item.id} item={item} turn={items} near={near.value || last} live={live && item.status === "in_progress"} conversation={conversation}
+      {items.map(item => <Part key={item.id} item={item} turn={items} near={full} live={live && item.status === "in_progress"} conversation={conversation}
         thought={run?.thought.value ?? null} />)}
       {run && <RunNotice run={run} conversation={conversation} hasText={message !== undefined} lost={lost} />}
       {!run && message?.status === "incomplete" && <p class="notice">This reply was stopped before its end.</p>}
-      {!live && (
+      {!live && !full && <div class="turn-tools" />}
+      {!live && full && (
         <div class="turn-tools">
           <Siblings conversation={conversation} id={turn.id} />
           {message && <CopyButton text={words} label="Copy reply" />}

@@ -1,8 +1,9 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { countTokens } from "../api/responses.ts";
 import { contextLength } from "../store/models.ts";
 import { count, percent, plural } from "../ui/format.ts";
 import { Icon } from "../ui/Icon.tsx";
+import { useDismiss } from "../ui/useDismiss.ts";
 import type { Attachment } from "./attachments.ts";
 import type { Conversation } from "./conversation.ts";
 
@@ -21,6 +22,8 @@ const NearlyFull = 0.75;
 export function ContextMeter({ conversation, text, files }: Props) {
   const [tokens, setTokens] = useState<number | null>(null);
   const [open, setOpen] = useState(false);
+  const root = useRef<HTMLDivElement>(null);
+  useDismiss(root, open, () => setOpen(false));
   const leaf = conversation.leaf.value;
   const live = conversation.shownRun.value?.isLive ?? false;
   const { instructions } = conversation.meta.value;
@@ -50,7 +53,7 @@ export function ContextMeter({ conversation, text, files }: Props) {
   const share = Math.min(1, used / total);
   const level = used >= total ? "full" : share >= NearlyFull ? "near" : "";
   return (
-    <div class={`context-meter ${level}`}>
+    <div class={`context-meter ${level}`} ref={root}>
       <button type="button" class="quiet small" aria-expanded={open} onClick={() => setOpen(!open)} title="How full the context is">
         <svg class="ring" viewBox="0 0 20 20" aria-hidden="true">
           <circle class="ring-track" cx="10" cy="10" r="7.500" />

@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { announce } from "../ui/announce.tsx";
 import { plural } from "../ui/format.ts";
 import { Icon } from "../ui/Icon.tsx";
@@ -25,6 +25,7 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
   // A run shows itself inside the turn of its first item; before that it is a turn of its own.
   const waits = run !== null && run.parent === conversation.leaf.value && run.state.value !== "completed";
   const unanswered = !waits && turns.at(-1)?.role === "user" && conversation.busy.value === "";
+  const groups = useGroups(turns);
 
   useLayoutEffect(() => {
     const { current: element } = scroller;
@@ -59,9 +60,23 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
   useEffect(() => () => watcher.stop(), [watcher]);
 
   useEffect(() => {
-    if (scroller.current && content.current)
-      watcher.watch(scroller.current, content.current.querySelectorAll("[data-item]"));
-  }, [watcher, turns]);
+    const elements = content.current?.querySelectorAll(":scope > .group") ?? [];
+    groups.forEach((group, index) => {
+      const element = elements[index];
+      if (scroller.current && element)
+        watcher.watch(scroller.current, element, group.turns.map(turn => turn.id));
+    });
+  }, [watcher, groups]);
+
+  useEffect(() => {
+    const wanted = turns.find(turn => turn.items.some(item => item.id === conversation.target.value));
+    const element = wanted && content.current?.querySelector(`[data-item="${CSS.escape(wanted.id)}"]`);
+    if (!element)
+      return;
+    conversation.target.value = null;
+    atEnd.value = false;
+    element.scrollIntoView({ block: "center" });
+  }, [conversation, groups, conversation.target.value]);
 
   useEffect(() => {
     if (run !== null && run.parent === conversation.leaf.peek())
@@ -72,9 +87,13 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
 
   return (
     <Nearness.Provider value={watcher.of}>
-      <div class="scroller" ref={scroller} tabIndex={-1}>
+      <div class="scroller" ref={scroller} tabIndex={0} role="region" aria-label="Messages">
         <div class="column" ref={content} role="log" aria-live="off" aria-label="Conversation">
-          {turns.map((turn, index) => <TurnView key={turn.id} conversation={conversation} turn={turn} ids={idsOf(turn)} last={index >= turns.length - 2} />)}
+          {groups.map(group => (
+            <div key={group.first} class="group">
+              {group.turns.map(turn => <TurnView key={turn.id} conversation={conversation} turn={turn} ids={idsOf(turn)} last={turn === turns.at(-1) || turn === turns.at(-2)} />)}
+            </div>
+          ))}
           {waits && run && <div class="turn assistant-turn"><RunNotice run={run} conversation={conversation} hasText={false} lost={false} /></div>}
           {unanswered && (
             <div class="turn assistant-turn">
@@ -91,6 +110,33 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
       }} />
     </Nearness.Provider>
   );
+}
+
+/** Turns that the browser may leave out of its work together. */
+const GroupSize = 10;
+
+interface Group {
+  /** The first turn's place. */
+  first: number;
+  turns: Turn[];
+}
+
+/** The turns in groups. Of a long list the end is there at once, and what is above it joins group by group, in tasks of their own. */
+function useGroups(turns: readonly Turn[]): Group[] {
+  const total = Math.ceil(turns.length / GroupSize);
+  const [joined, setJoined] = useState(1);
+  useEffect(() => {
+    if (joined >= total)
+      return;
+    const timer = setTimeout(() => setJoined(joined + 1));
+    return () => clearTimeout(timer);
+  }, [joined, total]);
+  return useMemo(() => {
+    const groups: Group[] = [];
+    for (let index = Math.max(0, total - joined); index < total; index++)
+      groups.push({ first: index * GroupSize, turns: turns.slice(index * GroupSize, (index + 1) * GroupSize) });
+    return groups;
+  }, [turns, joined, total]);
 }
 
 const idsOf = (turn: Turn): string => turn.items.map(item => item.id).join();
@@ -112,7 +158,7 @@ function TurnView(props: TurnProps) {
 
 const StableTurn = memo(function StableTurn({ conversation, turn, last }: { conversation: Conversation; turn: Turn; last: boolean }) {
   switch (turn.role) {
-    case "user": return <UserTurn conversation={conversation} id={turn.id} />;
+    case "user": return <UserTurn conversation={conversation} id={turn.id} last={last} />;
     case "assistant": return <AssistantTurn conversation={conversation} turn={turn} last={last} />;
     case "note": return <Note conversation={conversation} turn={turn} />;
   }

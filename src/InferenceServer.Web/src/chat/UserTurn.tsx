@@ -1,4 +1,4 @@
-import { useRef, useState } from "preact/hooks";
+import { useContext, useRef, useState } from "preact/hooks";
 import { explain } from "../api/client.ts";
 import type { MessageItem } from "../api/types.ts";
 import { count } from "../ui/format.ts";
@@ -7,12 +7,14 @@ import { Icon } from "../ui/Icon.tsx";
 import { IconButton } from "../ui/IconButton.tsx";
 import { fromParts } from "./attachments.ts";
 import type { Conversation } from "./conversation.ts";
+import { Nearness } from "./nearness.ts";
 import { Siblings } from "./Siblings.tsx";
 
 /** Longer messages show their beginning, with a button for the rest. */
 const FoldedLength = 2400;
 
-export function UserTurn({ conversation, id }: { conversation: Conversation; id: string }) {
+export function UserTurn({ conversation, id, last }: { conversation: Conversation; id: string; last: boolean }) {
+  const near = useContext(Nearness)(id);
   const item = conversation.item(id) as MessageItem | undefined;
   const [editing, setEditing] = useState(false);
   const [whole, setWhole] = useState(false);
@@ -22,6 +24,7 @@ export function UserTurn({ conversation, id }: { conversation: Conversation; id:
   const folds = text.length > FoldedLength && !whole;
   if (editing)
     return <Editor conversation={conversation} item={item} onDone={() => setEditing(false)} />;
+  const full = near.value || last;
   return (
     <div class="turn user-turn" data-item={id}>
       <h2 class="visually-hidden">You</h2>
@@ -38,9 +41,13 @@ export function UserTurn({ conversation, id }: { conversation: Conversation; id:
       {text !== "" && <div class="bubble" dir="auto">{folds ? `${text.slice(0, FoldedLength)}…` : text}</div>}
       {text.length > FoldedLength && <button type="button" class="link" onClick={() => setWhole(!whole)}>{folds ? "Show all of it" : "Show less"}</button>}
       <div class="turn-tools">
-        <Siblings conversation={conversation} id={id} />
-        <CopyButton text={() => text} label="Copy message" />
-        <IconButton icon="edit" label="Edit message" class="edit-message" onClick={() => setEditing(true)} />
+        {full && (
+          <>
+            <Siblings conversation={conversation} id={id} />
+            <CopyButton text={() => text} label="Copy message" />
+            <IconButton icon="edit" label="Edit message" class="edit-message" onClick={() => setEditing(true)} />
+          </>
+        )}
       </div>
     </div>
   );

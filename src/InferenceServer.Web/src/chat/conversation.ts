@@ -54,8 +54,11 @@ export class Conversation implements RunOwner {
     return this.#items.get(id)?.value;
   }
 
-  /** Reads a stored conversation, and goes on with replies that are being made. */
-  async load(id: string): Promise<void> {
+  /** The item that the list is to be scrolled to, once. */
+  readonly target = signal<string | null>(null);
+
+  /** Reads a stored conversation, and goes on with replies that are being made. Shows the branch of `item` where one is named. */
+  async load(id: string, item: string | null): Promise<void> {
     this.id.value = id;
     this.busy.value = "loading";
     try {
@@ -65,8 +68,9 @@ export class Conversation implements RunOwner {
         this.#metadata = info.metadata;
         this.meta.value = readMeta(info.metadata);
         this.#setTree(new Tree(items));
-        const kept = this.meta.value.leaf;
-        this.leaf.value = this.#tree.value.newestLeaf(kept !== null && this.#tree.value.get(kept) ? kept : null);
+        const kept = [item, this.meta.value.leaf].find(one => one !== null && this.#tree.value.get(one)) ?? null;
+        this.leaf.value = this.#tree.value.newestLeaf(kept);
+        this.target.value = item;
       });
       for (const response of runningOf(info))
         void this.#resume(response);
@@ -104,6 +108,7 @@ export class Conversation implements RunOwner {
     const name = model.value?.id;
     if (id === null || name === undefined)
       return null;
+    this.error.value = null;
     let decided: Partial<ResponseRequest>;
     try {
       decided = requestSettings(settings.value);
@@ -127,6 +132,12 @@ export class Conversation implements RunOwner {
   show(id: string): void {
     this.leaf.value = this.#tree.value.newestLeaf(id);
     this.#keepLeaf();
+  }
+
+  /** Shows the branch of this item, and scrolls to it. */
+  reveal(id: string): void {
+    this.show(id);
+    this.target.value = id;
   }
 
   /** Gives the model what a function returned; once all calls of the reply have their results, it goes on. */

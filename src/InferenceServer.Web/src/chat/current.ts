@@ -5,6 +5,20 @@ import { Conversation } from "./conversation.ts";
 /** The conversation that is on the screen. */
 export const current = signal(new Conversation());
 
+/** Where the next conversation is opened: at the item that a search found. */
+let wanted: string | null = null;
+
+/** Opens a conversation at one of its items. */
+export function openAt(id: string, item: string): void {
+  if (current.value.id.value === id) {
+    navigate(conversationPath(id));
+    current.value.reveal(item);
+    return;
+  }
+  wanted = item;
+  navigate(conversationPath(id));
+}
+
 /** Opens what the address names, and gives a new conversation its address once it has one. */
 export function followRoute(): void {
   effect(() => {
@@ -17,7 +31,8 @@ export function followRoute(): void {
       current.value.leave();
       current.value = new Conversation();
       if (value.conversation !== null)
-        void current.value.load(value.conversation);
+        void current.value.load(value.conversation, wanted);
+      wanted = null;
     });
   });
   effect(() => {

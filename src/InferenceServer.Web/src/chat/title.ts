@@ -1,5 +1,7 @@
 const LongestTitle = 60;
-const MostWords = 9;
+const MostWords = 7;
+/** Words that any text may share with any other. */
+const CommonWords = new Set("about and are but can does for from has have how into not say that the their them they this was what when where which who why will with you your".split(" "));
 
 /** The first words of what the user said: a title until there is a better one. */
 export function firstWords(text: string, most = 42): string {
@@ -23,13 +25,14 @@ export function acceptTitle(answer: string, user: string, reply: string): string
   const words = wordsOf(title);
   if (title.length < 3 || title.length > LongestTitle || title.split(/\s+/).length > MostWords || /[?!]|[.,;:] /.test(title))
     return null;
-  // Half of a title's words are the conversation's own, and it is neither its question nor its answer again.
-  const about = wordsOf(`${user} ${reply}`);
-  const shared = [...words].filter(word => [...about].some(other => stem(word) === stem(other))).length;
+  // A title is about the conversation: most of its words come from there. And it is neither its question nor its answer again.
+  const about = new Set([...wordsOf(`${user} ${reply}`)].map(stem));
+  const shared = [...words].filter(word => about.has(stem(word))).length;
   const repeats = reply.toLowerCase().startsWith(title.toLowerCase()) || user.toLowerCase().startsWith(title.toLowerCase());
   return shared > 0 && shared * 2 >= words.size && !repeats ? title : null;
 }
 
-// Words of four letters and more carry the topic; in scripts without spaces a character does.
-const wordsOf = (text: string): Set<string> => new Set(text.toLowerCase().match(/\p{L}{4,}|[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/gu) ?? []);
+// Words of three letters and more carry the topic; in scripts without spaces a character does.
+const wordsOf = (text: string): Set<string> =>
+  new Set((text.toLowerCase().match(/\p{L}{3,}|[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/gu) ?? []).filter(word => !CommonWords.has(word)));
 const stem = (word: string): string => word.slice(0, 5);

@@ -42,7 +42,7 @@ const loadMore = () => attempt(async () => {
 export function FeedbackPage() {
   useEffect(() => void load(), []);
   return (
-    <main class="page-main" id="main">
+    <main class="page-main" id="main" tabIndex={0}>
       <PageHead title="Feedback" />
       <p class="lead">What you said about replies: thumbs, which of two was better, and better answers of your own. It is kept on the server, and training can learn from it.</p>
       {error.value !== null && <p class="notice failed" role="alert">{error.value}</p>}

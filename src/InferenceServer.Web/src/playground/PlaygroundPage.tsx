@@ -67,7 +67,7 @@ export function PlaygroundPage() {
         document => description.value = new ApiDescription(document), (error: unknown) => loadError.value = explain(error));
   }, []);
   return (
-    <main class="page-main playground" id="main">
+    <main class="page-main playground" id="main" tabIndex={0}>
       <PageHead title="Try the API" />
       {loadError.value !== null && <p class="notice failed" role="alert">{loadError.value}</p>}
       {endpoint.value && <div class="playground-columns"><RequestForm endpoint={endpoint.value} /><AnswerView /></div>}

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { explain } from "../api/client.ts";
-import { current, newChat } from "../chat/current.ts";
+import { current, newChat, openAt } from "../chat/current.ts";
 import { conversationPath, route } from "../store/router.ts";
 import { announce } from "../ui/announce.tsx";
 import { Icon } from "../ui/Icon.tsx";
@@ -44,7 +44,13 @@ export function ConversationRow({ entry }: { entry: Entry }) {
     );
   return (
     <li class={isCurrent ? "conversation current" : "conversation"}>
-      <a href={conversationPath(info.id)} data-route aria-current={isCurrent ? "page" : undefined} onClick={closeIfNarrow} title={title}>
+      <a href={conversationPath(info.id)} data-route aria-current={isCurrent ? "page" : undefined} title={title} onClick={event => {
+        closeIfNarrow();
+        if (info.match?.item_id && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+          event.preventDefault();
+          openAt(info.id, info.match.item_id);
+        }
+      }}>
         {meta.pinned && <Icon name="pin" />}
         <span class="conversation-title" dir="auto">{title}</span>
         {info.match && <span class="match" dir="auto">{info.match.before}<mark>{info.match.text}</mark>{info.match.after}</span>}

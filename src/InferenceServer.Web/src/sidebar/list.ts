@@ -98,7 +98,7 @@ async function reading(work: () => Promise<void>): Promise<void> {
     await work();
     listError.value = null;
   } catch (error) {
-    keepsNothing.value = error instanceof ApiError && error.status < 500 && /data-dir|keeps nothing/i.test(error.message);
+    keepsNothing.value = error instanceof ApiError && error.code === "store_off";
     listError.value = explain(error);
   }
 }

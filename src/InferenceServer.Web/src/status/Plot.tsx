@@ -21,8 +21,9 @@ interface Props {
 
 const Width = 400;
 const Height = 130;
-/** Seconds that the plot spans, as many as are kept. */
-const Span = 600;
+/** Seconds that the plot spans: as many as there are, within these. */
+const ShortestSpan = 60;
+const LongestSpan = 600;
 
 /** A plot of the last minutes. Its latest values stand beside the names, so that the lines are never the only source. */
 export function Plot({ title, note, lines, times, format, atLeast = 0, stacked = false }: Props) {
@@ -31,12 +32,13 @@ export function Plot({ title, note, lines, times, format, atLeast = 0, stacked =
   const shown = stacked ? stack(lines) : lines;
   const top = niceTop(Math.max(atLeast, ...shown.flatMap(line => line.values.map(value => value ?? 0))));
   const end = times.at(-1) ?? 0;
-  const x = (time: number) => Width - (end - time) / Span * Width;
+  const span = Math.min(LongestSpan, Math.max(ShortestSpan, end - (times[0] ?? end)));
+  const x = (time: number) => Width - (end - time) / span * Width;
   const y = (value: number) => Height - value / top * Height;
   const index = at ?? times.length - 1;
   const point = (event: PointerEvent) => {
     const box = (event.currentTarget as Element).getBoundingClientRect();
-    const time = end - (1 - (event.clientX - box.left) / box.width) * Span;
+    const time = end - (1 - (event.clientX - box.left) / box.width) * span;
     setAt(nearest(times, time));
   };
   return (

@@ -21,17 +21,19 @@ export function Requests() {
 }
 
 function Row({ request }: { request: RequestRecord }) {
-  const { prompt_tokens: prompt, cached_tokens: cached, completion_tokens: reply, decode_ms: decode } = request;
+  const { cached_tokens: cached, completion_tokens: reply, decode_ms: decode } = request;
+  // What was refused had no prompt yet.
+  const prompt = request.prompt_tokens || null;
   const ms = (value: number | null) => value === null ? "–" : duration(value);
   return (
     <tr class={`outcome-${request.outcome}`}>
       <td>{timeOfDay(request.created_at)}</td>
       <td><code>{request.endpoint}</code></td>
-      <td>{request.outcome}{request.status !== null && request.status >= 400 ? ` (${request.status})` : ""}{request.preemptions ? `, made room ${request.preemptions}×` : ""}</td>
+      <td>{request.outcome.replaceAll("_", " ")}{request.status !== null && request.status >= 400 ? ` (${request.status})` : ""}{request.preemptions ? `, made room ${request.preemptions}×` : ""}</td>
       <td>{prompt === null ? "–" : count(prompt)}</td>
-      <td>{prompt === null || cached === null || prompt === 0 ? "–" : percent(cached / prompt)}</td>
+      <td>{prompt === null || cached === null ? "–" : percent(cached / prompt)}</td>
       <td class="why">{request.cache?.reason ? explainCache(request.cache.reason) : "–"}</td>
-      <td>{reply === null ? "–" : count(reply)}</td>
+      <td>{reply === null || prompt === null ? "–" : count(reply)}</td>
       <td>{ms(request.queue_ms)}</td>
       <td>{ms(request.prefill_ms)}</td>
       <td>{ms(request.first_token_ms)}</td>

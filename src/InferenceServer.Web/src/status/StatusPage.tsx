@@ -15,7 +15,7 @@ export function StatusPage() {
     return watch();
   }, []);
   return (
-    <main class="page-main" id="main">
+    <main class="page-main" id="main" tabIndex={0}>
       <PageHead title="Status">{health.value && <small>{health.value.model} · {health.value.backend.split(":")[0]} · version {health.value.version} · up for {uptime(health.value.uptime_seconds)}</small>}</PageHead>
       {statusError.value !== null && <p class="notice failed" role="alert">{statusError.value}</p>}
       <Glance />

@@ -41,7 +41,7 @@ export function Dialog({ title, onClose, children, class: className, mustAnswer 
           <h2 id={id}>{title}</h2>
           {!mustAnswer && <IconButton icon="close" label="Close" onClick={onClose} />}
         </header>
-        <div class="dialog-body">{children}</div>
+        <div class="dialog-body" tabIndex={0}>{children}</div>
       </div>
     </dialog>
   );

@@ -1,6 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon, type IconName } from "./Icon.tsx";
+import { useDismiss } from "./useDismiss.ts";
 
 export interface MenuEntry {
   icon?: IconName;
@@ -35,15 +36,10 @@ export function Menu({ label, entries, children, class: className, align = "end"
   useEffect(() => {
     if (!open)
       return;
-    const outside = (event: PointerEvent) => {
-      if (!root.current?.contains(event.target as Node))
-        setOpen(false);
-    };
     const checked = list.current?.querySelector<HTMLElement>("[aria-checked=true]");
     (checked ?? list.current?.querySelector<HTMLElement>("button"))?.focus();
-    addEventListener("pointerdown", outside);
-    return () => removeEventListener("pointerdown", outside);
   }, [open]);
+  useDismiss(root, open, () => setOpen(false));
   const close = () => {
     setOpen(false);
     root.current?.querySelector<HTMLElement>("button")?.focus();
@@ -52,12 +48,8 @@ export function Menu({ label, entries, children, class: className, align = "end"
     const buttons = [...list.current?.querySelectorAll<HTMLElement>("button") ?? []];
     const at = buttons.indexOf(document.activeElement as HTMLElement);
     const step = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key];
-    if (event.key === "Escape" || event.key === "Tab") {
+    if (event.key === "Tab") {
       close();
-      if (event.key === "Escape") {
-        event.preventDefault();
-        event.stopPropagation();
-      }
     } else if (step !== undefined) {
       event.preventDefault();
       buttons.at(step % buttons.length)?.focus();
