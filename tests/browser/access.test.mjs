@@ -32,7 +32,6 @@ test("A key is asked for once, kept for the tab, and asked for again when it is 
   await checkClean(opened);
 });
 
-<<<<<<< HEAD
 test("A page that came over plain HTTP from another machine chats and copies, without what browsers keep from such", async () => {
   const opened = await openPage(browser, server.address, { expected: [/401/] });
   const { page } = opened;
@@ -48,7 +47,8 @@ test("A page that came over plain HTTP from another machine chats and copies, wi
   await page.getByRole("button", { name: /^Copy/ }).last().click();
   await page.getByText("Copied").first().waitFor({ state: "attached" });
   await checkClean(opened);
-=======
+});
+
 test("A full server is said to be full, and the message is answered once there is room", async () => {
   const full = await startServer({ arguments: ["--max-sequences", "1", "--max-queue", "1"] });
   try {
@@ -73,5 +73,4 @@ test("A full server is said to be full, and the message is answered once there i
   } finally {
     await full.stop();
   }
->>>>>>> web
 });
