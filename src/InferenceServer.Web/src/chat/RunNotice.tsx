@@ -1,4 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
+import { recentRequests } from "../api/server.ts";
 import { health, refreshHealth } from "../store/connection.ts";
 import { count, duration, plural, short } from "../ui/format.ts";
 import { Icon } from "../ui/Icon.tsx";
@@ -41,24 +42,32 @@ export function RunNotice({ run, conversation, hasText, lost }: Props) {
 }
 
 const PollMs = 1000;
+/** A key's requests among which this one is looked for. */
+const MostWaiting = 256;
 /** Shorter waits are not worth words. */
 const WordsAfterMs = 700;
 
 function Waiting({ run }: { run: Run }) {
   const [waited, setWaited] = useState(0);
+  const [position, setPosition] = useState<number | null>(null);
   useEffect(() => {
+    const abort = new AbortController();
     const timer = setInterval(() => {
       setWaited(performance.now() - run.times.sent);
       void refreshHealth().catch(() => null);
+      recentRequests(MostWaiting, abort.signal).then(
+        requests => setPosition(requests.find(request => request.id === run.id)?.queue_position ?? null), () => setPosition(null));
     }, PollMs);
-    return () => clearInterval(timer);
+    return () => {
+      clearInterval(timer);
+      abort.abort();
+    };
   }, [run]);
-  const position = run.response.value?.x_queue_position;
   const state = health.value;
   let words = "";
   if (waited > WordsAfterMs && state) {
     words = state.waiting_requests > 0
-      ? `Waiting in line${position ? ` at place ${position}` : ""}: ${plural(state.waiting_requests, "request")} ${state.waiting_requests === 1 ? "waits" : "wait"}, ${count(state.running_requests)} ${state.running_requests === 1 ? "runs" : "run"}.`
+      ? `Waiting in line${position ? `, at place ${position}` : ""}: ${plural(state.waiting_requests, "request")} ${state.waiting_requests === 1 ? "waits" : "wait"}, ${count(state.running_requests)} ${state.running_requests === 1 ? "runs" : "run"}.`
       : `Reading the prompt for ${duration(waited)}…`;
   }
   return <p class="notice waiting"><span class="pulse" /><span>{words}</span></p>;
