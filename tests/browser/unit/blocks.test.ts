@@ -59,6 +59,39 @@ test("Finished blocks stay the same objects while the text grows", () => {
   assert.notEqual(grown.at(-1), open.at(-1));
 });
 
+test("A long list comes in parts that stay, and goes on counting", () => {
+  const reader = new BlockReader();
+  const lines = Array.from({ length: 300 }, (_, index) => `${index + 1}. item ${index + 1}`);
+  let first: unknown;
+  for (let count = 1; count <= lines.length; count++) {
+    const [list] = reader.read(lines.slice(0, count).join("\n"), false).flat();
+    if (count === 100)
+      first = list;
+    else if (count > 100)
+      assert.equal(list, first);
+  }
+  const lists = reader.read(lines.join("\n"), true).flat() as { items: unknown[]; start: number }[];
+  assert.equal(lists.flatMap(list => list.items).length, 300);
+  assert.deepEqual(lists.map(list => list.start), lists.map((_, index) => 1 + lists.slice(0, index).flatMap(list => list.items).length));
+  assert.deepEqual(raws(reader, lines.join("\n")), raws(new BlockReader(), lines.join("\n")));
+});
+
+test("Items and rows of a list or table that grows stay the same objects", () => {
+  const reader = new BlockReader();
+  const parts = () => reader.read(text, false).flat().map(token => (token as { items?: object[]; rows?: object[] }).items ?? (token as { rows?: object[] }).rows ?? []).find(list => list.length > 0) ?? [];
+  let text = "- one\n- two\n- thr";
+  let before = parts();
+  text += "ee\n- four";
+  assert.equal(parts()[0], before[0]);
+  assert.equal(parts()[1], before[1]);
+  assert.notEqual(parts()[2], before[2]);
+  text = "| a |\n|---|\n| 1 |\n| 2 |";
+  before = parts();
+  text += "\n| 3 |";
+  assert.equal(parts()[0], before[0]);
+  assert.equal(parts().length, 3);
+});
+
 test("Another text is parsed anew", () => {
   const reader = new BlockReader();
   reader.read("One.\n\nTwo.\n\nThree.\n\nFour.", false);

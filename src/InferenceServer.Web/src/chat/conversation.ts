@@ -2,7 +2,7 @@ import { batch, computed, signal, type Signal } from "@preact/signals";
 import { explain } from "../api/client.ts";
 import { addItems, createConversation, getConversation, getItems, setMetadata } from "../api/conversations.ts";
 import { compact, createResponse, getResponse, runningOf } from "../api/responses.ts";
-import type { CallItem, Item, Metadata, ModelResponse, NewItem, ResponseRequest } from "../api/types.ts";
+import type { CallItem, ConversationInfo, Item, Metadata, ModelResponse, NewItem, ResponseRequest } from "../api/types.ts";
 import { requestSettings, settings } from "../settings/settings.ts";
 import { noteChange, noteUse } from "../sidebar/list.ts";
 import { model } from "../store/models.ts";
@@ -31,6 +31,7 @@ export class Conversation implements RunOwner {
   readonly #items = new Map<string, Signal<Item>>();
   readonly #responses = new Map<string, Signal<ModelResponse | null>>();
   readonly #reading = new AbortController();
+  #info: ConversationInfo | null = null;
   #metadata: Metadata = {};
 
   readonly turns = computed(() => {
@@ -65,6 +66,7 @@ export class Conversation implements RunOwner {
       const info = await getConversation(id, this.#reading.signal);
       const items = await getItems(id, this.#reading.signal);
       batch(() => {
+        this.#info = info;
         this.#metadata = info.metadata;
         this.meta.value = readMeta(info.metadata);
         this.#setTree(new Tree(items));
@@ -72,6 +74,8 @@ export class Conversation implements RunOwner {
         this.leaf.value = this.#tree.value.newestLeaf(kept);
         this.target.value = item;
       });
+      // Showing it is a task of its own.
+      await new Promise(resolve => setTimeout(resolve));
       for (const response of runningOf(info))
         void this.#resume(response);
     } catch (error) {
@@ -96,6 +100,8 @@ export class Conversation implements RunOwner {
       if (this.id.value === null)
         await this.#create(text || (files[0]?.name ?? ""));
       await this.#add([{ type: "message", role: "user", content: toParts(text, files) }], parent);
+      if (this.#info)
+        noteUse({ ...this.#info, metadata: this.#metadata });
     } finally {
       this.busy.value = "";
     }
@@ -236,6 +242,7 @@ export class Conversation implements RunOwner {
       this.meta.value = meta;
       this.id.value = info.id;
     });
+    this.#info = info;
     noteUse(info);
   }
 

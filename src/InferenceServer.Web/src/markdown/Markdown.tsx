@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import type { Token, Tokens } from "marked";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { memo } from "../ui/memo.ts";
 import { safeLink } from "./allowed.ts";
 import { BlockReader, blockHtml, type Piece } from "./blocks.ts";
@@ -15,13 +15,52 @@ interface Props {
   grows?: boolean;
 }
 
+/** A growing text is parsed again after so many times what that took the last time: it never takes more than a share of the frames. */
+const PauseTimes = 3;
+/** What takes less than this is done in every frame. */
+const QuickMs = 4;
+
 /** Markdown as elements. Text is never taken for HTML, save for the HTML that Markdown allows, which is sanitized. */
 export const Markdown = memo(function Markdown({ text, grows = false }: Props) {
+  const pieces = usePieces(text, grows);
+  const joined = useJoining(pieces.length, grows);
+  return <div class="markdown" dir="auto">{pieces.slice(0, joined).map((piece, index) => <PieceView key={index} piece={piece} />)}</div>;
+});
+
+/** How many pieces to show: all of a text that grows; of one that is there already a few at first, and more of them in tasks of their own. */
+function useJoining(total: number, grows: boolean): number {
+  const [joined, setJoined] = useState(grows ? Infinity : 2);
+  useEffect(() => {
+    if (joined >= total)
+      return;
+    const timer = setTimeout(() => setJoined(joined + 2));
+    return () => clearTimeout(timer);
+  }, [joined, total]);
+  return joined;
+}
+
+function usePieces(text: string, grows: boolean): Piece[] {
   const reader = useRef<BlockReader>(null);
   reader.current ??= new BlockReader();
-  const pieces = reader.current.read(text, !grows);
-  return <div class="markdown" dir="auto">{pieces.map((piece, index) => <PieceView key={index} piece={piece} />)}</div>;
-});
+  const last = useRef({ pieces: [] as Piece[], begun: 0, took: 0 });
+  const [, lookAgain] = useState({});
+  const begun = performance.now();
+  const wait = grows && last.current.took > QuickMs ? last.current.begun + (1 + PauseTimes) * last.current.took - begun : 0;
+  const waits = wait > 0;
+  if (!waits)
+    last.current = { pieces: reader.current.read(text, !grows), begun, took: 0 };
+  useLayoutEffect(() => {
+    if (!waits)
+      last.current.took = performance.now() - last.current.begun;
+  });
+  useEffect(() => {
+    if (!waits)
+      return;
+    const timer = setTimeout(() => lookAgain({}), wait);
+    return () => clearTimeout(timer);
+  }, [text, waits]);
+  return last.current.pieces;
+}
 
 const PieceView = memo(function PieceView({ piece }: { piece: Piece }) {
   return <div class="piece">{piece.map((token, index) => <Block key={index} token={token} />)}</div>;
@@ -85,27 +124,34 @@ function Heading({ token }: { token: Tokens.Heading }) {
 }
 
 function List({ token }: { token: Tokens.List }) {
-  const items = token.items.map((item, index) => (
-    <li key={index} class={item.task ? "task" : undefined}>
-      {item.task && <input type="checkbox" checked={item.checked ?? false} disabled aria-label={item.checked ? "Done" : "To do"} />}
-      {toElements(item.tokens)}
-    </li>
-  ));
+  const items = token.items.map((item, index) => <ListItem key={index} item={item} />);
   return token.ordered ? <ol start={token.start === "" ? 1 : token.start}>{items}</ol> : <ul>{items}</ul>;
 }
 
+const ListItem = memo(function ListItem({ item }: { item: Tokens.ListItem }) {
+  return (
+    <li class={item.task ? "task" : undefined}>
+      {item.task && <input type="checkbox" checked={item.checked ?? false} disabled aria-label={item.checked ? "Done" : "To do"} />}
+      {toElements(item.tokens)}
+    </li>
+  );
+});
+
 function Table({ token }: { token: Tokens.Table }) {
-  const cell = (Tag: "th" | "td") => (one: Tokens.TableCell, index: number) =>
-    <Tag key={index} class={one.align ? `align-${one.align}` : undefined} scope={Tag === "th" ? "col" : undefined}>{toElements(one.tokens)}</Tag>;
   return (
     <div class="table" tabIndex={0} role="region" aria-label="Table">
       <table>
-        <thead><tr>{token.header.map(cell("th"))}</tr></thead>
-        <tbody>{token.rows.map((row, index) => <tr key={index}>{row.map(cell("td"))}</tr>)}</tbody>
+        <thead><Row cells={token.header} heads /></thead>
+        <tbody>{token.rows.map((cells, index) => <Row key={index} cells={cells} />)}</tbody>
       </table>
     </div>
   );
 }
+
+const Row = memo(function Row({ cells, heads = false }: { cells: Tokens.TableCell[]; heads?: boolean }) {
+  const Tag = heads ? "th" : "td";
+  return <tr>{cells.map((cell, index) => <Tag key={index} class={cell.align ? `align-${cell.align}` : undefined} scope={heads ? "col" : undefined}>{toElements(cell.tokens)}</Tag>)}</tr>;
+});
 
 function Link({ token }: { token: Tokens.Link }) {
   const href = safeLink(token.href);

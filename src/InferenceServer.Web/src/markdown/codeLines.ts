@@ -2,6 +2,9 @@ import { highlight, type Line } from "./highlight.ts";
 
 /** Milliseconds that colouring may take of a frame. */
 const SliceMs = 6;
+/** Code that grows is coloured again after so long, and after so many times what the last colouring took: the engine wants the processor, too. */
+const PauseMs = 150;
+const PauseTimes = 3;
 
 /** The lines of a code block on the screen. Text that grows costs only its new lines; colours come when the highlighter has them. */
 export class CodeLines {
@@ -43,11 +46,13 @@ export class CodeLines {
       return;
     this.#colouring = true;
     for (let coloured = ""; coloured !== this.#text;) {
+      const since = performance.now();
       coloured = this.#text;
       const lines = await highlight(coloured, this.#language);
       if (lines === null)
         break;
       await this.#setColours(lines);
+      await new Promise(resolve => setTimeout(resolve, Math.max(PauseMs, PauseTimes * (performance.now() - since))));
     }
     this.#colouring = false;
   }
