@@ -30,18 +30,6 @@ public sealed class RecentRequestsTests
         $"{request.GetProperty("endpoint").GetString()} {request.GetProperty("status")} {request.GetProperty("outcome").GetString()} {request.GetProperty("model").GetString()} stream={request.GetProperty("stream").GetBoolean()} "
         + $"{request.GetProperty("prompt_tokens")}/{request.GetProperty("cached_tokens")}/{request.GetProperty("completion_tokens")}";
 
-    private static async Task UntilAsync(Func<Task<bool>> done)
-    {
-        for (int i = 0; i < 1000; i++)
-        {
-            if (await done())
-                return;
-            await Task.Delay(5);
-        }
-
-        throw new TimeoutException();
-    }
-
     [Fact]
     public async Task Requests_are_listed_with_what_they_took_the_newest_first_and_nothing_that_was_said()
     {
@@ -67,7 +55,7 @@ public sealed class RecentRequestsTests
         List<JsonElement> requests = [];
         string text = "";
         // An answer is out a moment before its request has ended.
-        await UntilAsync(async () =>
+        await Eventually.HoldsAsync(async () =>
         {
             (requests, text) = await ListAsync(host);
             return requests.Count == 5 && requests.TrueForAll(request => request.GetProperty("outcome").GetString() != "running");
@@ -97,10 +85,10 @@ public sealed class RecentRequestsTests
         await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
         string id = (await host.CreateAsync("\"input\":\"Hi\",\"background\":true")).GetProperty("id").GetString()!;
         JsonElement running = default;
-        await UntilAsync(async () => (running = Assert.Single((await ListAsync(host.Host)).Requests)).GetProperty("completion_tokens").GetInt32() == 1);
+        await Eventually.HoldsAsync(async () => (running = Assert.Single((await ListAsync(host.Host)).Requests)).GetProperty("completion_tokens").GetInt32() == 1);
         Assert.Equal(("running", id, JsonValueKind.Null), (running.GetProperty("outcome").GetString(), running.GetProperty("id").GetString(), running.GetProperty("status").ValueKind));
         held.Release();
-        await UntilAsync(async () => Line(Assert.Single((await ListAsync(host.Host)).Requests)) == "/v1/responses 200 ok scripted stream=False 21/3/2");
+        await Eventually.HoldsAsync(async () => Line(Assert.Single((await ListAsync(host.Host)).Requests)) == "/v1/responses 200 ok scripted stream=False 21/3/2");
         Held stopped = new();
         host.Engine.Script = stopped.Engine.Script;
         string other = (await host.CreateAsync("\"input\":\"Hi\",\"background\":true")).GetProperty("id").GetString()!;
@@ -126,11 +114,11 @@ public sealed class RecentRequestsTests
 
         // Of several choices the first to come: who asked waits no longer than for that.
         Task<HttpResponseMessage> chat = host.Host.PostAsync(Chat, Body("Hi", ",\"n\":2"));
-        await UntilAsync(() => Task.FromResult(engine.Submitted.Count == 3));
+        await Eventually.HoldsAsync(() => Task.FromResult(engine.Submitted.Count == 3));
         Generation[] choices = [.. engine.Submitted.Skip(1)];
         choices[0].Queued(5);
         choices[1].Queued(4);
-        await UntilAsync(async () => await PlaceAsync() == 4);
+        await Eventually.HoldsAsync(async () => await PlaceAsync() == 4);
         choices[0].Begun();
         Assert.Null(await PlaceAsync());
         Array.ForEach(choices, choice => choice.Cancel());

@@ -34,18 +34,6 @@ public sealed class ConversationTreeTests
         return [.. paths.Values];
     }
 
-    private static async Task UntilAsync(Func<Task<bool>> done)
-    {
-        for (int i = 0; i < 1000; i++)
-        {
-            if (await done())
-                return;
-            await Task.Delay(5);
-        }
-
-        throw new TimeoutException();
-    }
-
     [Fact]
     public async Task A_turn_goes_on_from_the_item_it_names_and_another_from_the_newest()
     {
@@ -101,10 +89,10 @@ public sealed class ConversationTreeTests
         Assert.Equal(running.Order(), now.GetProperty("running").EnumerateArray().Select(id => id.GetString()!).Order());
         Assert.Equal(2, (await ListAsync(host)).GetProperty("data")[0].GetProperty("running").GetArrayLength());
         Task<JsonElement> plain = host.CreateAsync($"\"input\":\"linear\",\"conversation\":\"{conversation}\"");
-        await UntilAsync(() => Task.FromResult(host.Engine.Submitted.Count == 3));
+        await Eventually.HoldsAsync(() => Task.FromResult(host.Engine.Submitted.Count == 3));
         held.Release();
         _ = await plain;
-        await UntilAsync(async () => (await host.GetAsync($"{Path}/{conversation}", "ConversationResource")).GetProperty("running").GetArrayLength() == 0);
+        await Eventually.HoldsAsync(async () => (await host.GetAsync($"{Path}/{conversation}", "ConversationResource")).GetProperty("running").GetArrayLength() == 0);
         // The linear turn hangs on what it has seen, whoever was faster.
         Assert.Equal(["Q", "Q linear", "Q linear one two", "Q one two", "Q one two"], (await TreeAsync(host, conversation)).Order());
         Assert.Equal(running.Order(), (await ItemsAsync(host, conversation)).Where(item => item.GetProperty("parent_id").GetString() == question && item.GetProperty("role").GetString() == "assistant")
@@ -118,7 +106,7 @@ public sealed class ConversationTreeTests
         await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
         string conversation = await NewAsync(host);
         string id = Id(await host.CreateAsync($"\"input\":\"Hi\",\"background\":true,\"conversation\":\"{conversation}\""));
-        await UntilAsync(async () => (await host.GetAsync($"{ResponseHost.Path}/{id}", "Response")).GetProperty("status").GetString() == "in_progress");
+        await Eventually.HoldsAsync(async () => (await host.GetAsync($"{ResponseHost.Path}/{id}", "Response")).GetProperty("status").GetString() == "in_progress");
         JsonElement cancelled = await host.CallAsync(HttpMethod.Post, $"{ResponseHost.Path}/{id}/cancel", "Response");
         Assert.Equal("cancelled", cancelled.GetProperty("status").GetString());
         List<JsonElement> items = await ItemsAsync(host, conversation);
@@ -136,7 +124,7 @@ public sealed class ConversationTreeTests
         Task<JsonElement> other = host.CreateAsync("\"input\":\"Hi\"");
         _ = await host.CallAsync(HttpMethod.Delete, $"{Path}/{conversation}", "DeletedConversationResource");
         Assert.True(host.Engine.Submitted.First().CancelRequested);
-        await UntilAsync(() => Task.FromResult(host.Host.Service<ResponseRuns>().Find("", id) is null));
+        await Eventually.HoldsAsync(() => Task.FromResult(host.Host.Service<ResponseRuns>().Find("", id) is null));
         Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{id}"));
         held.Release();
         Assert.Equal("completed", (await other).GetProperty("status").GetString());
