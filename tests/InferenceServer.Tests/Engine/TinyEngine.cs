@@ -2,8 +2,8 @@ using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Llama;
 using InferenceServer.Llama.TestModels;
-using Microsoft.Extensions.Time.Testing;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
 
 namespace InferenceServer.Tests.Engine;
 
