@@ -49,6 +49,7 @@ internal sealed partial class EngineLoop : IDisposable
     private volatile string? _failure;
     private volatile EngineSnapshot _snapshot = EngineSnapshot.Empty;
     private long _snapshotTaken;
+    private long _positionsTold;
     private long _stepStarted;
     private long _stepNumber;
     private int _stepRows;
@@ -96,11 +97,14 @@ internal sealed partial class EngineLoop : IDisposable
     /// <summary>Takes a request in, unless as many as may run and wait are unfinished.</summary>
     public bool TryEnqueue(Generation generation)
     {
-        if (Interlocked.Increment(ref _unfinished) > _options.MaxSequences + _options.MaxQueue)
+        int unfinished = Interlocked.Increment(ref _unfinished);
+        if (unfinished > _options.MaxSequences + _options.MaxQueue)
         {
             Interlocked.Decrement(ref _unfinished);
             return false;
         }
+        // Behind all that are there, until the loop has seen it.
+        generation.Queued(Math.Max(1, unfinished - _options.MaxSequences));
         _inbox.Enqueue(generation);
         Wake();
         // The loop may have ended between the caller's check and here: then nobody else would answer this request.
@@ -304,12 +308,13 @@ internal sealed partial class EngineLoop : IDisposable
         Interlocked.Add(ref _unfinished, -ended);
         if (ended > 0 || _time.GetElapsedTime(_snapshotTaken, now) >= SnapshotInterval)
             PublishSnapshot(now);
-        foreach ((Generation generation, GenerationEvent e) in _scheduler.Outbox)
+        if (_time.GetElapsedTime(_positionsTold, now) >= SnapshotInterval)
         {
-            generation.Writer.TryWrite(e);
-            if (e.Kind == GenerationEventKind.Finished)
-                generation.Writer.Complete();
+            _positionsTold = now;
+            _scheduler.TellPositions(now);
         }
+        foreach ((Generation generation, GenerationEvent e) in _scheduler.Outbox)
+            generation.Write(e);
         _scheduler.Outbox.Clear();
     }
 
@@ -376,18 +381,14 @@ internal sealed partial class EngineLoop : IDisposable
         PublishSnapshot(now);
     }
 
-    private static void FailUnseen(Generation generation, string failure)
+    private static void FailUnseen(Generation generation, string failure) => generation.Write(new GenerationEvent(GenerationEventKind.Finished, "", -1, null, new GenerationResult
     {
-        generation.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Finished, "", -1, null, new GenerationResult
-        {
-            FinishReason = FinishReason.Failed,
-            Error = failure,
-            PromptTokens = generation.Request.PromptTokens.Length,
-            CachedTokens = 0,
-            CompletionTokens = 0,
-        }));
-        generation.Writer.Complete();
-    }
+        FinishReason = FinishReason.Failed,
+        Error = failure,
+        PromptTokens = generation.Request.PromptTokens.Length,
+        CachedTokens = 0,
+        CompletionTokens = 0,
+    }));
 
     private void PublishSnapshot(long now)
     {

@@ -12,6 +12,7 @@ public sealed class Generation
         new UnboundedChannelOptions { SingleReader = true, SingleWriter = true, AllowSynchronousContinuations = false });
 
     private volatile bool _cancelRequested;
+    private volatile int _queuePosition;
 
     internal Generation(GenerationRequest request) => Request = request;
 
@@ -20,8 +21,7 @@ public sealed class Generation
     {
         Generation ended = new(request);
         GenerationResult result = new() { FinishReason = FinishReason.Stop, PromptTokens = request.PromptTokens.Length, CachedTokens = 0, CompletionTokens = 0 };
-        ended.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Finished, "", 0, null, result));
-        ended.Writer.Complete();
+        ended.Write(new GenerationEvent(GenerationEventKind.Finished, "", 0, null, result));
         return ended;
     }
 
@@ -35,10 +35,28 @@ public sealed class Generation
 
     public ChannelReader<GenerationEvent> Events => _events.Reader;
 
+    /// <summary>Its place among the requests that wait, 1 being next, as it was foreseen a moment ago; null once it has begun or ended. Safe from any thread.</summary>
+    public int? QueuePosition => _queuePosition is var position and not 0 ? position : null;
+
     /// <summary>Asks the decode thread to stop this generation at its next turn. Safe from any thread, any number of times.</summary>
     public void Cancel() => _cancelRequested = true;
 
     internal bool CancelRequested => _cancelRequested;
 
-    internal ChannelWriter<GenerationEvent> Writer => _events.Writer;
+    /// <summary>It waits, at this place; from 1.</summary>
+    internal void Queued(int position) => _queuePosition = position;
+
+    /// <summary>It waits no more.</summary>
+    internal void Begun() => _queuePosition = 0;
+
+    /// <returns>False after the end.</returns>
+    internal bool Write(in GenerationEvent e)
+    {
+        bool written = _events.Writer.TryWrite(e);
+        if (e.Kind != GenerationEventKind.Finished)
+            return written;
+        Begun();
+        _events.Writer.Complete();
+        return written;
+    }
 }

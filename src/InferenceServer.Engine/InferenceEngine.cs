@@ -98,6 +98,9 @@ public sealed partial class InferenceEngine : IAsyncDisposable
     /// <summary>What a checkpoint takes in host memory at most; 0 where the model needs none.</summary>
     public long CheckpointBytes => _limits.CheckpointBytes;
 
+    /// <summary>What all cells of the KV pool take; null where layers keep something else than each token's keys and values.</summary>
+    public long? KvPoolBytes => _limits.CheckpointBytes == 0 ? _limits.Cells * _limits.StateBytesPerToken : null;
+
     /// <summary>Gauges and counters as of the last step.</summary>
     public EngineSnapshot Snapshot => _loop.Snapshot;
 

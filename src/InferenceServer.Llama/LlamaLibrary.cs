@@ -1,4 +1,5 @@
 // Picks a backend, has LLamaSharp load its build of llama.cpp once a process, and checks that it is a build this project was written against.
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -162,10 +163,20 @@ public sealed class LlamaLibrary
                 gpus?.Add(device);
             devices.Add(new LlamaDevice(
                 Marshal.PtrToStringUTF8((nint)props.name) ?? "", (Marshal.PtrToStringUTF8((nint)props.description) ?? "").Trim(), type,
-                (long)props.memory_free, (long)props.memory_total));
+                type is LlamaDeviceType.Cpu ? FreeHostBytes((long)props.memory_free) : (long)props.memory_free, (long)props.memory_total));
         }
 
         return devices;
+    }
+
+    /// <summary>On Linux and on Macs llama.cpp calls all of the host's memory free.</summary>
+    private static long FreeHostBytes(long told)
+    {
+        const string Table = "/proc/meminfo", Name = "MemAvailable:";
+        if (!OperatingSystem.IsLinux() || !File.Exists(Table))
+            return told;
+        string? line = File.ReadLines(Table).FirstOrDefault(line => line.StartsWith(Name, StringComparison.Ordinal));
+        return line is not null && long.TryParse(line.AsSpan(Name.Length).Trim(" kB"), NumberStyles.None, CultureInfo.InvariantCulture, out long kilobytes) ? kilobytes * 1024 : told;
     }
 
     private static nint LoadFile(string path)

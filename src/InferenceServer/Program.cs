@@ -42,6 +42,7 @@ try
         Host = options.Host,
         Port = options.Port,
         Identity = new ServerIdentity($"{library.Description}: {library.Reason}"),
+        Devices = () => library.Devices,
         Strict = options.Strict,
         Store = store,
         Moderation = new ModerationGate(rules, options.Moderation, classifier?.Classifier),

@@ -108,6 +108,7 @@ internal sealed class Admission(EngineOptions options, PrefixCache cache, Waitin
         sequence.LastPrefillStep = prefillStep;
         sequence.FirstMatch = sequence.FirstScheduled is null ? match : null;
         sequence.FirstScheduled ??= now;
+        sequence.Generation.Begun();
         // Where this prompt leaves what is known others may leave it too.
         if (match.TreeTokens >= sequence.Computed + CheckpointStops.LeastDistance && match.TreeTokens < sequence.PromptCount)
             sequence.Stops?.Add(match.TreeTokens, sequence.Computed);

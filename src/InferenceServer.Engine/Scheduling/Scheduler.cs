@@ -89,6 +89,9 @@ internal sealed partial class Scheduler
         }
     }
 
+    /// <summary>Tells those that wait for their first step which place they have.</summary>
+    public void TellPositions(long now) => _waiting.TellPositions(now);
+
     /// <summary>With no requests: plans something useful for the next step, such as saving an entry. False when there is nothing.</summary>
     public bool PlanIdleWork() => !HasWork && Cache.SaveOneIdle();
 

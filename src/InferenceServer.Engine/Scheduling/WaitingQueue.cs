@@ -1,6 +1,7 @@
 // Requests that wait to be admitted, by who they are for. Decode thread only.
 
 using System.Collections;
+using System.Runtime.InteropServices;
 using InferenceServer.Engine.Replies;
 
 namespace InferenceServer.Engine.Scheduling;
@@ -13,6 +14,8 @@ internal sealed class WaitingQueue(AdmissionPolicy admission) : IReadOnlyCollect
 {
     private readonly Dictionary<(RequestPriority Priority, string Key), List<Sequence>> _lines = [];
     private readonly List<(AdmissionPolicy.Rank Rank, List<Sequence> Line)> _order = [];
+    private readonly List<(AdmissionPolicy.Rank Rank, Sequence Sequence)> _places = [];
+    private readonly Dictionary<string, long> _servedByThen = new(StringComparer.Ordinal);
 
     public int Count { get; private set; }
 
@@ -73,6 +76,26 @@ internal sealed class WaitingQueue(AdmissionPolicy admission) : IReadOnlyCollect
             }
         }
         _order.Clear();
+    }
+
+    /// <summary>
+    /// Tells those that have not begun how many are before them, as far as it can be foreseen: the keys of a class take turns. What the cache holds for whom would be
+    /// a walk of its tree each.
+    /// </summary>
+    public void TellPositions(long now)
+    {
+        foreach (Sequence sequence in this)
+            _places.Add((admission.RankOf(sequence, cachedTokens: 0, now), sequence));
+        _places.Sort(static (a, b) => a.Rank.CompareTo(b.Rank));
+        // By a request's turn its key has been served for those before it.
+        foreach (ref (AdmissionPolicy.Rank Rank, Sequence Sequence) place in CollectionsMarshal.AsSpan(_places))
+            place.Rank = place.Rank with { Served = place.Rank.Served + CollectionsMarshal.GetValueRefOrAddDefault(_servedByThen, place.Sequence.Request.FairnessKey, out _)++ };
+        _places.Sort(static (a, b) => a.Rank.CompareTo(b.Rank));
+        for (int i = 0; i < _places.Count; i++)
+            if (_places[i].Sequence.FirstScheduled is null)
+                _places[i].Sequence.Generation.Queued(i + 1);
+        _places.Clear();
+        _servedByThen.Clear();
     }
 
     public IEnumerator<Sequence> GetEnumerator()

@@ -34,6 +34,7 @@ internal sealed class ChatTurn : IDisposable
     {
         (Model, Requests, Generations) = (model, requests, generations);
         (_replies, _trace) = (replies, trace);
+        trace.Submitted(generations);
     }
 
     public ServedModel Model { get; }

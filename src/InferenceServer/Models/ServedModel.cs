@@ -35,6 +35,9 @@ public sealed record ServedEngine
     /// <summary>Whether message boundaries are of use to the engine.</summary>
     public bool TakesCheckpoints { get; init; }
 
+    /// <summary>Null where it is not known.</summary>
+    public long? KvPoolBytes { get; init; }
+
     /// <exception cref="EngineQueueFullException">The bounded queue is full.</exception>
     /// <exception cref="EngineUnavailableException">Draining, or the decode thread failed.</exception>
     public required Func<GenerationRequest, Generation> Submit { get; init; }
@@ -57,6 +60,7 @@ public sealed record ServedEngine
     {
         ContextLength = Math.Min(engine.ContextLength, trainContextLength),
         TakesCheckpoints = engine.TakesCheckpoints,
+        KvPoolBytes = engine.KvPoolBytes,
         Submit = engine.Submit,
         Snapshot = () => engine.Snapshot,
         Failure = () => engine.Failure,

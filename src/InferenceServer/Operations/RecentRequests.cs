@@ -19,6 +19,7 @@ public sealed record RecentRequest(
     [property: Description("Null where it was refused before any was asked.")] string? Model,
     bool Stream, int PromptTokens, int CachedTokens,
     [property: Description("While it runs: so far.")] int CompletionTokens,
+    [property: Description("While it waits for its first step: its place in the model's queue, 1 being next, as far as it can be foreseen. Else null.")] int? QueuePosition,
     [property: Description("From submission to the first step that worked on it; null unless it ended well. So are the next two and cache.")] double? QueueMs,
     [property: Description("From there to the first token.")] double? PrefillMs,
     [property: Description("From the first token to the end.")] double? DecodeMs,
@@ -73,7 +74,7 @@ internal sealed class RecentRequests
         // First: once it is there, the rest is whole.
         RequestEnd? end = trace.End;
         return new RecentRequest(trace.Id, "request", trace.Arrived.ToUnixTimeMilliseconds() / 1e3, endpoint, end?.Status, end?.Outcome ?? "running", trace.Model, trace.Stream,
-            trace.PromptTokens, trace.CachedTokens, trace.CompletionTokens, trace.Timing?.QueueMs, trace.Timing?.PrefillMs, trace.Timing?.DecodeMs,
+            trace.PromptTokens, trace.CachedTokens, trace.CompletionTokens, trace.QueuePosition, trace.Timing?.QueueMs, trace.Timing?.PrefillMs, trace.Timing?.DecodeMs,
             trace.FirstTokenSeconds is { } first ? Milliseconds(first) : null, Milliseconds(end?.Seconds ?? trace.ElapsedSeconds), trace.Cache, trace.Preemptions);
     }
 

@@ -1,5 +1,6 @@
 using InferenceServer.Api;
 using InferenceServer.Api.OpenAI;
+using InferenceServer.Api.Streaming;
 using InferenceServer.Engine;
 using InferenceServer.Moderation;
 using Microsoft.AspNetCore.Http.Features;
@@ -21,6 +22,7 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     private readonly SortedSet<string> _flagged = new(StringComparer.Ordinal);
     private long[] _lastTokens = [];
     private long _firstToken;
+    private volatile GenerationSet? _generations;
     private volatile RequestEnd? _end;
 
     public string Id { get; } = id;
@@ -40,6 +42,9 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     public int CachedTokens { get; private set; }
 
     public int CompletionTokens { get; private set; }
+
+    /// <summary>1 is next; null once a step has worked on it, and where it is in no engine's queue.</summary>
+    public int? QueuePosition => _generations?.QueuePosition;
 
     public double? FirstTokenSeconds => Volatile.Read(ref _firstToken) is var at and not 0 ? clock.GetElapsedTime(_started, at).TotalSeconds : null;
 
@@ -74,6 +79,9 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
 
     /// <summary>The request is well formed and its tokens go to an embedding model.</summary>
     public void Embeds(string model, int tokens) => (Model, PromptTokens) = (model, tokens);
+
+    /// <summary>The engine has it.</summary>
+    public void Submitted(GenerationSet generations) => _generations = generations;
 
     /// <summary>A token of a choice reached the HTTP side.</summary>
     public void Token(int choice)
@@ -112,7 +120,12 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     public void PassOn() => IsPassedOn = true;
 
     /// <summary>Its answer is out. Nothing is written to it after this.</summary>
-    public void Ended(int status, string outcome) => _end = new RequestEnd(status, outcome, ElapsedSeconds);
+    public void Ended(int status, string outcome)
+    {
+        // Traces are kept for a while; prompts are not.
+        _generations = null;
+        _end = new RequestEnd(status, outcome, ElapsedSeconds);
+    }
 
     /// <summary>Categories that something of this request was flagged for.</summary>
     public IReadOnlyCollection<string> FlaggedCategories => _flagged;

@@ -11,6 +11,7 @@ using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Responses;
 using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
+using InferenceServer.Llama;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
 using InferenceServer.Store;
@@ -29,6 +30,9 @@ internal sealed record WebHostOptions
     public required ServerIdentity Identity { get; init; }
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>What computes, with its memory at that moment.</summary>
+    public Func<IReadOnlyList<LlamaDevice>> Devices { get; init; } = () => [];
 
     /// <summary>Decode and answer once before readiness says yes.</summary>
     public bool WarmUp { get; init; } = true;

@@ -17,7 +17,7 @@ internal sealed class ServerMetrics
     private readonly Counter _requests;
     private readonly Histogram _durations;
 
-    public ServerMetrics(ModelCatalogue models, ServerStore store)
+    public ServerMetrics(ModelCatalogue models, ServerStore store, WebHostOptions options)
     {
         MetricFactory factory = Metrics.WithCustomRegistry(_registry);
         _requests = factory.CreateCounter("inference_requests_total", "HTTP requests by endpoint and outcome.", "endpoint", "outcome");
@@ -37,6 +37,7 @@ internal sealed class ServerMetrics
             _ = new EngineCollector(factory, _registry, model);
         foreach (ServedEmbedder model in models.Side)
             EmbeddingCollector.Add(factory, _registry, model);
+        MemoryCollector.Add(factory, _registry, models, options.Devices, options.Clock);
     }
 
     public Histogram TimeToFirstToken { get; }

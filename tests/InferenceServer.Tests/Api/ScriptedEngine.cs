@@ -79,7 +79,7 @@ internal sealed class ScriptedReply(Generation generation)
     public void Token(string text, TokenLogprobs? logprobs = null)
     {
         _tokens++;
-        Assert.True(generation.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Token, text, ScriptedVocabulary.First(text), logprobs, null)));
+        Assert.True(generation.Write(new GenerationEvent(GenerationEventKind.Token, text, ScriptedVocabulary.First(text), logprobs, null)));
     }
 
     public void Finish(FinishReason reason = FinishReason.Stop, string heldBack = "", string? error = null, int cached = 3, GenerationTiming timing = default, string? stop = null)
@@ -94,8 +94,7 @@ internal sealed class ScriptedReply(Generation generation)
             CompletionTokens = _tokens,
             Timing = timing,
         };
-        Assert.True(generation.Writer.TryWrite(new GenerationEvent(GenerationEventKind.Finished, heldBack, 0, null, result)));
-        generation.Writer.Complete();
+        Assert.True(generation.Write(new GenerationEvent(GenerationEventKind.Finished, heldBack, 0, null, result)));
     }
 
     /// <summary>Waits, within limits, until the HTTP side cancels, then ends as the engine would.</summary>

@@ -2,6 +2,7 @@ using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
 using InferenceServer.Chat;
+using InferenceServer.Llama;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
 using InferenceServer.Operations;
@@ -38,7 +39,7 @@ internal sealed class TestHost : IAsyncDisposable
     public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
 
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null) =>
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null) =>
         StartAsync(new ServedModel
         {
             Id = ModelId,
@@ -49,10 +50,10 @@ internal sealed class TestHost : IAsyncDisposable
             Chat = ChatMl,
             Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
             Replies = replies ?? ServedReplies.Plain,
-        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory);
+        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -70,6 +71,7 @@ internal sealed class TestHost : IAsyncDisposable
             Access = access ?? new AccessOptions(),
             Store = store ?? ServerStore.Off,
             PageDirectory = pageDirectory ?? NoPage,
+            Devices = devices ?? (() => []),
         }, new ModelCatalogue([model], embedders));
         await app.StartAsync();
         return new TestHost(app);

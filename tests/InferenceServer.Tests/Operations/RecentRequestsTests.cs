@@ -109,6 +109,37 @@ public sealed class RecentRequestsTests
     }
 
     [Fact]
+    public async Task Who_waits_in_the_models_queue_is_told_its_place_until_it_begins()
+    {
+        ScriptedEngine engine = new() { Script = reply => reply.UntilCancelledAsync() };
+        await using ResponseHost host = await ResponseHost.StartAsync(engine);
+        string id = (await host.CreateAsync("\"input\":\"Hi\",\"background\":true")).GetProperty("id").GetString()!;
+        Generation response = Assert.Single(engine.Submitted);
+        Assert.Null(await PlaceAsync());
+        response.Queued(3);
+        Assert.Equal(3, await PlaceAsync());
+        response.Begun();
+        Assert.Null(await PlaceAsync());
+        response.Queued(1);
+        _ = await host.CallAsync(HttpMethod.Post, $"{ResponseHost.Path}/{id}/cancel", "Response");
+        Assert.Null(await PlaceAsync());
+
+        // Of several choices the first to come: who asked waits no longer than for that.
+        Task<HttpResponseMessage> chat = host.Host.PostAsync(Chat, Body("Hi", ",\"n\":2"));
+        await UntilAsync(() => Task.FromResult(engine.Submitted.Count == 3));
+        Generation[] choices = [.. engine.Submitted.Skip(1)];
+        choices[0].Queued(5);
+        choices[1].Queued(4);
+        await UntilAsync(async () => await PlaceAsync() == 4);
+        choices[0].Begun();
+        Assert.Null(await PlaceAsync());
+        Array.ForEach(choices, choice => choice.Cancel());
+        (await chat).Dispose();
+
+        async Task<int?> PlaceAsync() => (await ListAsync(host.Host)).Requests[0].GetProperty("queue_position") is { ValueKind: JsonValueKind.Number } place ? place.GetInt32() : null;
+    }
+
+    [Fact]
     public async Task Each_key_has_its_own_and_no_more_than_are_kept()
     {
         await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), access: new AccessOptions { Keys = new ApiKeyRing(["first", "second"]) });

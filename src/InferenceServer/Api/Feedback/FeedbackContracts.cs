@@ -48,6 +48,9 @@ public sealed record FeedbackRecord
     [Description("Of an edit: what the reply should have been.")]
     public string? Ideal { get; init; }
 
+    [Description("Of a rating and of an edit: the item that was named, as in reply; null where a response was, and of a comparison.")]
+    public string? ItemId => Reply?.ItemId;
+
     [Description("What was answered: the messages that the chat template was given, instructions included.")]
     public required IReadOnlyList<FeedbackMessage> Prompt { get; init; }
 

@@ -55,6 +55,9 @@ internal sealed class GenerationSet : IDisposable
 
     public int Count => _generations.Length;
 
+    /// <summary>The place in the engine's queue of the choice that comes first; null once one has begun.</summary>
+    public int? QueuePosition => Array.Exists(_generations, static generation => generation.QueuePosition is null) ? null : _generations.Min(static generation => generation.QueuePosition);
+
     /// <summary>As <see cref="Generation.PromptLogprobs"/>: there once the choice's first event is.</summary>
     public IReadOnlyList<TokenLogprobs?>? PromptLogprobs(int choice) => _generations[choice].PromptLogprobs;
 

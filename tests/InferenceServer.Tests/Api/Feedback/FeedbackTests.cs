@@ -36,6 +36,7 @@ public sealed class FeedbackTests
         Assert.Equal((0.5, 7, 3, 50, 1), (sampling.GetProperty("temperature").GetDouble(), sampling.GetProperty("top_k").GetInt32(), sampling.GetProperty("seed").GetInt32(),
             sampling.GetProperty("max_output_tokens").GetInt32(), sampling.GetProperty("top_p").GetDouble()));
         JsonElement said = record.GetProperty("reply");
+        Assert.Equal(reply, record.GetProperty("item_id").GetString());
         Assert.Equal(("Fine.", Id(response), reply, "completed"), (said.GetProperty("content").GetString(), said.GetProperty("response_id").GetString(), said.GetProperty("item_id").GetString(), said.GetProperty("status").GetString()));
 
         _ = await host.CallAsync(HttpMethod.Delete, $"/v1/conversations/{conversation}", null);
@@ -52,6 +53,8 @@ public sealed class FeedbackTests
         JsonElement second = await GiveAsync(host, $"\"kind\":\"rating\",\"item_id\":\"{Id(response.GetProperty("output")[0])}\",\"rating\":\"down\"");
         JsonElement edit = await GiveAsync(host, $"\"kind\":\"edit\",\"response_id\":\"{Id(response)}\",\"ideal\":\"B\"");
         Assert.Equal([Id(edit), Id(second)], (await GetAsync(host)).GetProperty("data").EnumerateArray().Select(Id));
+        // Which item is meant is known only of one that was named.
+        Assert.Equal([null, Id(response.GetProperty("output")[0])], (await GetAsync(host)).GetProperty("data").EnumerateArray().Select(one => one.GetProperty("item_id").GetString()));
         Assert.Equal((404, "feedback_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{Path}/{Id(first)}"));
         Assert.Equal([Id(edit)], (await GetAsync(host, "?kind=edit")).GetProperty("data").EnumerateArray().Select(Id));
         Assert.Equal(2, (await GetAsync(host, "?model=scripted")).GetProperty("data").GetArrayLength());
@@ -79,6 +82,7 @@ public sealed class FeedbackTests
         JsonElement withTools = await host.CreateAsync($"{at},{Tools}"), again = await host.CreateAsync($"{at},{Tools}"), elsewhere = await host.CreateAsync("\"input\":\"Q\"");
 
         JsonElement record = await GiveAsync(host, $"\"kind\":\"comparison\",\"chosen\":\"{Id(two)}\",\"rejected\":\"{Id(one.GetProperty("output")[0])}\",\"reason\":\"better\"");
+        Assert.Equal(JsonValueKind.Null, record.GetProperty("item_id").ValueKind);
         Assert.Equal(("R2", "R1"), (record.GetProperty("chosen").GetProperty("content").GetString(), record.GetProperty("rejected").GetProperty("content").GetString()));
         Assert.Equal((0.1f, 1f), (record.GetProperty("sampling").GetProperty("temperature").GetSingle(), record.GetProperty("rejected").GetProperty("sampling").GetProperty("temperature").GetSingle()));
         Assert.Equal(["user: Q"], Messages(record));

@@ -417,4 +417,38 @@ public sealed class ResponseStateTests
         Assert.Equal(User("Hi") + "<|im_start|>system\nSummary of the conversation so far:\nThey said hello.<|im_end|>\n" + User("Go on") + Turn, host.LastPrompt);
         Assert.Equal((400, "input", "missing_required_parameter"), await host.FailAsync(HttpMethod.Post, $"{ResponseHost.Path}/compact", "{\"model\":\"scripted\"}"));
     }
+
+    [Fact]
+    public async Task A_path_of_a_conversation_is_counted_and_compacted_without_input_and_left_as_it_was()
+    {
+        await using ResponseHost host = await ResponseHost.StartAsync("A");
+        string conversation = Id(await host.CallAsync(HttpMethod.Post, "/v1/conversations", null, "{}"));
+        _ = await host.CreateAsync($"\"input\":\"1\",\"conversation\":\"{conversation}\"");
+        _ = await host.CreateAsync($"\"input\":\"2\",\"conversation\":\"{conversation}\"");
+        JsonElement items = (await host.GetAsync($"/v1/conversations/{conversation}/items?order=asc", "ConversationItemList")).GetProperty("data");
+        string whole = User("1") + Assistant("A") + User("2") + Assistant("A"), first = User("1") + Assistant("A");
+        foreach ((string fields, string path) in ((string, string)[])
+        [
+            ($"\"conversation\":\"{conversation}\"", whole), ($"\"input\":[],\"conversation\":{{\"id\":\"{conversation}\"}}", whole),
+            ($"\"conversation\":{{\"id\":\"{conversation}\",\"parent_id\":\"{Id(items[1])}\"}}", first), ($"\"input\":[],\"conversation\":{{\"id\":\"{conversation}\",\"parent_id\":\"{Id(items[1])}\"}}", first),
+        ])
+        {
+            JsonElement compacted = await host.CallAsync(HttpMethod.Post, $"{ResponseHost.Path}/compact", "CompactResource", $"{{\"model\":\"scripted\",{fields}}}");
+            Assert.StartsWith(path + "<|im_start|>user\nSummarise", host.LastPrompt, StringComparison.Ordinal);
+            Assert.Equal(path == whole ? ["user: 1", "user: 2", "compaction"] : ["user: 1", "compaction"], ResponseHost.Items(compacted.GetProperty("output")));
+            JsonElement counted = await host.CallAsync(HttpMethod.Post, $"{ResponseHost.Path}/input_tokens", "TokenCountsResource", $"{{{fields}}}");
+            Assert.Equal(ScriptedVocabulary.Instance.Tokenize(path + Turn, false, true).Length, counted.GetProperty("input_tokens").GetInt32());
+        }
+
+        Assert.Equal(4, (await host.GetAsync($"/v1/conversations/{conversation}/items", "ConversationItemList")).GetProperty("data").GetArrayLength());
+        foreach (string route in (string[])["compact", "input_tokens"])
+        {
+            Assert.Equal((400, "conversation.parent_id", "item_not_found"),
+                await host.FailAsync(HttpMethod.Post, $"{ResponseHost.Path}/{route}", $"{{\"model\":\"scripted\",\"conversation\":{{\"id\":\"{conversation}\",\"parent_id\":\"msg_none\"}}}}"));
+            Assert.Equal((404, "conversation", "not_found"), await host.FailAsync(HttpMethod.Post, $"{ResponseHost.Path}/{route}", "{\"model\":\"scripted\",\"conversation\":{\"id\":\"conv_none\"}}"));
+        }
+
+        Assert.Equal((400, "input", "missing_required_parameter"),
+            await host.FailAsync(HttpMethod.Post, $"{ResponseHost.Path}/compact", $"{{\"model\":\"scripted\",\"conversation\":{{\"id\":\"{conversation}\",\"parent_id\":null}}}}"));
+    }
 }

@@ -22,6 +22,37 @@ public sealed class WaitingQueueTests
     }
 
     [Fact]
+    public void Who_waits_is_told_the_place_at_which_it_begins_and_who_has_begun_has_none()
+    {
+        SchedulerDriver driver = new(new EngineOptions { MaxSequences = 1 });
+        Generation running = driver.Submit(Prompt(10), 4, r => r with { FairnessKey = "busy" });
+        driver.Step();
+        List<Generation> waiting = [.. Enumerable.Range(1, 3).Select(i => driver.Submit(Prompt(10, salt: i), 4, r => r with { FairnessKey = "busy" }))];
+        waiting.AddRange(Enumerable.Range(4, 2).Select(i => driver.Submit(Prompt(10, salt: i), 4, r => r with { FairnessKey = "other" })));
+        waiting.Add(driver.Submit(Prompt(10, salt: 6), 4, r => r with { FairnessKey = "busy", Priority = RequestPriority.Priority }));
+        Generation gone = driver.Submit(Prompt(10, salt: 7), 4, r => r with { FairnessKey = "busy", Priority = RequestPriority.Priority });
+        gone.Cancel();
+        driver.Step();
+        Tell();
+        Assert.Null(running.QueuePosition);
+        Assert.Equal(1, waiting[^1].QueuePosition);
+        List<Generation> foreseen = [.. waiting.OrderBy(generation => generation.QueuePosition)];
+        Assert.Equal([1, 2, 3, 4, 5, 6], foreseen.Select(generation => generation.QueuePosition!.Value));
+
+        List<Generation> begun = [];
+        while (begun.Count < waiting.Count)
+        {
+            driver.Step();
+            Tell();
+            begun.AddRange(foreseen.Where(generation => generation.QueuePosition is null && !begun.Contains(generation)));
+            Assert.Equal(Enumerable.Range(1, waiting.Count - begun.Count), waiting.Select(generation => generation.QueuePosition).OfType<int>().Order());
+        }
+        Assert.Equal(foreseen, begun);
+
+        void Tell() => driver.Scheduler.TellPositions(driver.Time.GetTimestamp());
+    }
+
+    [Fact]
     public void Requests_that_wait_for_anothers_prefix_do_not_hide_those_that_could_run()
     {
         SchedulerDriver driver = new(new EngineOptions { MaxSequences = 8, MaxQueue = 2000 });

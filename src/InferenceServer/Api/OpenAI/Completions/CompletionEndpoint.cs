@@ -31,6 +31,7 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
         CompletionHeader header = new($"cmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id, model.Fingerprint);
 
         using GenerationSet generations = GenerationSet.Submit(model.Engine, requests, http.RequestAborted);
+        trace.Submitted(generations);
         if (request.Stream)
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
