@@ -91,7 +91,7 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
         <div class="column" ref={content} role="log" aria-live="off" aria-label="Conversation">
           {groups.map(group => (
             <div key={group.first} class="group">
-              {group.turns.map(turn => <TurnView key={turn.id} conversation={conversation} turn={turn} ids={idsOf(turn)} last={turn === turns.at(-1) || turn === turns.at(-2)} />)}
+              {group.turns.map(turn => <TurnView key={turn.id} conversation={conversation} turn={turn} ids={idsOf(turn)} last={turn === turns.at(-1)} />)}
             </div>
           ))}
           {waits && run && <div class="turn assistant-turn"><RunNotice run={run} conversation={conversation} hasText={false} lost={false} /></div>}
@@ -113,7 +113,7 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
 }
 
 /** Turns that the browser may leave out of its work together. */
-const GroupSize = 10;
+const GroupSize = 6;
 
 interface Group {
   /** The first turn's place. */
