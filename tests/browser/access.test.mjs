@@ -32,6 +32,29 @@ test("A key is asked for once, kept for the tab, and asked for again when it is 
   await checkClean(opened);
 });
 
+test("Who waits in line is told the place", async () => {
+  const busy = await startServer({ arguments: ["--max-sequences", "1"] });
+  try {
+    const opened = await openPage(browser, busy.address);
+    const { page } = opened;
+    const post = (path, body) => fetch(`${busy.address}${path}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+    const others = [];
+    for (let index = 0; index < 8; index++) {
+      const { id } = await (await post("/v1/responses", { model: "chat-small", input: "Tell me a story", ignore_eos: true, max_output_tokens: 900, background: true })).json();
+      others.push(id);
+    }
+    await page.locator("#composer").fill("Hello!");
+    await page.keyboard.press("Enter");
+    await page.getByText(/Waiting in line at place \d+: \d+ requests wait, 1 runs\./).waitFor();
+    for (const id of others)
+      await post(`/v1/responses/${id}/cancel`, {});
+    await replied(page, 1);
+    await checkClean(opened);
+  } finally {
+    await busy.stop();
+  }
+});
+
 test("A full server is said to be full, and the message is answered once there is room", async () => {
   const full = await startServer({ arguments: ["--max-sequences", "1", "--max-queue", "1"] });
   try {

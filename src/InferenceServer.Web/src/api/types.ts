@@ -138,7 +138,6 @@ export interface ModelResponse {
   x_cache?: CacheReport;
   timing?: Timing;
   x_truncation?: unknown;
-  x_queue_position?: number;
 }
 
 interface EventPlace {
@@ -263,6 +262,8 @@ export interface RequestRecord {
   prompt_tokens: number | null;
   cached_tokens: number | null;
   completion_tokens: number | null;
+  /** 1 is next; null unless it waits. */
+  queue_position: number | null;
   queue_ms: number | null;
   prefill_ms: number | null;
   decode_ms: number | null;
