@@ -49,6 +49,29 @@ test("A page that came over plain HTTP from another machine chats and copies, wi
   await checkClean(opened);
 });
 
+test("Who waits in line is told the place", async () => {
+  const busy = await startServer({ arguments: ["--max-sequences", "1"] });
+  try {
+    const opened = await openPage(browser, busy.address);
+    const { page } = opened;
+    const post = (path, body) => fetch(`${busy.address}${path}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+    const others = [];
+    for (let index = 0; index < 8; index++) {
+      const { id } = await (await post("/v1/responses", { model: "chat-small", input: "Tell me a story", ignore_eos: true, max_output_tokens: 900, background: true })).json();
+      others.push(id);
+    }
+    await page.locator("#composer").fill("Hello!");
+    await page.keyboard.press("Enter");
+    await page.getByText(/Waiting in line at place \d+: \d+ requests wait, 1 runs\./).waitFor();
+    for (const id of others)
+      await post(`/v1/responses/${id}/cancel`, {});
+    await replied(page, 1);
+    await checkClean(opened);
+  } finally {
+    await busy.stop();
+  }
+});
+
 test("A full server is said to be full, and the message is answered once there is room", async () => {
   const full = await startServer({ arguments: ["--max-sequences", "1", "--max-queue", "1"] });
   try {
@@ -72,26 +95,5 @@ test("A full server is said to be full, and the message is answered once there i
     await checkClean(opened);
   } finally {
     await full.stop();
-  }
-});
-
-test("A message that waits for others says its place in line, and is answered when it is its turn", async () => {
-  const busy = await startServer({ arguments: ["--max-sequences", "1"] });
-  try {
-    const opened = await openPage(browser, busy.address);
-    const { page } = opened;
-    const post = (path, body) => fetch(`${busy.address}${path}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
-    const others = [];
-    for (let index = 0; index < 8; index++)
-      others.push((await (await post("/v1/responses", { model: "chat-small", input: `Tell me story ${index}`, ignore_eos: true, max_output_tokens: 900, background: true })).json()).id);
-    await page.locator("#composer").fill("Hello!");
-    await page.keyboard.press("Enter");
-    await page.getByText(/Waiting in line, at place \d+:/).waitFor();
-    for (const id of others)
-      await post(`/v1/responses/${id}/cancel`, {});
-    await replied(page, 1);
-    await checkClean(opened);
-  } finally {
-    await busy.stop();
   }
 });

@@ -14,7 +14,7 @@ internal static class PageRoutes
     // A build gives a file a new name when its content changes.
     private const string Forever = "public, max-age=31536000, immutable";
     private const string AskAgain = "no-cache";
-    private const string HowToGetIt = "The server runs, and was built without its page: install Node.js 20 or newer with npm, and build the server again.";
+    private const string HowToGetIt = "The server runs, and was built without its page: install Node.js 20.19 or newer with npm, and build the server again.";
     private static readonly string[] Reading = [HttpMethods.Get, HttpMethods.Head];
 
     // The page itself reads in its address what it is to show.

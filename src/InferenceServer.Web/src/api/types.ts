@@ -262,6 +262,7 @@ export interface RequestRecord {
   prompt_tokens: number | null;
   cached_tokens: number | null;
   completion_tokens: number | null;
+  /** 1 is next; null unless it waits. */
   queue_position: number | null;
   queue_ms: number | null;
   prefill_ms: number | null;

@@ -42,35 +42,32 @@ export function RunNotice({ run, conversation, hasText, lost }: Props) {
 }
 
 const PollMs = 1000;
-/** A key's requests among which this one is looked for. */
-const MostWaiting = 256;
+/** A waiting request is among the latest of its key. */
+const RecentRequests = 64;
 /** Shorter waits are not worth words. */
 const WordsAfterMs = 700;
 
 function Waiting({ run }: { run: Run }) {
   const [waited, setWaited] = useState(0);
-  const [position, setPosition] = useState<number | null>(null);
+  const [place, setPlace] = useState<number | null>(null);
   useEffect(() => {
-    const abort = new AbortController();
     const timer = setInterval(() => {
       setWaited(performance.now() - run.times.sent);
-      void refreshHealth().catch(() => null);
-      recentRequests(MostWaiting, abort.signal).then(
-        requests => setPosition(requests.find(request => request.id === run.id)?.queue_position ?? null), () => setPosition(null));
+      // Where it stands is told when the server tells: the run itself says whether the server is gone.
+      Promise.all([refreshHealth(), recentRequests(RecentRequests)]).then(
+        ([, requests]) => setPlace(requests.find(request => request.id === run.id)?.queue_position ?? null), () => null);
     }, PollMs);
-    return () => {
-      clearInterval(timer);
-      abort.abort();
-    };
+    return () => clearInterval(timer);
   }, [run]);
-  const state = health.value;
-  let words = "";
-  if (waited > WordsAfterMs && state) {
-    words = state.waiting_requests > 0
-      ? `Waiting in line${position ? `, at place ${position}` : ""}: ${plural(state.waiting_requests, "request")} ${state.waiting_requests === 1 ? "waits" : "wait"}, ${count(state.running_requests)} ${state.running_requests === 1 ? "runs" : "run"}.`
-      : `Reading the prompt for ${duration(waited)}…`;
-  }
-  return <p class="notice waiting"><span class="pulse" /><span>{words}</span></p>;
+  return <p class="notice waiting"><span class="pulse" /><span>{waited > WordsAfterMs ? wordsFor(waited, place) : ""}</span></p>;
+}
+
+function wordsFor(waited: number, place: number | null): string {
+  const { waiting_requests: waiting = 0, running_requests: running = 0 } = health.value ?? {};
+  const others = `${plural(waiting, "request")} ${waiting === 1 ? "waits" : "wait"}, ${count(running)} ${running === 1 ? "runs" : "run"}`;
+  if (place !== null)
+    return `Waiting in line at place ${place}: ${others}.`;
+  return waiting > 0 ? `Waiting in line: ${others}.` : `Reading the prompt for ${duration(waited)}…`;
 }
 
 function LiveNumbers({ run }: { run: Run }) {

@@ -34,7 +34,7 @@ function Row({ request }: { request: RequestRecord }) {
       <td>{prompt === null || cached === null ? "–" : percent(cached / prompt)}</td>
       <td class="why">{request.cache?.reason ? explainCache(request.cache.reason) : "–"}</td>
       <td>{reply === null || prompt === null ? "–" : count(reply)}</td>
-      <td>{ms(request.queue_ms)}</td>
+      <td>{request.queue_position === null ? ms(request.queue_ms) : `place ${request.queue_position}`}</td>
       <td>{ms(request.prefill_ms)}</td>
       <td>{ms(request.first_token_ms)}</td>
       <td>{ms(decode)}</td>

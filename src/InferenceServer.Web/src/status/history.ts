@@ -120,10 +120,11 @@ export function derive(scrapes: readonly Metrics[]): Plots {
 }
 
 function memoryOf(metrics: Metrics): MemoryUse[] {
-  const models = metrics.series("inference_model_bytes").map(({ labels, value }) => ({ name: `Model ${labels.model ?? ""}`, used: value, total: null }));
+  const bytesOf = (metric: string, name: string) => metrics.series(metric).map(({ labels, value }) => ({ name: `${name} ${labels.model ?? ""}`, used: value, total: null }));
+  const models = [...bytesOf("inference_model_bytes", "Weights of"), ...bytesOf("inference_kv_pool_bytes", "KV pool of")];
   const devices = metrics.series("inference_device_memory_bytes").filter(({ labels }) => labels.state === "total").map(({ labels, value }) => ({
     name: labels.device ?? "Device", total: value, used: value - metrics.sum("inference_device_memory_bytes", { ...labels, state: "free" }),
   }));
-  const process = metrics.has("process_resident_memory_bytes") ? [{ name: "Server", used: metrics.sum("process_resident_memory_bytes"), total: null }] : [];
+  const process = metrics.has("process_resident_memory_bytes") ? [{ name: "The server in RAM", used: metrics.sum("process_resident_memory_bytes"), total: null }] : [];
   return [...models, ...devices, ...process];
 }
