@@ -64,6 +64,8 @@ test("ChatGPT's export comes in with its branches and its order", async () => {
   await page.keyboard.press("Escape");
   await page.getByRole("link", { name: "From elsewhere" }).click();
   await page.getByText("Message 29").waitFor();
+  // What is above the window comes after what is in it.
+  await page.locator(".turn").nth(29).waitFor({ state: "attached" });
   assert.equal(await page.locator(".turn").count(), 30);
   assert.equal(await page.locator(".siblings-count").last().innerText(), "1 / 2");
   await checkClean(opened);
