@@ -4,7 +4,7 @@ using InferenceServer.Llama;
 
 if (BackendTrial.Answer(args) is { } tried)
     return tried;
-if (await SimulatedServer.AnswerAsync(args) is { } answered)
+if (await ClientProcess.AnswerAsync(args) is { } answered)
     return answered;
 
 Option<string?> model = new("--model") { Description = "A GGUF file; by default a random model of 100M parameters is made once." };

@@ -18,15 +18,18 @@ internal sealed class Server : IAsyncDisposable
 {
     private readonly LoadedModel _model;
     private readonly WebApplication _app;
-    private readonly Uri _address;
     private readonly ConcurrentBag<LeanConnection> _idle = [];
 
     private Server(LoadedModel model, WebApplication app)
     {
         _model = model;
         _app = app;
-        _address = new Uri(app.Urls.First());
+        Address = new Uri(app.Urls.First());
     }
+
+    public Uri Address { get; }
+
+    public string ModelId => _model.Served.Id;
 
     public InferenceEngine Engine => _model.Engine;
 
@@ -44,7 +47,7 @@ internal sealed class Server : IAsyncDisposable
         await app.StartAsync();
         Server server = new(model, app);
         using CancellationTokenSource limit = new(TimeSpan.FromMinutes(2));
-        using HttpClient client = new() { BaseAddress = server._address };
+        using HttpClient client = new() { BaseAddress = server.Address };
         while (!(await client.GetAsync("/health/ready", limit.Token)).IsSuccessStatusCode)
             await Task.Delay(50, limit.Token);
         return server;
@@ -55,9 +58,9 @@ internal sealed class Server : IAsyncDisposable
     /// <param name="ignoreEos">Go on after an end-of-generation token; what obeys a constraint cannot.</param>
     public async Task StreamAsync(int[] prompt, int maxTokens, string sampling = "\"temperature\":0", Action<long>? onChunk = null, bool ignoreEos = true)
     {
-        string body = CompletionBody(_model.Served.Id, prompt, maxTokens, sampling, ignoreEos);
+        string body = CompletionBody(ModelId, prompt, maxTokens, sampling, ignoreEos);
         if (!_idle.TryTake(out LeanConnection? connection))
-            connection = await LeanConnection.OpenAsync(_address);
+            connection = await LeanConnection.OpenAsync(Address);
         await connection.PostAsync("/v1/completions", body, onChunk);
         _idle.Add(connection);
     }

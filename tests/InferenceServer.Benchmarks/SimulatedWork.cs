@@ -103,29 +103,15 @@ internal static class SimulatedWork
     }
 }
 
-/// <param name="Streams">Requests at once.</param>
-internal sealed record ClientWork(int Streams, int Input, int Output, int Seed)
-{
-    /// <summary>A prompt of so many tokens, for one token, that arrives later; 0 for none.</summary>
-    public int LateTokens { get; init; }
-
-    public double LateAfterSeconds { get; init; }
-}
-
-/// <param name="LargestGapSeconds">Between a stream's chunks while the late prompt was computed; else from the ninth on.</param>
-internal sealed record ClientRun(double Seconds, double[] FirstTokenSeconds, double LargestGapSeconds, double LateSeconds);
-
 /// <summary>The real server over a simulated device, in this process; its client is another.</summary>
 internal sealed class SimulatedServer : IAsyncDisposable
 {
-    private const string ClientArgument = "--simulated-client";
     private const string ModelId = "simulated";
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(2);
 
     private readonly WebApplication _app;
-    private readonly Process _client;
+    private readonly ClientProcess _client;
 
-    private SimulatedServer(InferenceEngine engine, WebApplication app, Process client) => (Engine, _app, _client) = (engine, app, client);
+    private SimulatedServer(InferenceEngine engine, WebApplication app, ClientProcess client) => (Engine, _app, _client) = (engine, app, client);
 
     public InferenceEngine Engine { get; }
 
@@ -154,87 +140,17 @@ internal sealed class SimulatedServer : IAsyncDisposable
                 Constraints = new ServedConstraints(vocabulary),
             }]));
         await app.StartAsync();
-        ProcessStartInfo how = new(Environment.ProcessPath!) { RedirectStandardInput = true, RedirectStandardOutput = true };
-        if (Path.GetFileNameWithoutExtension(Environment.ProcessPath) is "dotnet")
-            how.ArgumentList.Add(typeof(SimulatedServer).Assembly.Location);
-        how.ArgumentList.Add(ClientArgument);
-        how.ArgumentList.Add(app.Urls.First());
-        how.ArgumentList.Add(setup.Model.Vocab.Count.ToString(CultureInfo.InvariantCulture));
-        return new SimulatedServer(engine, app, Process.Start(how) ?? throw new InvalidOperationException("The client's process does not start."));
+        return new SimulatedServer(engine, app, ClientProcess.Start(new Uri(app.Urls.First()), ModelId, setup.Model.Vocab.Count));
     }
 
     /// <summary>Lets the other process do this work.</summary>
-    public async Task<ClientRun> ClientAsync(ClientWork work)
-    {
-        await _client.StandardInput.WriteLineAsync(JsonSerializer.Serialize(work));
-        string line = await _client.StandardOutput.ReadLineAsync().WaitAsync(Limit) ?? throw new InvalidOperationException("The client has ended.");
-        return JsonSerializer.Deserialize<ClientRun>(line)!;
-    }
-
-    /// <summary>The other process: a line of work in, a line of results out, until the input ends. Null where this program was not started as that.</summary>
-    public static async Task<int?> AnswerAsync(string[] arguments)
-    {
-        if (arguments is not [ClientArgument, var address, var vocabulary])
-            return null;
-        Client client = new(new Uri(address), int.Parse(vocabulary, CultureInfo.InvariantCulture));
-        while (await Console.In.ReadLineAsync() is { } line)
-            Console.WriteLine(JsonSerializer.Serialize(await client.RunAsync(JsonSerializer.Deserialize<ClientWork>(line)!).WaitAsync(Limit)));
-        return 0;
-    }
+    public Task<ClientRun> ClientAsync(ClientWork work) => _client.RunAsync(work);
 
     public async ValueTask DisposeAsync()
     {
-        _client.StandardInput.Close();
-        await _client.WaitForExitAsync();
-        _client.Dispose();
+        await _client.DisposeAsync();
         await _app.StopAsync();
         await _app.DisposeAsync();
         await Engine.DisposeAsync();
-    }
-
-    private sealed class Client(Uri server, int vocabularySize)
-    {
-        private readonly Stack<LeanConnection> _idle = [];
-
-        public async Task<ClientRun> RunAsync(ClientWork work)
-        {
-            string[] bodies = [.. Enumerable.Range(0, work.Streams).Select(i => Body(work.Input, work.Output, (work.Seed * 1009) + i))];
-            string late = work.LateTokens > 0 ? Body(work.LateTokens, 1, work.Seed) : "";
-            List<long>[] stamps = [.. bodies.Select(_ => new List<long>(work.Output + 2))];
-            long start = Stopwatch.GetTimestamp(), lateStart = 0, lateEnd = long.MaxValue;
-            Task[] streams = [.. bodies.Select((body, i) => PostAsync(body, stamps[i].Add))];
-            if (work.LateTokens > 0)
-            {
-                await Task.Delay(TimeSpan.FromSeconds(work.LateAfterSeconds));
-                lateStart = Stopwatch.GetTimestamp();
-                await PostAsync(late, null);
-                lateEnd = Stopwatch.GetTimestamp();
-            }
-            await Task.WhenAll(streams);
-            double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds, gap = 0;
-            foreach (List<long> list in stamps)
-                for (int i = 9; i < list.Count; i++)
-                    if (list[i] >= lateStart && list[i - 1] <= lateEnd)
-                        gap = Math.Max(gap, Stopwatch.GetElapsedTime(list[i - 1], list[i]).TotalSeconds);
-            return new ClientRun(seconds, [.. stamps.Select(list => Stopwatch.GetElapsedTime(start, list[0]).TotalSeconds)], gap,
-                lateStart == 0 ? 0 : Stopwatch.GetElapsedTime(lateStart, lateEnd).TotalSeconds);
-        }
-
-        private string Body(int input, int output, int seed)
-        {
-            Random random = new(seed);
-            return Server.CompletionBody(ModelId, [.. Enumerable.Range(0, input).Select(_ => random.Next(1000, vocabularySize - 1000))], output, "\"temperature\":0", ignoreEos: true);
-        }
-
-        private async Task PostAsync(string body, Action<long>? onChunk)
-        {
-            LeanConnection? connection;
-            lock (_idle)
-                _idle.TryPop(out connection);
-            connection ??= await LeanConnection.OpenAsync(server);
-            await connection.PostAsync("/v1/completions", body, onChunk);
-            lock (_idle)
-                _idle.Push(connection);
-        }
     }
 }

@@ -15,6 +15,7 @@ internal static class Works
         ("one", setup => OneAsync(ThroughputAsync(setup, "1 stream, 64 in, 128 out, greedy", 1, 64, 128, "\"temperature\":0", 0.95))),
         ("sixteen", setup => OneAsync(ThroughputAsync(setup, $"{setup.Options.Streams} streams, 112 in, 64 out, greedy", setup.Options.Streams, 112, 64, "\"temperature\":0", 0.93))),
         ("sampled", setup => OneAsync(ThroughputAsync(setup, $"{setup.Options.Streams} streams, temperature 1, top_p 1, top_k 0, against raw greedy", setup.Options.Streams, 112, 64, TemperatureOne, 0.90))),
+        ("outside", setup => OneAsync(OutsideAsync(setup))),
         ("shared", setup => OneAsync(SharedPromptAsync(setup))),
         ("sessions", setup => OneAsync(SessionsAsync(setup))),
         ("steady", setup => OneAsync(SteadyStreamsAsync(setup))),
@@ -46,6 +47,26 @@ internal static class Works
         return new BenchmarkRow(work, $">= {bar:F2} of raw",
             $"{pairs.Ratio:F3} ({served:F0} of {rawSpeed:F0} tok/s; pairs {pairs})", pairs.Ratio >= bar,
             new() { ["ratio"] = pairs.Ratio, ["served"] = served, ["raw"] = rawSpeed, ["meanRows"] = (double)end.DecodeRows / end.DecodeSteps });
+    }
+
+    /// <summary>As sixteen, but what the client costs, parsing and all, is another process's on the same cores.</summary>
+    private static async Task<BenchmarkRow> OutsideAsync(BenchmarkSetup setup)
+    {
+        const int Input = 112, Output = 64;
+        int streams = setup.Options.Streams;
+        await using Server server = await Server.StartAsync(setup, Cells, "--max-sequences", Math.Max(streams, 16).ToString(CultureInfo.InvariantCulture));
+        await using ClientProcess client = ClientProcess.Start(server.Address, server.ModelId, setup.Model.Vocab.Count);
+        using RawLoop raw = new(setup, streams, Cells);
+        Pairs pairs = await Pairs.RunAsync(setup.Options.Pairs, pair => Task.FromResult(raw.Run(Prompts(setup, streams, Input, 30_000 + pair), Output)), async pair =>
+        {
+            double seconds = (await client.RunAsync(new ClientWork(streams, Input, Output, 30_000 + pair))).Seconds;
+            await server.RestAsync();
+            return seconds;
+        });
+        double rawSpeed = streams * Output / Report.Median(pairs.FirstSeconds), served = streams * Output / Report.Median(pairs.SecondSeconds);
+        return new BenchmarkRow($"{streams} streams, the client in another process on the same cores", ">= 0.85 of raw",
+            $"{pairs.Ratio:F3} ({served:F0} of {rawSpeed:F0} tok/s; pairs {pairs})", pairs.Ratio >= 0.85,
+            new() { ["ratio"] = pairs.Ratio, ["served"] = served, ["raw"] = rawSpeed });
     }
 
     private static async Task<BenchmarkRow> SharedPromptAsync(BenchmarkSetup setup)
