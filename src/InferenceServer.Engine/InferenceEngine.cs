@@ -24,7 +24,7 @@ public sealed class EngineQueueFullException(int queuedRequests, TimeSpan retryA
 public sealed class EngineUnavailableException(string reason) : Exception(reason);
 
 /// <summary>Continues prompts with one model. All members are safe to call from any thread.</summary>
-public sealed partial class InferenceEngine : IAsyncDisposable
+public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
 {
     private static readonly TimeSpan ShortestRetry = TimeSpan.FromSeconds(1);
     private const int IdsPerSequence = 8;

@@ -1,5 +1,6 @@
 // The composition root: options, native library, model, web host. Expected failures end in one line on stderr: exit code 2 for a bad option, 1 for a failed start.
 
+using InferenceServer;
 using InferenceServer.Llama;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
@@ -32,9 +33,9 @@ try
     ModerationRules rules = options.ModerationRulesPath is { } path ? ModerationRulesReader.Load(path) : ModerationRules.BuiltIn;
     ApiKeyRing keys = ApiKeyRing.Load(options.ApiKeys, options.ApiKeyFile);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend, Trial = BackendTrial.OfThisProgram() }, logs.CreateLogger<LlamaLibrary>());
-    await using LoadedModel model = ModelLoader.Load(options, library, logs, TimeProvider.System);
-    await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options, library, model, logs);
-    (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(options, library, rules, logs);
+    await using LoadedModel model = ModelLoader.Load(options.Model, library, logs, TimeProvider.System);
+    await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options.Model, library, model, logs);
+    (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(options.Model, library, rules, logs);
     await using LoadedEmbedder? judge = classifier?.Loaded;
     await using ServerStore store = ServerStore.Open(options, TimeProvider.System, logs.CreateLogger<ServerStore>());
     await using WebApplication app = ServerHost.Build(new WebHostOptions

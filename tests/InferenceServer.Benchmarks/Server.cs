@@ -40,7 +40,7 @@ internal sealed class Server : IAsyncDisposable
             ["--model", setup.ModelPath, "--ctx-size", cells.ToString(CultureInfo.InvariantCulture), "--port", "0",
              "--kv-unified", setup.Options.Unified ? "on" : "off", "--cache-type-k", kvType, "--cache-type-v", kvType, .. more],
             new ConfigurationBuilder().Build(), _ => null).Options ?? throw new InvalidOperationException("The server's options changed.");
-        LoadedModel model = ModelLoader.Load(options, setup.Library, NullLoggerFactory.Instance, TimeProvider.System);
+        LoadedModel model = ModelLoader.Load(options.Model, setup.Library, NullLoggerFactory.Instance, TimeProvider.System);
         WebApplication app = ServerHost.Build(
             new WebHostOptions { Host = options.Host, Port = 0, Identity = new ServerIdentity("benchmark"), LogLevel = LogLevel.Warning },
             new ModelCatalogue([model.Served]));

@@ -135,7 +135,8 @@ internal sealed class SimulatedServer : IAsyncDisposable
                 Created = DateTimeOffset.UnixEpoch,
                 Fingerprint = "simulated",
                 Vocabulary = vocabulary,
-                Engine = ServedEngine.For(engine, SimulatedDevice.ContextLength),
+                Engine = engine,
+                ContextLength = SimulatedDevice.ContextLength,
                 Chat = ChatPromptRenderer.Create(null, setup.Model.ChatTemplate, setup.Model.Vocab, TimeProvider.System, []).Render,
                 Constraints = new ServedConstraints(vocabulary),
             }]));

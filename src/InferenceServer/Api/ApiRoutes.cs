@@ -19,8 +19,11 @@ namespace InferenceServer.Api;
 /// <summary>Every route, with what the OpenAPI document says of it. The handlers write their own answers.</summary>
 internal static class ApiRoutes
 {
+    /// <summary>The last is for whatever no other claims.</summary>
+    public static ErrorShape[] ErrorShapes { get; } = [AnthropicErrors.Shape, OllamaErrors.Shape, ResponseErrors.Shape, ErrorResponse.Shape];
+
     public static void AddServices(IServiceCollection services) =>
-        services.AddSingleton<ChatCompletionEndpoint>().AddSingleton<CompletionEndpoint>().AddSingleton<ModelEndpoints>().AddSingleton<SessionEndpoints>();
+        services.AddSingleton<ChatCompletionEndpoint>().AddSingleton<CompletionEndpoint>().AddSingleton<ModelEndpoints>().AddSingleton<SessionEndpoints>().AddSingleton<HealthEndpoints>().AddSingleton<RequestEndpoints>();
 
     public static void Map(WebApplication app)
     {
@@ -62,8 +65,8 @@ internal static class ApiRoutes
         app.MapDelete("/v1/sessions/{id}", (Delegate)sessions.DropAsync).WithName("deleteSession").WithTags("Sessions")
             .WithSummary("Drop a cached conversation from memory and disk.").WithMetadata(SessionEndpoints.Salt).Produces<SessionDeletion>().ProducesErrors();
 
-        RecentRequests recent = services.GetRequiredService<RecentRequests>();
-        app.MapGet("/v1/requests", (Delegate)recent.ListAsync).WithName("listRequests").WithTags("Requests").WithMetadata(QuietRoute.Marker)
+        RequestEndpoints requests = services.GetRequiredService<RequestEndpoints>();
+        app.MapGet("/v1/requests", (Delegate)requests.ListAsync).WithName("listRequests").WithTags("Requests").WithMetadata(QuietRoute.Marker)
             .WithSummary("What this key's latest requests to models took and came to, the newest first; those that run, too.")
             .WithMetadata(new ApiParameter("limit", $"Most entries: 1 to {RecentRequests.Kept}, 20 if absent.", Type: Microsoft.OpenApi.JsonSchemaType.Integer)).Produces<RequestList>().ProducesErrors();
 

@@ -13,7 +13,7 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
         {
             await next(http);
             if (!http.Response.HasStarted && http.Response.StatusCode >= 400 && http.Response.ContentLength is null or 0)
-                await ErrorWriter.WriteAsync(http, ForEmptyStatus(http));
+                await ErrorWriter.WriteAsync(http, ForEmptyStatus(http), http.Response.StatusCode);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
@@ -21,61 +21,61 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
         }
         catch (Exception error)
         {
-            ApiException answer = Translate(http, error);
+            RequestProblem answer = Translate(http, error);
             RequestTrace.Of(http).Failed(answer);
             if (http.Response.HasStarted)
                 http.Abort();
             else if (!http.RequestAborted.IsCancellationRequested)
-                await AnswerAsync(http, answer);
+                await AnswerAsync(http, answer, error is BadHttpRequestException bad ? bad.StatusCode : null);
         }
     }
 
-    private static async Task AnswerAsync(HttpContext http, ApiException answer)
+    private static async Task AnswerAsync(HttpContext http, RequestProblem answer, int? status)
     {
         http.Response.Clear();
-        await ErrorWriter.WriteAsync(http, answer);
+        await ErrorWriter.WriteAsync(http, answer, status);
     }
 
-    private ApiException Translate(HttpContext http, Exception error)
+    private RequestProblem Translate(HttpContext http, Exception error)
     {
         switch (error)
         {
-            case ApiException known:
+            case RequestProblem known:
                 return known;
             case BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }:
-                return new ApiException(StatusCodes.Status413PayloadTooLarge, "The body is larger than this server accepts.",
-                    ErrorTypes.InvalidRequest, code: "request_too_large");
+                return new RequestProblem(ProblemKind.TooLarge, "The body is larger than this server accepts.", code: "request_too_large");
             case BadHttpRequestException bad:
-                return new ApiException(bad.StatusCode, $"The request could not be read: {bad.Message}", ErrorTypes.InvalidRequest);
+                return new RequestProblem(ProblemKind.Invalid, $"The request could not be read: {bad.Message}");
             case EngineQueueFullException full:
-                return new ApiException(StatusCodes.Status429TooManyRequests,
-                    $"{full.QueuedRequests} requests are waiting already, as many as the queue holds. Retry after the time in Retry-After.",
-                    ErrorTypes.RateLimit, code: "queue_full")
+                return new RequestProblem(ProblemKind.Busy,
+                    $"{full.QueuedRequests} requests are waiting already, as many as the queue holds. Retry after the time in Retry-After.", code: "queue_full")
                 { RetryAfter = full.RetryAfter, QueuePosition = full.QueuedRequests + 1 };
             case EngineUnavailableException unavailable:
-                return new ApiException(StatusCodes.Status503ServiceUnavailable, unavailable.Message, ErrorTypes.Server, code: "unavailable");
+                return new RequestProblem(ProblemKind.Unavailable, unavailable.Message, code: "unavailable");
             default:
                 LogFault(log, RequestTrace.Of(http).Id, error);
-                return new ApiException(StatusCodes.Status500InternalServerError,
-                    "The server failed to handle this request; its log says why.", ErrorTypes.Server, code: "internal_error");
+                return Fault();
         }
     }
 
     /// <summary>What routing and the framework answer with a bare status.</summary>
-    private static ApiException ForEmptyStatus(HttpContext http)
+    private static RequestProblem ForEmptyStatus(HttpContext http)
     {
         int status = http.Response.StatusCode;
         string method = http.Request.Method;
         string path = http.Request.Path;
         return status switch
         {
-            StatusCodes.Status404NotFound => new(status, $"There is no {method} {path} here.", ErrorTypes.InvalidRequest, code: "unknown_url"),
-            StatusCodes.Status405MethodNotAllowed => new(status,
-                $"{method} is not allowed on {path}; allowed: {http.Response.Headers.Allow}.", ErrorTypes.InvalidRequest, code: "method_not_allowed"),
+            StatusCodes.Status404NotFound => new(ProblemKind.NotFound, $"There is no {method} {path} here.", code: "unknown_url"),
+            StatusCodes.Status405MethodNotAllowed => new(ProblemKind.NotAllowed,
+                $"{method} is not allowed on {path}; allowed: {http.Response.Headers.Allow}.", code: "method_not_allowed"),
             StatusCodes.Status415UnsupportedMediaType => JsonBody.WrongContentType(http.Request),
-            _ => new(status, $"The request failed with status {status}.", status >= 500 ? ErrorTypes.Server : ErrorTypes.InvalidRequest),
+            _ => new(status >= 500 ? ProblemKind.Failed : ProblemKind.Invalid, $"The request failed with status {status}."),
         };
     }
+
+    /// <summary>What is told of a fault of ours, whose cause only the log says.</summary>
+    public static RequestProblem Fault() => new(ProblemKind.Failed, "The server failed to handle this request; its log says why.", code: "internal_error");
 
     [LoggerMessage(EventId = 100, Level = LogLevel.Error, Message = "Request {RequestId} failed")]
     private static partial void LogFault(ILogger logger, string requestId, Exception error);

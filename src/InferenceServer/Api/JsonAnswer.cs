@@ -24,13 +24,13 @@ internal static class IgnoredParameters
     private const int MaxNameLength = 100;
 
     /// <summary>Lists in <c>x-ignored-params</c> the fields that nobody knew, so that a client can tell a typing error from a setting.</summary>
-    /// <exception cref="ApiException">400, naming them: the server was started with --strict.</exception>
+    /// <exception cref="RequestProblem">400, naming them: the server was started with --strict.</exception>
     public static void Announce(HttpResponse response, List<string> ignored)
     {
         if (ignored.Count == 0)
             return;
         if (response.HttpContext.RequestServices.GetRequiredService<WebHostOptions>().Strict)
-            throw ApiException.InvalidValue(
+            throw RequestProblem.Invalid(
                 $"{(ignored.Count == 1 ? "This field is" : "These fields are")} unknown, and the server is strict: {string.Join(", ", ignored.Take(MaxNames).Select(HeaderSafe))}.",
                 HeaderSafe(ignored[0]), "unknown_parameter");
         // Those of the query are there before those of the body.

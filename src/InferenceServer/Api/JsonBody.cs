@@ -33,12 +33,23 @@ internal static class JsonBody
         return Parse(body);
     }
 
+    /// <summary>Reads the body into a request, and tells the client which of its fields nobody knew.</summary>
+    /// <param name="parse">Takes the fields that it knows and adds the names of the others to the list.</param>
+    public static async Task<T> ReadAsync<T>(HttpContext http, Func<JsonElement, List<string>, T> parse)
+    {
+        using JsonDocument body = await ReadAsync(http);
+        List<string> ignored = [];
+        T read = parse(body.RootElement, ignored);
+        IgnoredParameters.Announce(http.Response, ignored);
+        return read;
+    }
+
     private static JsonDocument Parse(byte[] bytes)
     {
         if (bytes.Length == 0)
-            throw ApiException.InvalidValue("The body is empty; send a JSON object.", null, "invalid_json");
+            throw RequestProblem.Invalid("The body is empty; send a JSON object.", null, "invalid_json");
         if (!Utf8.IsValid(bytes))
-            throw ApiException.InvalidValue("The body is not valid JSON: it is not valid UTF-8.", null, "invalid_json");
+            throw RequestProblem.Invalid("The body is not valid JSON: it is not valid UTF-8.", null, "invalid_json");
         JsonDocument document;
         try
         {
@@ -46,19 +57,19 @@ internal static class JsonBody
         }
         catch (JsonException error)
         {
-            throw ApiException.InvalidValue($"The body is not valid JSON: {Reason(error)}", null, "invalid_json");
+            throw RequestProblem.Invalid($"The body is not valid JSON: {Reason(error)}", null, "invalid_json");
         }
         catch (InvalidOperationException)
         {
             // A property name with half a surrogate pair, met while looking for duplicates.
-            throw ApiException.InvalidValue("The body is not valid JSON: a property name is not valid Unicode text.", null, "invalid_json");
+            throw RequestProblem.Invalid("The body is not valid JSON: a property name is not valid Unicode text.", null, "invalid_json");
         }
 
         if (document.RootElement.ValueKind == JsonValueKind.Object)
             return document;
         string kind = JsonValue.Describe(document.RootElement);
         document.Dispose();
-        throw ApiException.InvalidValue($"The body must be a JSON object; it is {kind}.", null, "invalid_json");
+        throw RequestProblem.Invalid($"The body must be a JSON object; it is {kind}.", null, "invalid_json");
     }
 
     /// <summary>The parser's reason with a position that counts as editors do.</summary>
@@ -71,8 +82,7 @@ internal static class JsonBody
         return error.LineNumber is { } line ? $"{reason} (line {line + 1}, byte {(error.BytePositionInLine ?? 0) + 1})" : reason;
     }
 
-    public static ApiException WrongContentType(HttpRequest request) => new(
-        StatusCodes.Status415UnsupportedMediaType,
-        $"The content type must be application/json; it is {(string.IsNullOrEmpty(request.ContentType) ? "missing" : $"'{request.ContentType}'")}.",
-        ErrorTypes.InvalidRequest, code: "unsupported_media_type");
+    public static RequestProblem WrongContentType(HttpRequest request) => new(
+        ProblemKind.UnknownForm,
+        $"The content type must be application/json; it is {(string.IsNullOrEmpty(request.ContentType) ? "missing" : $"'{request.ContentType}'")}.", code: "unsupported_media_type");
 }

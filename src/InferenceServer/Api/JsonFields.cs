@@ -23,7 +23,7 @@ internal sealed class JsonFields
         foreach (JsonProperty property in element.EnumerateObject())
             _properties.Add(property);
         if (_properties.Count > MaxProperties)
-            throw ApiException.InvalidValue($"{(path.Length == 0 ? "The body" : $"'{path}'")} has {_properties.Count} fields; at most {MaxProperties} are read.",
+            throw RequestProblem.Invalid($"{(path.Length == 0 ? "The body" : $"'{path}'")} has {_properties.Count} fields; at most {MaxProperties} are read.",
                 path.Length == 0 ? null : path, "too_many_fields");
     }
 
@@ -49,7 +49,7 @@ internal sealed class JsonFields
 
     public JsonElement Require(string name) => Take(name) ?? throw Missing(PathOf(name));
 
-    public static ApiException Missing(string path) => ApiException.InvalidValue($"'{path}' is required.", path, "missing_required_parameter");
+    public static RequestProblem Missing(string path) => RequestProblem.Invalid($"{{where}} is required.", path, "missing_required_parameter");
 
     public string? String(string name) => Take(name) is { } value ? JsonValue.String(value, PathOf(name)) : null;
 
@@ -83,7 +83,7 @@ internal sealed class JsonFields
             throw JsonValue.WrongType(value, path, "an array");
         int count = value.GetArrayLength();
         if (count < min || count > max)
-            throw ApiException.InvalidValue($"'{path}' must have {min} to {max} items; it has {count}.", path, "invalid_length");
+            throw RequestProblem.Invalid($"{{where}} must have {min} to {max} items; it has {count}.", path, "invalid_length");
         List<(JsonElement, string)> items = new(count);
         foreach (JsonElement item in value.EnumerateArray())
             items.Add((item, $"{path}[{items.Count}]"));
@@ -106,7 +106,7 @@ internal sealed class JsonFields
         }
         catch (InvalidOperationException)
         {
-            throw ApiException.InvalidValue("A property name is not valid Unicode text.", null, "invalid_json");
+            throw RequestProblem.Invalid("A property name is not valid Unicode text.", null, "invalid_json");
         }
     }
 }

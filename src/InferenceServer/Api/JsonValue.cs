@@ -17,12 +17,12 @@ internal static class JsonValue
         }
         catch (InvalidOperationException)
         {
-            throw ApiException.InvalidValue($"'{path}' is not valid Unicode text: half a surrogate pair, or bytes that are not UTF-8.", path, "invalid_value");
+            throw RequestProblem.Invalid($"{{where}} is not valid Unicode text: half a surrogate pair, or bytes that are not UTF-8.", path, "invalid_value");
         }
 
         // Native code takes C strings, and no tokenizer has a token for it.
         if (text.Contains('\0'))
-            throw ApiException.InvalidValue($"'{path}' contains a NUL character.", path, "invalid_value");
+            throw RequestProblem.Invalid($"{{where}} contains a NUL character.", path, "invalid_value");
         return text;
     }
 
@@ -57,7 +57,7 @@ internal static class JsonValue
         if (value.ValueKind != JsonValueKind.Number)
             throw WrongType(value, path, "an integer");
         if (!value.TryGetInt64(out long number))
-            throw ApiException.InvalidValue($"'{path}' must be an integer of at most 64 bits; it is {Excerpt(value)}.", path, "invalid_type");
+            throw RequestProblem.Invalid($"{{where}} must be an integer of at most 64 bits; it is {Excerpt(value)}.", path, "invalid_type");
         if (number < min || number > max)
             throw OutOfRange(path, $"from {min} to {max}", Excerpt(value));
         return number;
@@ -72,15 +72,15 @@ internal static class JsonValue
         return number;
     }
 
-    public static ApiException WrongType(JsonElement value, string path, string wanted) =>
-        ApiException.InvalidValue($"'{path}' must be {wanted}; it is {Describe(value)}.", path, "invalid_type");
+    public static RequestProblem WrongType(JsonElement value, string path, string wanted) =>
+        RequestProblem.Invalid($"{{where}} must be {wanted}; it is {Describe(value)}.", path, "invalid_type");
 
-    public static ApiException NotOneOf(string path, string value, ReadOnlySpan<string> allowed)
+    public static RequestProblem NotOneOf(string path, string value, ReadOnlySpan<string> allowed)
     {
         StringBuilder names = new();
         foreach (string name in allowed)
             names.Append(names.Length == 0 ? "" : ", ").Append('\'').Append(name).Append('\'');
-        return ApiException.InvalidValue($"'{path}' must be one of {names}; it is '{Shorten(value)}'.", path, "invalid_value");
+        return RequestProblem.Invalid($"{{where}} must be one of {names}; it is '{Shorten(value)}'.", path, "invalid_value");
     }
 
     public static string Describe(JsonElement value) => value.ValueKind switch
@@ -93,8 +93,8 @@ internal static class JsonValue
         _ => "null",
     };
 
-    private static ApiException OutOfRange(string path, string range, string value) =>
-        ApiException.InvalidValue($"'{path}' must be {range}; it is {value}.", path, "out_of_range");
+    private static RequestProblem OutOfRange(string path, string range, string value) =>
+        RequestProblem.Invalid($"{{where}} must be {range}; it is {value}.", path, "out_of_range");
 
     private static string Excerpt(JsonElement number) => Shorten(number.GetRawText());
 

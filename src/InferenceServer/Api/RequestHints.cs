@@ -1,4 +1,6 @@
 using System.Globalization;
+using InferenceServer.Chat;
+using InferenceServer.Models;
 using InferenceServer.Moderation;
 using InferenceServer.Operations;
 
@@ -16,19 +18,47 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
     private const int MaxSessionIdLength = 512;
     private const int MaxTimeoutMilliseconds = 86_400_000;
 
+    /// <summary>Starts a turn for this request: what the headers say of it counts beside what its body does.</summary>
+    /// <param name="stream">The answer comes as a stream.</param>
+    public Task<ChatTurn> StartAsync(HttpContext http, ServedModel model, ChatRequest chat, bool stream)
+    {
+        RequestTrace.Of(http).Stream = stream;
+        return StartAsync(model, chat, RequestTrace.Of(http), http.RequestAborted);
+    }
+
+    /// <summary>As the other, for what goes on without the request.</summary>
+    public Task<ChatTurn> StartAsync(ServedModel model, ChatRequest chat, RequestTrace trace, CancellationToken aborted) =>
+        ChatTurn.StartAsync(model, chat with { Options = Apply(chat.Options) }, Moderation, trace, aborted);
+
+    /// <summary>As the other, without a template and without moderation.</summary>
+    public Task<ChatTurn> StartAsync(HttpContext http, ServedModel model, TextRequest text, bool stream)
+    {
+        RequestTrace trace = RequestTrace.Of(http);
+        trace.Stream = stream;
+        return ChatTurn.StartAsync(model, text with { Options = Apply(text.Options) }, trace, http.RequestAborted);
+    }
+
+    private GenerationOptions Apply(GenerationOptions options) => options with
+    {
+        CacheNamespace = Key.CacheNamespace(options.CacheSalt),
+        FairnessKey = Key.FairnessKey(options.User),
+        Session = SessionId ?? (options.Session is "" ? null : options.Session),
+        Timeout = Timeout < options.Timeout || options.Timeout is null ? Timeout : options.Timeout,
+    };
+
     public static RequestHints Of(HttpRequest request)
     {
         ApiKey key = ApiKey.Of(request.HttpContext);
         // Without a name there is no session.
         string? session = request.Headers["X-Session-Id"].ToString() is { Length: > 0 } named ? named : null;
         if (session is { Length: > MaxSessionIdLength })
-            throw ApiException.InvalidValue($"X-Session-Id may have at most {MaxSessionIdLength} characters.", "X-Session-Id", "invalid_length");
+            throw RequestProblem.Invalid($"X-Session-Id may have at most {MaxSessionIdLength} characters.", "X-Session-Id", "invalid_length");
 
         string? timeout = request.Headers["X-Request-Timeout-Ms"];
         if (string.IsNullOrEmpty(timeout))
             return Moderated(new RequestHints(session, null, key));
         if (!int.TryParse(timeout, NumberStyles.None, CultureInfo.InvariantCulture, out int milliseconds) || milliseconds is 0 or > MaxTimeoutMilliseconds)
-            throw ApiException.InvalidValue($"X-Request-Timeout-Ms must be an integer from 1 to {MaxTimeoutMilliseconds}.", "X-Request-Timeout-Ms", "out_of_range");
+            throw RequestProblem.Invalid($"X-Request-Timeout-Ms must be an integer from 1 to {MaxTimeoutMilliseconds}.", "X-Request-Timeout-Ms", "out_of_range");
         return Moderated(new RequestHints(session, TimeSpan.FromMilliseconds(milliseconds), key));
 
         RequestHints Moderated(RequestHints hints) => hints with { Moderation = request.HttpContext.RequestServices.GetRequiredService<WebHostOptions>().Moderation };

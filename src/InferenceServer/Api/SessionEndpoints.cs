@@ -39,7 +39,7 @@ internal sealed class SessionEndpoints(ModelCatalogue models)
         string cacheNamespace = Namespace(http);
         List<SessionDescription> sessions = [];
         foreach (ServedModel model in models.Models)
-            foreach (CachedSession session in await model.Engine.ListSessions(cacheNamespace))
+            foreach (CachedSession session in await model.Engine.ListSessionsAsync(cacheNamespace))
                 sessions.Add(Describe(session, model));
         await JsonAnswer.WriteAsync(http, new SessionList("list", sessions), OpenAIJson.Wire.SessionList);
     }
@@ -49,9 +49,9 @@ internal sealed class SessionEndpoints(ModelCatalogue models)
         string id = IdIn(http);
         bool dropped = false;
         foreach (ServedModel model in models.Models)
-            dropped |= await model.Engine.DropSession(Namespace(http), id);
+            dropped |= await model.Engine.DropSessionAsync(Namespace(http), id);
         if (!dropped)
-            throw new ApiException(StatusCodes.Status404NotFound, $"There is no session '{id}' here.", ErrorTypes.InvalidRequest, "id", "session_not_found");
+            throw new RequestProblem(ProblemKind.NotFound, $"There is no session '{id}' here.", "id", "session_not_found");
         await JsonAnswer.WriteAsync(http, new SessionDeletion(id, "session.deleted", true), OpenAIJson.Wire.SessionDeletion);
     }
 

@@ -1,4 +1,3 @@
-using InferenceServer.Api;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.Extensions.Primitives;
 
@@ -19,9 +18,9 @@ internal sealed class ApiKeyMiddleware(RequestDelegate next, ApiKeyRing keys)
         if (key is not null)
             http.Features.Set(key);
         else if (http.GetEndpoint()?.Metadata.GetMetadata<IAllowAnonymous>() is null)
-            throw new ApiException(StatusCodes.Status401Unauthorized, bearer is null && header.Count == 0
+            throw new RequestProblem(ProblemKind.Unauthorized, bearer is null && header.Count == 0
                 ? "This server wants an API key: send it as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'."
-                : "The API key is none of this server's.", ErrorTypes.InvalidRequest, code: "invalid_api_key");
+                : "The API key is none of this server's.", code: "invalid_api_key");
         return next(http);
     }
 

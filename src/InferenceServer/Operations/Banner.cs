@@ -9,9 +9,9 @@ internal static class Banner
     public static void Print(TextWriter output, string address, LoadedModel model, IReadOnlyList<ServedEmbedder> embedders, ServedEmbedder? judge, LlamaLibrary library, bool wantsKey)
     {
         output.WriteLine();
-        output.WriteLine($"  InferenceServer {HealthEndpoints.Version} on {address}");
-        output.WriteLine($"  model    {model.Served.Id}: {model.Model.Description.Replace("?B", $"{model.Model.ParameterCount / 1e6:F1}M", StringComparison.Ordinal)}, context {model.Served.Engine.ContextLength} tokens, "
-            + $"KV pool {model.Served.Engine.Snapshot().CellsTotal} tokens");
+        output.WriteLine($"  InferenceServer {ServerVersion.Text} on {address}");
+        output.WriteLine($"  model    {model.Served.Id}: {model.Model.Description.Replace("?B", $"{model.Model.ParameterCount / 1e6:F1}M", StringComparison.Ordinal)}, context {model.Served.ContextLength} tokens, "
+            + $"KV pool {model.Served.Engine.Snapshot.CellsTotal} tokens");
         foreach (ServedEmbedder embedder in embedders)
             output.WriteLine($"  {(embedder.Ranking is null ? "embeds " : "ranks  ")}  {embedder.Id}: up to {embedder.MaxInputTokens} tokens{(embedder.Ranking is null ? $", {embedder.Dimensions} numbers" : "")}"
                 + (embedder.SaysPooling ? "" : ", by the mean over the tokens, since its file does not say how it pools"));
@@ -28,18 +28,4 @@ internal static class Banner
         output.WriteLine();
         output.Flush();
     }
-}
-
-/// <summary>Failures of a start that are the operator's to mend, as one line; anything else is a fault of ours and keeps its stack trace.</summary>
-internal static class StartFailure
-{
-    public static string? Explain(Exception error, ServerOptions options) => error switch
-    {
-        LlamaException or ServerStartException => error.Message,
-        OperationCanceledException { InnerException: TimeoutException } => "the model did not decode its first tokens within 5 minutes; choose a smaller --model or another --backend",
-        IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } =>
-            $"port {options.Port} on {options.Host} is in use; choose another with --port",
-        IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException => $"{error.Message} (host {options.Host}, port {options.Port})",
-        _ => null,
-    };
 }

@@ -1,7 +1,6 @@
 // What pages in a browser may do with a server that runs on somebody's own machine.
 
 using System.Net;
-using InferenceServer.Api;
 using Microsoft.AspNetCore.Cors.Infrastructure;
 
 namespace InferenceServer.Operations;
@@ -61,8 +60,8 @@ internal sealed class HostNameMiddleware(RequestDelegate next, WebHostOptions op
         string host = http.Request.Host.Host;
         if (_checks && host.Length > 0 && !BrowserAccess.IsLocalName(host) && !IPAddress.TryParse(host, out _)
             && !options.Access.AllowedHosts.Contains(host, StringComparer.OrdinalIgnoreCase))
-            throw new ApiException(StatusCodes.Status403Forbidden,
-                "The request's Host is no name of this machine; start the server with --allowed-host to serve under it.", ErrorTypes.InvalidRequest, "Host", "host_not_allowed");
+            throw new RequestProblem(ProblemKind.Forbidden,
+                "The request's Host is no name of this machine; start the server with --allowed-host to serve under it.", "Host", "host_not_allowed");
         return next(http);
     }
 }

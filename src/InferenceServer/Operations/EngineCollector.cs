@@ -76,8 +76,8 @@ internal sealed class EngineCollector
         _forced = factory.CreateCounter("inference_forced_tokens_total", "Generated tokens that a grammar left no choice about; they were not sampled.", "model").WithLabels(id);
         registry.AddBeforeCollectCallback(() =>
         {
-            _up.Set(model.Engine.Failure() is null ? 1 : 0);
-            Copy(model.Engine.Snapshot());
+            _up.Set(model.Engine.Failure is null ? 1 : 0);
+            Copy(model.Engine.Snapshot);
         });
     }
 

@@ -3,6 +3,7 @@ using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Net;
 using InferenceServer.Llama;
+using InferenceServer.Models;
 using InferenceServer.Moderation;
 
 namespace InferenceServer.Operations;
@@ -156,36 +157,39 @@ internal sealed class OptionTable
 
     public ServerOptions Read(ParseResult parsed) => new()
     {
-        ModelPath = parsed.GetValue(_model),
-        EmbeddingModelPath = parsed.GetValue(_embeddingModel),
+        Model = new ModelOptions
+        {
+            ModelPath = parsed.GetValue(_model),
+            EmbeddingModelPath = parsed.GetValue(_embeddingModel),
+            ModerationModelPath = parsed.GetValue(_moderationModel),
+            ChatTemplatePath = parsed.GetValue(_chatTemplate),
+            ContextSize = parsed.GetValue(_contextSize),
+            MaxSequences = parsed.GetValue(_maxSequences),
+            Threads = parsed.GetValue(_threads),
+            BatchSize = parsed.GetValue(_batchSize),
+            MicroBatchSize = Math.Min(parsed.GetValue(_microBatchSize), parsed.GetValue(_batchSize)),
+            GpuLayers = parsed.GetValue(_gpuLayers),
+            KvUnified = parsed.GetValue(_kvUnified) is not Switch.Off,
+            CacheTypeK = parsed.GetValue(_cacheTypeK) ?? KvType.F16,
+            CacheTypeV = parsed.GetValue(_cacheTypeV) ?? KvType.F16,
+            MaxQueue = parsed.GetValue(_maxQueue),
+            TargetInterTokenSeconds = parsed.GetValue(_targetItl) / 1000.0,
+            HostCacheBytes = parsed.GetValue(_cacheRam),
+            DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
+            DiskCacheBytes = parsed.GetValue(_cacheDisk),
+        },
         Host = parsed.GetValue(_host)!,
         Port = parsed.GetValue(_port),
-        ContextSize = parsed.GetValue(_contextSize),
-        MaxSequences = parsed.GetValue(_maxSequences),
-        Threads = parsed.GetValue(_threads),
-        BatchSize = parsed.GetValue(_batchSize),
-        MicroBatchSize = Math.Min(parsed.GetValue(_microBatchSize), parsed.GetValue(_batchSize)),
         Backend = parsed.GetValue(_backend) ?? LlamaBackend.Auto,
-        GpuLayers = parsed.GetValue(_gpuLayers),
-        KvUnified = parsed.GetValue(_kvUnified) is not Switch.Off,
-        CacheTypeK = parsed.GetValue(_cacheTypeK) ?? KvType.F16,
-        CacheTypeV = parsed.GetValue(_cacheTypeV) ?? KvType.F16,
-        MaxQueue = parsed.GetValue(_maxQueue),
-        TargetInterTokenSeconds = parsed.GetValue(_targetItl) / 1000.0,
-        HostCacheBytes = parsed.GetValue(_cacheRam),
-        DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
-        DiskCacheBytes = parsed.GetValue(_cacheDisk),
         DataDirectory = parsed.GetValue(_dataDirectory),
         RetentionDays = parsed.GetValue(_retentionDays),
         DataBytes = parsed.GetValue(_dataDisk) ?? DefaultDiskBytes,
-        ChatTemplatePath = parsed.GetValue(_chatTemplate),
         ApiKeys = Listed(parsed, _apiKeys),
         ApiKeyFile = parsed.GetValue(_apiKeyFile),
         CorsOrigins = Listed(parsed, _corsOrigins),
         Strict = parsed.GetValue(_strict),
         Moderation = parsed.GetValue(_moderation) ?? ModerationMode.Off,
         ModerationRulesPath = parsed.GetValue(_moderationRules),
-        ModerationModelPath = parsed.GetValue(_moderationModel),
         AllowedHosts = Listed(parsed, _allowedHosts),
     };
 

@@ -1,6 +1,4 @@
-using InferenceServer.Api;
-using InferenceServer.Api.OpenAI;
-using InferenceServer.Api.Streaming;
+using InferenceServer.Chat;
 using InferenceServer.Engine;
 using InferenceServer.Moderation;
 using Microsoft.AspNetCore.Http.Features;
@@ -16,8 +14,10 @@ internal sealed record RequestEnd(int Status, string Outcome, double Seconds);
 /// once <see cref="End"/> is there. Times come from one monotonic clock.
 /// </summary>
 /// <param name="metrics">Null for what is not counted.</param>
-internal sealed class RequestTrace(string id, string? traceId, TimeProvider clock, ServerMetrics? metrics)
+internal sealed class RequestTrace(string id, string? traceId, TimeProvider clock, ServerMetrics? metrics) : ITurnObserver
 {
+    private const string Ok = "ok", ClientError = "client_error", ServerError = "server_error";
+
     private readonly long _started = clock.GetTimestamp();
     private readonly SortedSet<string> _flagged = new(StringComparer.Ordinal);
     private long[] _lastTokens = [];
@@ -35,7 +35,8 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     /// <summary>Null until one is asked.</summary>
     public string? Model { get; private set; }
 
-    public bool Stream { get; private set; }
+    /// <summary>The answer comes as a stream.</summary>
+    public bool Stream { get; set; }
 
     public int PromptTokens { get; private set; }
 
@@ -48,11 +49,8 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
 
     public double? FirstTokenSeconds => Volatile.Read(ref _firstToken) is var at and not 0 ? clock.GetElapsedTime(_started, at).TotalSeconds : null;
 
-    /// <summary>Where its time went; null unless all of it ended well. So is <see cref="Cache"/>.</summary>
-    public RequestTiming? Timing { get; private set; }
-
-    /// <summary>What was reused of the prompt, and why not more.</summary>
-    public CacheUse? Cache { get; private set; }
+    /// <summary>How its choices ended; null unless all of them ended well.</summary>
+    public GenerationResult[]? Results { get; private set; }
 
     public int Preemptions { get; private set; }
 
@@ -62,16 +60,17 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     /// <summary>Something else goes on in its place, with a trace of its own.</summary>
     public bool IsPassedOn { get; private set; }
 
-    public ApiException? Error { get; private set; }
+    /// <summary>What it ended in instead of an answer.</summary>
+    public RequestProblem? Error { get; private set; }
 
     public double ElapsedSeconds => clock.GetElapsedTime(_started).TotalSeconds;
 
     public static RequestTrace Of(HttpContext http) => http.Features.GetRequiredFeature<RequestTrace>();
 
     /// <summary>The request is well formed and goes to the engine.</summary>
-    public void Accepted(string model, bool stream, IReadOnlyList<GenerationRequest> requests)
+    public void Accepted(string model, IReadOnlyList<GenerationRequest> requests)
     {
-        (Model, Stream) = (model, stream);
+        Model = model;
         _lastTokens = new long[requests.Count];
         foreach (GenerationRequest request in requests)
             PromptTokens += request.PromptTokens.Length;
@@ -109,13 +108,10 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
             metrics?.QueueTime.Observe(result.Timing.QueueSeconds);
         }
 
-        if (results.Count == 0)
-            return;
-        GenerationResult[] all = [.. results];
-        (Timing, Cache) = (RequestTiming.Of(true, all, 1), CacheUse.Of(true, all));
+        Results = results.Count == 0 ? null : [.. results];
     }
 
-    public void Failed(ApiException error) => Error = error;
+    public void Failed(RequestProblem error) => Error = error;
 
     public void PassOn() => IsPassedOn = true;
 
@@ -143,15 +139,17 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     }
 
     /// <summary>The label of the request counter.</summary>
-    public string Outcome(HttpContext http) => http.RequestAborted.IsCancellationRequested ? "disconnected" : OutcomeOf(Error?.Status ?? http.Response.StatusCode);
+    public string Outcome(HttpContext http) =>
+        http.RequestAborted.IsCancellationRequested ? "disconnected" : Error is { } error ? OutcomeOf(error.Kind) : http.Response.StatusCode >= 500 ? ServerError : http.Response.StatusCode >= 400 ? ClientError : Ok;
 
-    public static string OutcomeOf(int status) => status switch
+    /// <param name="kind">Null for a request that was answered.</param>
+    public static string OutcomeOf(ProblemKind? kind) => kind switch
     {
-        StatusCodes.Status429TooManyRequests => "queue_full",
-        StatusCodes.Status503ServiceUnavailable => "unavailable",
-        StatusCodes.Status504GatewayTimeout => "deadline_exceeded",
-        >= 500 => "server_error",
-        >= 400 => "client_error",
-        _ => "ok",
+        null => Ok,
+        ProblemKind.Busy => "queue_full",
+        ProblemKind.Unavailable => "unavailable",
+        ProblemKind.DeadlineExceeded => "deadline_exceeded",
+        ProblemKind.Failed or ProblemKind.NotBuilt or ProblemKind.StorageFull => ServerError,
+        _ => ClientError,
     };
 }

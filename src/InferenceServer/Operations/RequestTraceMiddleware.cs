@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using InferenceServer.Api;
 
 namespace InferenceServer.Operations;
 

@@ -50,7 +50,7 @@ internal sealed partial class ServerLifecycle(
     {
         readiness.Drains();
         LogDraining(log, options.DrainTimeout.TotalSeconds);
-        await Task.WhenAll([.. models.Models.Select(model => model.Engine.Stop(options.DrainTimeout)), .. models.Side.Select(model => model.Stop(options.DrainTimeout))]);
+        await Task.WhenAll([.. models.Models.Select(model => model.Engine.StopAsync(options.DrainTimeout)), .. models.Side.Select(model => model.Stop(options.DrainTimeout))]);
     }
 
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -119,6 +119,3 @@ internal sealed partial class ServerLifecycle(
     [LoggerMessage(EventId = 120, Level = LogLevel.Information, Message = "Stopping: running requests have {DrainSeconds} s to finish")]
     private static partial void LogDraining(ILogger logger, double drainSeconds);
 }
-
-/// <summary>The server cannot start; the message is the one line that the user sees, and names the remedy.</summary>
-public sealed class ServerStartException(string message, Exception? inner = null) : Exception(message, inner);

@@ -1,5 +1,3 @@
-using InferenceServer.Api.Moderation;
-using InferenceServer.Api.Replay;
 using InferenceServer.Engine;
 using InferenceServer.Models;
 using InferenceServer.Store;

@@ -1,4 +1,3 @@
-using InferenceServer.Api;
 using Microsoft.Data.Sqlite;
 
 namespace InferenceServer.Store;
@@ -69,7 +68,7 @@ internal sealed class ConversationStore(Database database)
         List<(string, object?)> parameters = [("$owner", owner), ("$match", search?.Expression), ("$after", query.After), ("$limit", query.Limit + 1)];
         const string After = "SELECT updated, seq FROM conversations WHERE owner = $owner AND id = $after";
         if (query.After is not null && connection.QueryNumber(After, [.. parameters]) is null)
-            throw ApiException.InvalidValue($"'after' names nothing in this list: '{query.After}'.", "after", "invalid_value");
+            throw RequestProblem.Invalid($"{{where}} names nothing in this list: '{query.After}'.", "after", "invalid_value");
         (string order, string beyond) = query.Descending ? ("DESC", "<") : ("ASC", ">");
         string from = query.After is null ? "" : $"AND (updated, conversations.seq) {beyond} ({After})";
         List<(StoredConversation, SearchHit)> rows = connection.Query(
@@ -96,7 +95,7 @@ internal sealed class ConversationStore(Database database)
         connection.Execute("DELETE FROM conversations WHERE owner = $owner AND id = $id", ("$owner", owner), ("$id", id)) > 0);
 
     /// <summary>Returns what was added; null when there is no such conversation.</summary>
-    /// <exception cref="ApiException">400: an item's parent is none of the conversation's, or its id is taken.</exception>
+    /// <exception cref="RequestProblem">400: an item's parent is none of the conversation's, or its id is taken.</exception>
     public Task<IReadOnlyList<StoredItem>?> AppendAsync(string owner, ConversationAppend append) => database.WriteAsync(connection =>
         Find(connection, owner, append.Conversation) is null ? null : Append(connection, append, database.Clock.GetUtcNow()));
 
@@ -105,14 +104,14 @@ internal sealed class ConversationStore(Database database)
 
     /// <summary>The items from a first one to this, or to the newest; empty where there is none.</summary>
     /// <param name="leaf">Null for the newest.</param>
-    /// <exception cref="ApiException">400: they are more than can be taken into memory for a turn.</exception>
+    /// <exception cref="RequestProblem">400: they are more than can be taken into memory for a turn.</exception>
     public Task<List<StoredItem>> PathAsync(string owner, string id, string? leaf) => database.ReadAsync(connection =>
     {
         if (Find(connection, owner, id) is null || (leaf ?? Newest(connection, id)) is not { } last)
             return [];
         long bytes = connection.QueryNumber($"{Path} SELECT SUM(LENGTH(body)) FROM path JOIN conversation_items USING(seq)", ("$id", id), ("$leaf", last)) ?? 0;
         return bytes > ResponseStore.MaxHistoryBytes
-            ? throw ApiException.InvalidValue($"This branch of the conversation '{id}' holds {bytes} bytes; at most {ResponseStore.MaxHistoryBytes} can be continued.", "conversation", "context_length_exceeded")
+            ? throw RequestProblem.Invalid($"This branch of the conversation '{id}' holds {bytes} bytes; at most {ResponseStore.MaxHistoryBytes} can be continued.", "conversation", "context_length_exceeded")
             : connection.Query($"{Path} SELECT id, conversation_items.parent, created, response, body FROM path JOIN conversation_items USING(seq) ORDER BY seq", ReadItem, ("$id", id), ("$leaf", last));
     });
 
@@ -161,7 +160,7 @@ internal sealed class ConversationStore(Database database)
             "INSERT OR IGNORE INTO conversation_items(conversation, id, parent, created, response, body) VALUES($conversation, $id, $parent, $created, $response, $body)",
             added.Select(item => ((string, object?)[])[("$conversation", append.Conversation), ("$id", item.Id), ("$parent", item.Parent), ("$created", item.Created), ("$response", item.Response), ("$body", item.Body)]));
         if (inserted < added.Count)
-            throw ApiException.InvalidValue("The conversation has an item with the id of one of these already.", "items", "invalid_value");
+            throw RequestProblem.Invalid("The conversation has an item with the id of one of these already.", "items", "invalid_value");
         connection.Execute($"{DatabaseSchema.IndexItems} FROM conversation_items WHERE seq > $before", ("$before", before));
         return added;
     }
@@ -172,7 +171,7 @@ internal sealed class ConversationStore(Database database)
             if (added.Contains(id) || connection.QueryNumber("SELECT 1 FROM conversation_items WHERE conversation = $conversation AND id = $id", ("$conversation", conversation), ("$id", id)) is not null)
                 return id;
         return wanted is { Path: { } path, Candidates: [string missing, ..] }
-            ? throw ApiException.InvalidValue($"'{path}' names no earlier item of this conversation: '{missing}'.", path, "item_not_found")
+            ? throw RequestProblem.Invalid($"{{where}} names no earlier item of this conversation: '{missing}'.", path, "item_not_found")
             : null;
     }
 

@@ -3,7 +3,6 @@
 // a power cut; one server at a time uses a directory.
 
 using System.Threading.Channels;
-using InferenceServer.Api;
 using Microsoft.Data.Sqlite;
 
 namespace InferenceServer.Store;
@@ -129,7 +128,7 @@ internal sealed partial class Database : IAsyncDisposable
     }
 
     /// <summary>Completes when the change is on the disk. A change is made whole or not at all.</summary>
-    /// <exception cref="ApiException">500: the disk is full or failed; nothing was changed.</exception>
+    /// <exception cref="RequestProblem">500: the disk is full or failed; nothing was changed.</exception>
     public async Task WriteAsync(Action<SqliteConnection> run)
     {
         Write write = new(run);
@@ -140,12 +139,12 @@ internal sealed partial class Database : IAsyncDisposable
         }
         catch (ChannelClosedException)
         {
-            throw new ApiException(StatusCodes.Status503ServiceUnavailable, "The server is stopping.", ErrorTypes.Server, code: "unavailable");
+            throw new RequestProblem(ProblemKind.Unavailable, "The server is stopping.", code: "unavailable");
         }
         catch (SqliteException error)
         {
             LogWriteFailed(_log, error);
-            throw new ApiException(StatusCodes.Status500InternalServerError, "It could not be stored; the server's log says why.", ErrorTypes.Server, code: "storage_failed");
+            throw new RequestProblem(ProblemKind.Failed, "It could not be stored; the server's log says why.", code: "storage_failed");
         }
     }
 
@@ -171,7 +170,7 @@ internal sealed partial class Database : IAsyncDisposable
         {
             await WriteAsync(Sweep);
         }
-        catch (ApiException)
+        catch (RequestProblem)
         {
             // Logged where it failed, or the server is stopping; the next sweep tries again.
         }

@@ -1,4 +1,3 @@
-using InferenceServer.Api;
 using Microsoft.Data.Sqlite;
 
 namespace InferenceServer.Store;
@@ -21,14 +20,13 @@ internal sealed class FeedbackStore(Database database)
     private const string Columns = "id, owner, created, kind, model, opponent, rating, reply, prompt, body";
 
     /// <summary>Adds it in place of what was said before of the same reply in the same way.</summary>
-    /// <exception cref="ApiException">507: feedback alone would fill the store.</exception>
+    /// <exception cref="RequestProblem">507: feedback alone would fill the store.</exception>
     public Task AddAsync(StoredFeedback feedback) => database.WriteAsync(connection =>
     {
         connection.Execute("DELETE FROM feedback WHERE owner = $owner AND kind = $kind AND reply = $reply", ("$owner", feedback.Owner), ("$kind", feedback.Kind), ("$reply", feedback.Reply));
         long held = connection.QueryNumber("SELECT SUM(bytes) FROM feedback") ?? 0;
         if (held + feedback.Body.Length > database.MaxBytes)
-            throw new ApiException(StatusCodes.Status507InsufficientStorage, $"Feedback fills the store ({held} bytes; --data-disk allows {database.MaxBytes}), and none is deleted by itself: export it, and delete what is not needed.",
-                ErrorTypes.Server, code: "store_full");
+            throw new RequestProblem(ProblemKind.StorageFull, $"Feedback fills the store ({held} bytes; --data-disk allows {database.MaxBytes}), and none is deleted by itself: export it, and delete what is not needed.", code: "store_full");
         connection.Execute($"INSERT INTO feedback({Columns}, bytes) VALUES($id, $owner, $created, $kind, $model, $opponent, $rating, $reply, $prompt, $body, $bytes)",
             ("$id", feedback.Id), ("$owner", feedback.Owner), ("$created", feedback.Created), ("$kind", feedback.Kind), ("$model", feedback.Model), ("$opponent", feedback.Opponent),
             ("$rating", feedback.Rating), ("$reply", feedback.Reply), ("$prompt", feedback.Prompt), ("$body", feedback.Body), ("$bytes", feedback.Body.Length));

@@ -1,4 +1,3 @@
-using InferenceServer.Api;
 using Microsoft.Data.Sqlite;
 
 namespace InferenceServer.Store;
@@ -21,7 +20,7 @@ internal static class Paging
     /// <summary>Reads one entry more than the page holds, to know whether there are more.</summary>
     /// <param name="select">From SELECT to the end of a WHERE clause that names the rows.</param>
     /// <param name="find">Finds the <c>seq</c> of the id <c>$after</c> among the same rows.</param>
-    /// <exception cref="ApiException">400: <see cref="PageQuery.After"/> is none of them.</exception>
+    /// <exception cref="RequestProblem">400: <see cref="PageQuery.After"/> is none of them.</exception>
     public static Page<T> ReadPage<T>(this SqliteConnection connection, PageQuery query, string select, string find, Func<SqliteDataReader, T> read,
         params ReadOnlySpan<(string Name, object? Value)> parameters)
     {
@@ -31,7 +30,7 @@ internal static class Paging
             return Page<T>.Of(connection.Query($"{select} ORDER BY seq {order} LIMIT $limit", read, [.. all]), query);
         all.Add(("$after", query.After));
         long seq = connection.QueryNumber(find, [.. all])
-            ?? throw ApiException.InvalidValue($"'after' names nothing in this list: '{query.After}'.", "after", "invalid_value");
+            ?? throw RequestProblem.Invalid($"{{where}} names nothing in this list: '{query.After}'.", "after", "invalid_value");
         all.Add(("$seq", seq));
         return Page<T>.Of(connection.Query($"{select} AND seq {(query.Descending ? "<" : ">")} $seq ORDER BY seq {order} LIMIT $limit", read, [.. all]), query);
     }

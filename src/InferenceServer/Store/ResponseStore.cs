@@ -1,4 +1,3 @@
-using InferenceServer.Api;
 using Microsoft.Data.Sqlite;
 
 namespace InferenceServer.Store;
@@ -54,7 +53,7 @@ internal sealed class ResponseStore(Database database)
     public Task<StoredResponse?> FindAsync(string owner, string id) => database.ReadAsync(connection => Find(connection, owner, id));
 
     /// <summary>The response and those it continues, oldest first; null when it, or one before it, is not there.</summary>
-    /// <exception cref="ApiException">400: they are more than can be taken into memory for a turn.</exception>
+    /// <exception cref="RequestProblem">400: they are more than can be taken into memory for a turn.</exception>
     public Task<List<StoredResponse>?> ChainAsync(string owner, string id) => database.ReadAsync(connection =>
     {
         List<StoredResponse> chain = [];
@@ -67,7 +66,7 @@ internal sealed class ResponseStore(Database database)
             chain.Add(link with { Events = null });
             bytes += link.Body.Length + link.Input.Length;
             if (bytes > MaxHistoryBytes)
-                throw ApiException.InvalidValue($"The response '{id}' goes on from more than {MaxHistoryBytes} bytes of others.", "previous_response_id", "context_length_exceeded");
+                throw RequestProblem.Invalid($"The response '{id}' goes on from more than {MaxHistoryBytes} bytes of others.", "previous_response_id", "context_length_exceeded");
         }
 
         chain.Reverse();

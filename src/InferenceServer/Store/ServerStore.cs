@@ -1,4 +1,3 @@
-using InferenceServer.Api;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Store;
@@ -76,8 +75,8 @@ internal sealed partial class ServerStore : IAsyncDisposable
             ? Path.Combine(folder, "InferenceServer")
             : null;
 
-    private static ApiException IsOff() =>
-        ApiException.InvalidValue("This server keeps nothing: it was started without a data directory (--data-dir).", null, "store_off");
+    private static RequestProblem IsOff() =>
+        RequestProblem.Invalid("This server keeps nothing: it was started without a data directory (--data-dir).", null, "store_off");
 
     [LoggerMessage(EventId = 132, Level = LogLevel.Information, Message = "Stored completions, responses and conversations are kept in {Directory} for {Days} days after their last use, and feedback until it is deleted")]
     private static partial void LogOn(ILogger logger, string directory, int days);

@@ -71,5 +71,5 @@ internal static class PageRoutes
         return Task.CompletedTask;
     }
 
-    private static ApiException NoPage() => new(StatusCodes.Status404NotFound, HowToGetIt, ErrorTypes.InvalidRequest, code: "no_page");
+    private static RequestProblem NoPage() => new(ProblemKind.NotFound, HowToGetIt, code: "no_page");
 }

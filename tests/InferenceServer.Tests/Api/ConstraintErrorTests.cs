@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceServer.Api;
+using InferenceServer.Chat;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Models;
@@ -93,8 +94,8 @@ public sealed class ConstraintErrorTests
         });
         for (int i = 1; i <= 2; i++)
         {
-            ApiException refused = await Assert.ThrowsAsync<ApiException>(() => constraints.CompileAsync(slow, CancellationToken.None));
-            Assert.Equal((400, "grammar", i), (refused.Status, refused.Param, tries));
+            RequestProblem refused = await Assert.ThrowsAsync<RequestProblem>(() => constraints.CompileAsync(slow, CancellationToken.None));
+            Assert.Equal((ProblemKind.Invalid, "grammar", i), (refused.Kind, refused.Where, tries));
         }
     }
 
@@ -117,7 +118,7 @@ public sealed class ConstraintErrorTests
             _ => new("r", kind, _ => ConstraintPart.Regex("(((a{1,90}){1,90}){1,90}b?){1,90}")),
         };
         ServedConstraints constraints = new(ScriptedVocabulary.Instance) { CompileTimeLimit = TimeSpan.FromMilliseconds(100) };
-        await Assert.ThrowsAsync<ApiException>(() => constraints.CompileAsync(source, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(20)));
+        await Assert.ThrowsAsync<RequestProblem>(() => constraints.CompileAsync(source, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(20)));
     }
 
     [Fact]

@@ -6,7 +6,7 @@ using InferenceServer.Models;
 namespace InferenceServer.Tests.Api;
 
 /// <summary>An engine that says what the test wrote: for the border between HTTP and engine, where a model would only be in the way.</summary>
-internal sealed class ScriptedEngine
+internal sealed class ScriptedEngine : IInferenceEngine
 {
     private int _submitted;
 
@@ -31,23 +31,19 @@ internal sealed class ScriptedEngine
 
     public Func<Task> OnStop { get; set; } = () => Task.CompletedTask;
 
-    public ServedEngine AsServed() => new()
-    {
-        ContextLength = ContextLength,
-        TakesCheckpoints = TakesCheckpoints,
-        Submit = Submit,
-        Snapshot = () => Snapshot,
-        Failure = () => Failure,
-        ListSessions = _ => Task.FromResult(new List<CachedSession>()),
-        DropSession = (_, _) => Task.FromResult(false),
-        Stop = _ =>
-        {
-            Stopping.TrySetResult();
-            return OnStop();
-        },
-    };
+    public long? KvPoolBytes { get; set; }
 
-    private Generation Submit(GenerationRequest request)
+    public Task<List<CachedSession>> ListSessionsAsync(string cacheNamespace) => Task.FromResult(new List<CachedSession>());
+
+    public Task<bool> DropSessionAsync(string cacheNamespace, string id) => Task.FromResult(false);
+
+    public Task StopAsync(TimeSpan drainTimeout)
+    {
+        Stopping.TrySetResult();
+        return OnStop();
+    }
+
+    public Generation Submit(GenerationRequest request)
     {
         int number = Interlocked.Increment(ref _submitted);
         if (Refuse(number) is { } refusal)

@@ -46,7 +46,8 @@ internal sealed class TestHost : IAsyncDisposable
             Created = Created,
             Fingerprint = "fp_test",
             Vocabulary = ScriptedVocabulary.Instance,
-            Engine = engine.AsServed(),
+            Engine = engine,
+            ContextLength = engine.ContextLength,
             Chat = ChatMl,
             Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
             Replies = replies ?? ServedReplies.Plain,
@@ -78,7 +79,7 @@ internal sealed class TestHost : IAsyncDisposable
     }
 
     public static string ChatMl(ChatConversation conversation) =>
-        string.Concat(conversation.Messages.Select(message => $"<|im_start|>{message.Role}\n{message.Content}<|im_end|>\n"))
+        string.Concat(conversation.Messages.Select(message => $"<|im_start|>{message.Role.Name()}\n{message.Text}<|im_end|>\n"))
         + (conversation.AddGenerationPrompt ? "<|im_start|>assistant\n" : "");
 
     public T Service<T>()

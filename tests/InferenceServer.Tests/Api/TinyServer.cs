@@ -42,7 +42,7 @@ public class TinyServer : IAsyncLifetime
             ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile(), .. template],
             new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
-        _model = ModelLoader.Load(options, library, NullLoggerFactory.Instance, TimeProvider.System);
+        _model = ModelLoader.Load(options.Model, library, NullLoggerFactory.Instance, TimeProvider.System);
         // The warm-up is a chat, which such a model has not.
         _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access);
     }

@@ -186,12 +186,12 @@ public sealed class TinyServerTests(TinyServer server) : IClassFixture<TinyServe
     [Fact]
     public async Task Sixty_four_requests_at_once_all_end_and_share_batches()
     {
-        EngineSnapshot before = server.Model.Engine.Snapshot();
+        EngineSnapshot before = server.Model.Engine.Snapshot;
         JsonElement[] replies = await Task.WhenAll(Enumerable.Range(0, 64).Select(i => server.Host.PostJsonAsync(Chat,
             $$"""{"model":"{{ModelId}}","messages":[{"role":"user","content":"Request {{i}}"}],"max_tokens":100,"ignore_eos":true,"seed":{{i}}}""")));
 
         Assert.All(replies, reply => Assert.Equal(100, reply.GetProperty("usage").GetProperty("completion_tokens").GetInt32()));
-        EngineSnapshot after = server.Model.Engine.Snapshot();
+        EngineSnapshot after = server.Model.Engine.Snapshot;
         (long rows, long steps) = (after.DecodeRows - before.DecodeRows, after.DecodeSteps - before.DecodeSteps);
         Assert.True(rows >= 4 * steps, $"{rows} rows in {steps} steps");
     }
@@ -203,9 +203,9 @@ public sealed class TinyServerTests(TinyServer server) : IClassFixture<TinyServe
             $$"""{"model":"{{ModelId}}","messages":[{"role":"user","content":"Go on"}],"max_tokens":4000,"ignore_eos":true,"stream":true}"""))
             Assert.True(answer.IsSuccessStatusCode);
 
-        for (int i = 0; i < 1000 && server.Model.Engine.Snapshot() is not { RunningRequests: 0, CellsPrivate: 0 }; i++)
+        for (int i = 0; i < 1000 && server.Model.Engine.Snapshot is not { RunningRequests: 0, CellsPrivate: 0 }; i++)
             await Task.Delay(10);
-        Assert.Equal((0, 0), (server.Model.Engine.Snapshot().RunningRequests, server.Model.Engine.Snapshot().CellsPrivate));
+        Assert.Equal((0, 0), (server.Model.Engine.Snapshot.RunningRequests, server.Model.Engine.Snapshot.CellsPrivate));
     }
 
     [Fact]

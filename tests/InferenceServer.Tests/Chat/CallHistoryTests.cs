@@ -10,15 +10,15 @@ namespace InferenceServer.Tests.Chat;
 /// <summary>A turn that called a tool, as clients send it back: without content, and with the reasoning that came before.</summary>
 public sealed class CallHistoryTests
 {
-    private static readonly ChatTool Weather = new("function", new ChatFunction("weather", "D", JsonDocument.Parse("""{"type":"object","properties":{"city":{"type":"string"}}}""").RootElement, null));
+    private static readonly ChatTool Weather = new("weather", "D", JsonDocument.Parse("""{"type":"object","properties":{"city":{"type":"string"}}}""").RootElement);
 
     private static ChatConversation Conversation(string? content, string? reasoning) => new()
     {
         Messages =
         [
-            new() { Role = "user", Content = "Rain?" },
-            new() { Role = "assistant", Content = content, ReasoningContent = reasoning, ToolCalls = [new ChatToolCall("callid001", "function", new ChatFunctionCall("weather", "{\"city\":\"Oslo\"}"))] },
-            new() { Role = "tool", Content = "wet", ToolCallId = "callid001", Name = "weather" },
+            new() { Role = ChatRole.User, Text = "Rain?" },
+            new() { Role = ChatRole.Assistant, Text = content, Reasoning = reasoning, ToolCalls = [new ChatToolCall("callid001", "weather", "{\"city\":\"Oslo\"}")] },
+            new() { Role = ChatRole.Tool, Text = "wet", ToolCallId = "callid001", AuthorName = "weather" },
         ],
         Tools = [Weather],
     };
@@ -44,7 +44,7 @@ public sealed class CallHistoryTests
                 if (prompt.Contains("None", StringComparison.Ordinal) && !beside.Contains("None", StringComparison.Ordinal))
                     faults.AppendLine($"{name}: None in {prompt}");
             }
-            catch (ApiException error)
+            catch (RequestProblem error)
             {
                 faults.AppendLine($"{name}: {error.Message}");
             }

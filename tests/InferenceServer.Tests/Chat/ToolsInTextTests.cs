@@ -17,8 +17,8 @@ public sealed class ToolsInTextTests
         {{- '[' ~ m.role ~ ']' ~ m.content ~ '[end]' }}{% endfor %}{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}
         """;
 
-    private static readonly ChatTool Weather = new("function", new ChatFunction("weather", "Says how it is \"out\".",
-        JsonDocument.Parse("""{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}""").RootElement));
+    private static readonly ChatTool Weather = new("weather", "Says how it is \"out\".",
+        JsonDocument.Parse("""{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}""").RootElement);
 
     private static ChatPromptRenderer Renderer => new(ChatTemplate.Parse(Strict), "", "", TimeProvider.System);
 
@@ -29,15 +29,15 @@ public sealed class ToolsInTextTests
         Assert.Equal("generic", renderer.Replies.Calls[0].Name);
         string prompt = renderer.Render(new ChatConversation
         {
-            Tools = [Weather, new("function", new ChatFunction("now"))],
+            Tools = [Weather, new("now")],
             Messages =
             [
-                new() { Role = "system", Content = "Be kind." },
-                new() { Role = "user", Content = "Oslo?" },
-                new() { Role = "assistant", Content = "One moment.", ToolCalls = [new("c1", "function", new("weather", """{"city": "Oslo"}""")), new("c2", "function", new("now", "{}"))] },
-                new() { Role = "tool", ToolCallId = "c1", Content = "rain" },
-                new() { Role = "tool", ToolCallId = "c2", Content = "noon" },
-                new() { Role = "user", Content = "And?" },
+                new() { Role = ChatRole.System, Text = "Be kind." },
+                new() { Role = ChatRole.User, Text = "Oslo?" },
+                new() { Role = ChatRole.Assistant, Text = "One moment.", ToolCalls = [new("c1", "weather", """{"city": "Oslo"}"""), new("c2", "now", "{}")] },
+                new() { Role = ChatRole.Tool, ToolCallId = "c1", Text = "rain" },
+                new() { Role = ChatRole.Tool, ToolCallId = "c2", Text = "noon" },
+                new() { Role = ChatRole.User, Text = "And?" },
             ],
         });
         Assert.StartsWith("[system]Be kind.\n\nYou may call", prompt, StringComparison.Ordinal);
@@ -55,7 +55,7 @@ public sealed class ToolsInTextTests
     [Fact]
     public void Without_a_system_message_one_is_made_and_without_tools_nothing_changes()
     {
-        ChatConversation plain = new() { Messages = [new() { Role = "user", Content = "Hi" }] };
+        ChatConversation plain = new() { Messages = [new() { Role = ChatRole.User, Text = "Hi" }] };
         Assert.Equal("[user]Hi[end][assistant]", Renderer.Render(plain));
         string prompt = Renderer.Render(plain with { Tools = [Weather] });
         Assert.StartsWith("[system]You may call", prompt, StringComparison.Ordinal);
@@ -69,7 +69,7 @@ public sealed class ToolsInTextTests
         string prompt = renderer.Render(new ChatConversation
         {
             Tools = [Weather],
-            Messages = [new() { Role = "user", Content = "Hi" }, new() { Role = "assistant", ToolCalls = [new("c1", "function", new("weather", "{}"))] }, new() { Role = "tool", ToolCallId = "c1", Content = "rain" }],
+            Messages = [new() { Role = ChatRole.User, Text = "Hi" }, new() { Role = ChatRole.Assistant, ToolCalls = [new("c1", "weather", "{}")] }, new() { Role = ChatRole.Tool, ToolCallId = "c1", Text = "rain" }],
         });
         Assert.Equal(1, prompt.Split("<tools>").Length - 1);
         Assert.DoesNotContain("To call one", prompt, StringComparison.Ordinal);

@@ -27,8 +27,8 @@ public sealed class EmbedderLoaderTests : IDisposable
     private static async Task<(string Chat, ServedEmbedder[] Embedders, float[][] Vectors)> LoadAsync(params string[] arguments)
     {
         ServerOptions options = CommandLine.Read(["--ctx-size", "1024", "--threads", "1", "--batch-size", "128", .. arguments], new ConfigurationBuilder().Build(), _ => null).Options!;
-        await using LoadedModel chat = ModelLoader.Load(options, Library, NullLoggerFactory.Instance, TimeProvider.System);
-        await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options, Library, chat, NullLoggerFactory.Instance);
+        await using LoadedModel chat = ModelLoader.Load(options.Model, Library, NullLoggerFactory.Instance, TimeProvider.System);
+        await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options.Model, Library, chat, NullLoggerFactory.Instance);
         List<float[]> vectors = [];
         foreach (ServedEmbedder embedder in embedders.Served)
             vectors.Add((await embedder.Embed([[1, 2, 3]], CancellationToken.None))[0]);
@@ -59,7 +59,7 @@ public sealed class EmbedderLoaderTests : IDisposable
         string embedder = Path.Combine(_folder.FullName, "big.gguf"), chat = Path.Combine(_folder.FullName, "chat.gguf");
         using (FileStream big = File.Create(embedder))
             big.SetLength(800_000);
-        ServerOptions Options(params string[] arguments) => CommandLine.Read(arguments, new ConfigurationBuilder().Build(), _ => null).Options!;
+        ModelOptions Options(params string[] arguments) => CommandLine.Read(arguments, new ConfigurationBuilder().Build(), _ => null).Options!.Model;
         Assert.Equal(0, ModelLoader.SideModelBytes(Options(), chat));
         Assert.Equal(1_000_000, ModelLoader.SideModelBytes(Options("--embedding-model", embedder), chat));
         Assert.Equal(2_000_000, ModelLoader.SideModelBytes(Options("--embedding-model", embedder, "--moderation-model", embedder), chat));

@@ -107,8 +107,8 @@ public sealed class ModerationClassifierTests : IDisposable
         clock.Advance(TimeSpan.FromSeconds(21));
         Assert.False(check.IsCompleted);
         clock.Advance(TimeSpan.FromSeconds(2));
-        ApiException error = await Assert.ThrowsAsync<ApiException>(() => check.WaitAsync(TimeSpan.FromSeconds(20)));
-        Assert.Equal((500, "moderation_failed"), (error.Status, error.Code));
+        RequestProblem error = await Assert.ThrowsAsync<RequestProblem>(() => check.WaitAsync(TimeSpan.FromSeconds(20)));
+        Assert.Equal((ProblemKind.Failed, "moderation_failed"), (error.Kind, error.Code));
         await left.Task.WaitAsync(TimeSpan.FromSeconds(20));
 
         // Who goes away is no failure of the model's.
@@ -126,7 +126,7 @@ public sealed class ModerationClassifierTests : IDisposable
         ModerationRules rules = Rules("\"threshold\":0.99,\"categories\":{\"hate\":{\"threshold\":0.000001},\"violence\":{\"rules\":[{\"phrases\":[\"dragon\"]}]}}");
         ServerOptions options = CommandLine.Read(["--threads", "1", "--batch-size", "64", "--moderation-model", path], new ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
-        (LoadedEmbedder loaded, ModerationClassifier classifier) = (await EmbedderLoader.LoadClassifierAsync(options, library, rules, NullLoggerFactory.Instance))!.Value;
+        (LoadedEmbedder loaded, ModerationClassifier classifier) = (await EmbedderLoader.LoadClassifierAsync(options.Model, library, rules, NullLoggerFactory.Instance))!.Value;
         await using LoadedEmbedder judge = loaded;
         Assert.Equal(["hate", "safe", "violence"], judge.Own!.ClassLabels);
 
@@ -156,7 +156,7 @@ public sealed class ModerationClassifierTests : IDisposable
         TinyModel.Write(path, TinyArchitecture.Bert, pooling: PoolingType.Rank);
         ServerOptions options = CommandLine.Read(["--threads", "1", "--batch-size", "64", "--moderation-model", path], new ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
-        ServerStartException error = await Assert.ThrowsAsync<ServerStartException>(() => EmbedderLoader.LoadClassifierAsync(options, library, ModerationRules.BuiltIn, NullLoggerFactory.Instance));
+        ServerStartException error = await Assert.ThrowsAsync<ServerStartException>(() => EmbedderLoader.LoadClassifierAsync(options.Model, library, ModerationRules.BuiltIn, NullLoggerFactory.Instance));
         Assert.Contains("--moderation-model ranker", error.Message, StringComparison.Ordinal);
     }
 }

@@ -1,4 +1,5 @@
 using InferenceServer.Llama;
+using InferenceServer.Models;
 using InferenceServer.Operations;
 using Microsoft.Extensions.Configuration;
 
@@ -17,24 +18,27 @@ public sealed class CommandLineTests
 
         Assert.Equal(new ServerOptions
         {
-            ModelPath = "m.gguf",
+            Model = new ModelOptions
+            {
+                ModelPath = "m.gguf",
+                ContextSize = 8192,
+                MaxSequences = 4,
+                Threads = 3,
+                BatchSize = 256,
+                MicroBatchSize = 128,
+                GpuLayers = 7,
+                KvUnified = false,
+                CacheTypeK = KvType.Q8_0,
+                CacheTypeV = KvType.F32,
+                MaxQueue = 9,
+                HostCacheBytes = 512L << 20,
+                DiskCacheDirectory = "kept",
+                DiskCacheBytes = 3L << 30,
+                ChatTemplatePath = "t.jinja",
+            },
             Host = "0.0.0.0",
             Port = 0,
-            ContextSize = 8192,
-            MaxSequences = 4,
-            Threads = 3,
-            BatchSize = 256,
-            MicroBatchSize = 128,
             Backend = LlamaBackend.Vulkan,
-            GpuLayers = 7,
-            KvUnified = false,
-            CacheTypeK = KvType.Q8_0,
-            CacheTypeV = KvType.F32,
-            MaxQueue = 9,
-            HostCacheBytes = 512L << 20,
-            DiskCacheDirectory = "kept",
-            DiskCacheBytes = 3L << 30,
-            ChatTemplatePath = "t.jinja",
             ApiKeyFile = "keys.txt",
             Strict = true,
             DataDirectory = "stored",
@@ -48,10 +52,10 @@ public sealed class CommandLineTests
     {
         ServerOptions options = Read().Options!;
 
-        Assert.Equal(("127.0.0.1", 8080, 16, LlamaBackend.Auto, true), (options.Host, options.Port, options.MaxSequences, options.Backend, options.KvUnified));
-        Assert.Equal((null, null, null), (options.HostCacheBytes, options.DiskCacheDirectory, options.DiskCacheBytes));
+        Assert.Equal(("127.0.0.1", 8080, 16, LlamaBackend.Auto, true), (options.Host, options.Port, options.Model.MaxSequences, options.Backend, options.Model.KvUnified));
+        Assert.Equal((null, null, null), (options.Model.HostCacheBytes, options.Model.DiskCacheDirectory, options.Model.DiskCacheBytes));
         Assert.Equal((null, 30, 8L << 30), (options.DataDirectory, options.RetentionDays, options.DataBytes));
-        Assert.Equal((null, null, null, null), (options.ModelPath, options.ContextSize, options.GpuLayers, options.Threads));
+        Assert.Equal((null, null, null, null), (options.Model.ModelPath, options.Model.ContextSize, options.Model.GpuLayers, options.Model.Threads));
     }
 
     [Theory]
@@ -90,7 +94,7 @@ public sealed class CommandLineTests
 
         ServerOptions options = CommandLine.Read(["--port", "100"], settings, environment.GetValueOrDefault).Options!;
 
-        Assert.Equal((100, 20, 512), (options.Port, options.MaxQueue, options.ContextSize));
+        Assert.Equal((100, 20, 512), (options.Port, options.Model.MaxQueue, options.Model.ContextSize));
     }
 
     [Fact]

@@ -8,13 +8,14 @@ namespace InferenceServer.Tests.Operations;
 /// <summary>What /metrics says of memory.</summary>
 public sealed class MemoryCollectorTests
 {
-    private static ServedModel Model(ScriptedEngine engine, long? pool) => new()
+    private static ServedModel Model(ScriptedEngine engine) => new()
     {
         Id = TestHost.ModelId,
         Created = TestHost.Created,
         Fingerprint = "fp_test",
         Vocabulary = ScriptedVocabulary.Instance,
-        Engine = engine.AsServed() with { KvPoolBytes = pool },
+        Engine = engine,
+        ContextLength = engine.ContextLength,
         Chat = TestHost.ChatMl,
         Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
         File = new ServedModelFile { SizeBytes = 7000 },
@@ -26,11 +27,11 @@ public sealed class MemoryCollectorTests
     [Fact]
     public async Task Weights_pools_and_the_process_are_there_and_an_unknown_pool_is_not()
     {
-        await using TestHost known = await TestHost.StartAsync(Model(new ScriptedEngine(), 500));
+        await using TestHost known = await TestHost.StartAsync(Model(new ScriptedEngine { KvPoolBytes = 500 }));
         Assert.Equal(["inference_model_bytes{model=\"scripted\"} 7000"], await LinesAsync(known, "inference_model_bytes"));
         Assert.Equal(["inference_kv_pool_bytes{model=\"scripted\"} 500"], await LinesAsync(known, "inference_kv_pool_bytes"));
         Assert.True(long.Parse(Assert.Single(await LinesAsync(known, "process_resident_memory_bytes")).Split(' ')[1], System.Globalization.CultureInfo.InvariantCulture) > 10_000_000);
-        await using TestHost unknown = await TestHost.StartAsync(Model(new ScriptedEngine(), null));
+        await using TestHost unknown = await TestHost.StartAsync(Model(new ScriptedEngine()));
         Assert.Empty(await LinesAsync(unknown, "inference_kv_pool_bytes{"));
     }
 
@@ -40,7 +41,7 @@ public sealed class MemoryCollectorTests
         FakeTimeProvider clock = new();
         ScriptedEngine engine = new();
         long free = 60;
-        await using TestHost host = await TestHost.StartAsync(Model(engine, null), clock,
+        await using TestHost host = await TestHost.StartAsync(Model(engine), clock,
             devices: () => [new("CUDA0", "A GPU", LlamaDeviceType.Gpu, free--, 80), new("BLAS", "A helper", LlamaDeviceType.Accelerator, 0, 0), new("CPU", "Not counted", LlamaDeviceType.Cpu, 90, 90)]);
         Assert.Equal(["inference_device_memory_bytes{device=\"CUDA0\",state=\"free\"} 60", "inference_device_memory_bytes{device=\"CUDA0\",state=\"total\"} 80"],
             (await LinesAsync(host, "inference_device_memory_bytes")).Order(StringComparer.Ordinal));

@@ -58,11 +58,11 @@ public sealed class ConversationStoreTests
         await store.Store.Conversations.AddAsync(new StoredConversation("other", "", DateTimeOffset.UnixEpoch, None), [Item("x")]);
         foreach (NewItem wrong in (NewItem[])[Below("b", "nothing"), Below("b", "x"), Below("b", "b")])
         {
-            ApiException error = await Assert.ThrowsAsync<ApiException>(() => AppendAsync(store, Item("first"), wrong));
-            Assert.Equal((400, "items[0].parent_id", "item_not_found"), (error.Status, error.Param, error.Code));
+            RequestProblem error = await Assert.ThrowsAsync<RequestProblem>(() => AppendAsync(store, Item("first"), wrong));
+            Assert.Equal((ProblemKind.Invalid, "items[0].parent_id", "item_not_found"), (error.Kind, error.Where, error.Code));
         }
 
-        Assert.Equal("items", (await Assert.ThrowsAsync<ApiException>(() => AppendAsync(store, Item("first"), Item("a")))).Param);
+        Assert.Equal("items", (await Assert.ThrowsAsync<RequestProblem>(() => AppendAsync(store, Item("first"), Item("a")))).Where);
         Assert.Equal(">a", await TreeAsync(store));
         Assert.Null(await store.Store.Conversations.AppendAsync("", new ConversationAppend("gone", [Item("b")])));
     }
@@ -94,7 +94,7 @@ public sealed class ConversationStoreTests
         await AppendAsync(store, Below("large"), new NewItem("larger", large));
         await AppendAsync(store, new NewItem("largest", large));
         Assert.Equal(2, (await store.Store.Conversations.PathAsync("", "c", "larger")).Count);
-        Assert.Equal("context_length_exceeded", (await Assert.ThrowsAsync<ApiException>(() => store.Store.Conversations.PathAsync("", "c", null))).Code);
+        Assert.Equal("context_length_exceeded", (await Assert.ThrowsAsync<RequestProblem>(() => store.Store.Conversations.PathAsync("", "c", null))).Code);
     }
 
     [Fact]
@@ -126,7 +126,7 @@ public sealed class ConversationStoreTests
         Assert.Equal("bd+", await ListAsync(store, All with { Limit = 2 }));
         Assert.Equal("ca+", await ListAsync(store, new PageQuery("d", 2, true)));
         Assert.Equal("db", await ListAsync(store, new PageQuery("c", 2, false)));
-        Assert.Equal("after", (await Assert.ThrowsAsync<ApiException>(() => ListAsync(store, new PageQuery("z", 2, true)))).Param);
+        Assert.Equal("after", (await Assert.ThrowsAsync<RequestProblem>(() => ListAsync(store, new PageQuery("z", 2, true)))).Where);
         Assert.Equal(DateTimeOffset.UnixEpoch.AddDays(1), (await store.Store.Conversations.FindAsync("", "e"))!.Updated);
     }
 

@@ -36,8 +36,8 @@ public sealed class DatabaseTests
         Assert.Equal("e", await ListAsync(store, new PageQuery("d", 2, false)));
         Assert.Equal("ed+", await ListAsync(store, new PageQuery(null, 2, true)));
         Assert.Equal("cba", await ListAsync(store, new PageQuery("d", 3, true)));
-        InferenceServer.Api.ApiException error = await Assert.ThrowsAsync<InferenceServer.Api.ApiException>(() => ListAsync(store, new PageQuery("nothing", 2, true)));
-        Assert.Equal("after", error.Param);
+        RequestProblem error = await Assert.ThrowsAsync<RequestProblem>(() => ListAsync(store, new PageQuery("nothing", 2, true)));
+        Assert.Equal("after", error.Where);
     }
 
     [Fact]

@@ -39,10 +39,10 @@ public sealed class FeedbackStoreTests
         Assert.Null(await store.Store.Completions.FindAsync("", "c"));
         Assert.NotNull(await store.Store.Feedback.FindAsync("", "kept"));
 
-        ApiException full = await Assert.ThrowsAsync<ApiException>(() => store.Store.Feedback.AddAsync(Rating("more", "s", bytes: 400)));
-        Assert.Equal((507, "store_full"), (full.Status, full.Code));
+        RequestProblem full = await Assert.ThrowsAsync<RequestProblem>(() => store.Store.Feedback.AddAsync(Rating("more", "s", bytes: 400)));
+        Assert.Equal((ProblemKind.StorageFull, "store_full"), (full.Kind, full.Code));
         // What takes another one's place needs room for the difference only, and one that finds none leaves the other as it was.
-        await Assert.ThrowsAsync<ApiException>(() => store.Store.Feedback.AddAsync(Rating("larger", "r", bytes: 1_100)));
+        await Assert.ThrowsAsync<RequestProblem>(() => store.Store.Feedback.AddAsync(Rating("larger", "r", bytes: 1_100)));
         Assert.NotNull(await store.Store.Feedback.FindAsync("", "kept"));
         await store.Store.Feedback.AddAsync(Rating("other", "r", bytes: 900));
         Assert.Null(await store.Store.Feedback.FindAsync("", "kept"));

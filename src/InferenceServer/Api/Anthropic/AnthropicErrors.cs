@@ -9,55 +9,49 @@ internal static partial class AnthropicErrors
 {
     private const int Overloaded = 529;
 
+    private static readonly FieldNames Names = new(("ReasoningEffort", "output_config.effort"), ("ReasoningBudget", "thinking.budget_tokens"));
+
     /// <summary>Whether the request is in this dialect: its own routes, and those it shares with OpenAI's when the client says which it means.</summary>
     public static bool Speaks(HttpRequest request) =>
         request.Path.StartsWithSegments("/v1/messages") || (request.Headers.ContainsKey("anthropic-version") && request.Path.StartsWithSegments("/v1/models"));
 
-    public static byte[] Body(HttpContext http, ApiException error)
+    public static ErrorShape Shape { get; } = new(Speaks, Body);
+
+    private static byte[] Body(HttpContext http, RequestProblem problem)
     {
         StampId(http);
         // The dialect has a status of its own for a server that can take no more.
-        if (error.Status == StatusCodes.Status503ServiceUnavailable)
+        if (problem.Kind == ProblemKind.Unavailable)
             http.Response.StatusCode = Overloaded;
-        return JsonSerializer.SerializeToUtf8Bytes(Response(error, RequestTrace.Of(http).Id), AnthropicJson.Wire.AnthropicErrorResponse);
+        return JsonSerializer.SerializeToUtf8Bytes(Response(problem, RequestTrace.Of(http).Id), AnthropicJson.Wire.AnthropicErrorResponse);
     }
 
     /// <summary>The request's id where this dialect's clients look for it.</summary>
     public static void StampId(HttpContext http) => http.Response.Headers["request-id"] = RequestTrace.Of(http).Id;
 
-    public static AnthropicErrorResponse Response(ApiException error, string requestId) => new("error", new AnthropicErrorBody(TypeOf(error.Status), Explain(error)), requestId);
+    public static AnthropicErrorResponse Response(RequestProblem problem, string requestId) => new("error", new AnthropicErrorBody(TypeOf(problem.Kind), Explain(problem)), requestId);
 
-    private static string TypeOf(int status) => status switch
+    private static string TypeOf(ProblemKind kind) => kind switch
     {
-        StatusCodes.Status401Unauthorized => "authentication_error",
-        StatusCodes.Status403Forbidden => "permission_error",
-        StatusCodes.Status404NotFound => "not_found_error",
-        StatusCodes.Status413PayloadTooLarge => "request_too_large",
-        StatusCodes.Status429TooManyRequests => "rate_limit_error",
-        StatusCodes.Status503ServiceUnavailable => "overloaded_error",
-        StatusCodes.Status504GatewayTimeout => "timeout_error",
-        >= 500 => "api_error",
+        ProblemKind.Unauthorized => "authentication_error",
+        ProblemKind.Forbidden => "permission_error",
+        ProblemKind.NotFound => "not_found_error",
+        ProblemKind.TooLarge => "request_too_large",
+        ProblemKind.Busy => "rate_limit_error",
+        ProblemKind.Unavailable => "overloaded_error",
+        ProblemKind.DeadlineExceeded => "timeout_error",
+        ProblemKind.Failed or ProblemKind.NotBuilt or ProblemKind.StorageFull => "api_error",
         _ => "invalid_request_error",
     };
 
-    private static string Explain(ApiException error)
+    private static string Explain(RequestProblem problem)
     {
-        if (error.Param is not { } param)
-            return error.Message;
-        string name = IndexPattern().Replace(OwnName(param), ".$1");
-        string message = error.Message.Replace(param, name, StringComparison.Ordinal);
+        if (Names.Of(problem.Where) is not { } where)
+            return problem.Message;
+        string name = IndexPattern().Replace(where, ".$1");
+        string message = problem.MessageAt(name);
         return message.Contains(name, StringComparison.Ordinal) ? message : $"{name}: {message}";
     }
-
-    /// <summary>Names of this dialect for fields of the chat request that it is translated into.</summary>
-    private static string OwnName(string param) => param switch
-    {
-        "reasoning_effort" => "output_config.effort",
-        "reasoning_budget" => "thinking.budget_tokens",
-        "max_completion_tokens" => "max_tokens",
-        "parallel_tool_calls" => "tool_choice.disable_parallel_tool_use",
-        _ => param,
-    };
 
     [GeneratedRegex(@"\[(\d+)\]")]
     private static partial Regex IndexPattern();

@@ -27,7 +27,7 @@ internal static class AnthropicModels
         int limit = DefaultLimit;
         if (query["limit"].ToString() is { Length: > 0 } given
             && (!int.TryParse(given, NumberStyles.None, CultureInfo.InvariantCulture, out limit) || limit is < 1 or > MaxLimit))
-            throw ApiException.InvalidValue($"'limit' must be an integer from 1 to {MaxLimit}.", "limit", "out_of_range");
+            throw RequestProblem.Invalid($"{{where}} must be an integer from 1 to {MaxLimit}.", "limit", "out_of_range");
         ServedModel[] all = [.. models];
         if (query["after_id"].ToString() is { Length: > 0 } after)
             all = all[(IndexOf(all, after, "after_id") + 1)..];
@@ -46,7 +46,7 @@ internal static class AnthropicModels
 
     private static int IndexOf(ServedModel[] models, string id, string param) => Array.FindIndex(models, model => model.Id == id) is >= 0 and var index
         ? index
-        : throw ApiException.InvalidValue($"'{param}' names no model of this list.", param, "invalid_value");
+        : throw RequestProblem.Invalid($"{{where}} names no model of this list.", param, "invalid_value");
 
     private static AnthropicModel Describe(ServedModel model) =>
         new("model", model.Id, model.Id, model.Created, "active", model.Engine.ContextLength, model.Engine.ContextLength);

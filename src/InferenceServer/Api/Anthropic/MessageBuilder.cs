@@ -1,6 +1,5 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI;
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat;
 using InferenceServer.Engine;
 
 namespace InferenceServer.Api.Anthropic;
@@ -18,16 +17,16 @@ internal static class MessageBuilder
     public static Message Begin(MessageHeader header) =>
         new(header.Id, "message", "assistant", header.Model, [], null, null, new MessageUsage(header.PromptTokens, 0, 0, 0, header.ServiceTier));
 
-    public static Message Whole(MessageHeader header, ChatTurnReply reply)
+    public static Message Whole(MessageHeader header, WholeReply reply)
     {
         List<ContentBlock> blocks = [];
         if (reply.Reasoning is { } thinking)
             blocks.Add(Thinking(header.OmitsThinking ? "" : thinking));
-        if ((reply.Content ?? reply.Refusal) is { Length: > 0 } text)
+        if ((reply.Text ?? reply.Refusal) is { Length: > 0 } text)
             blocks.Add(new TextBlock(text));
-        foreach (ChatToolCall call in reply.Calls)
+        foreach (ChatToolCall call in reply.ToolCalls)
             if (Arguments(call) is { } input)
-                blocks.Add(new ToolUseBlock(call.Id, call.Function.Name, input));
+                blocks.Add(new ToolUseBlock(call.Id, call.Name, input));
         return Begin(header) with
         {
             Content = blocks,
@@ -38,18 +37,18 @@ internal static class MessageBuilder
         };
     }
 
-    public static string StopReason(ChatReplyEnd end, MessageHeader header) => end switch
+    public static string StopReason(ReplyEnd end, MessageHeader header) => end switch
     {
-        { FinishReason: "tool_calls" } => "tool_use",
-        { FinishReason: "content_filter" } => "refusal",
+        { Finish: ReplyFinish.ToolCalls } => "tool_use",
+        { Finish: ReplyFinish.ContentFilter } => "refusal",
         { Result.StopString: not null } => "stop_sequence",
-        { FinishReason: "stop" } => "end_turn",
+        { Finish: ReplyFinish.Stop } => "end_turn",
         { Result: { FinishReason: FinishReason.Length } result } when result.CompletionTokens < header.MaxTokens => "model_context_window_exceeded",
         _ => "max_tokens",
     };
 
     /// <summary>This dialect counts what came from a cache beside the input, not within it.</summary>
-    public static MessageUsage Usage(ChatReplyEnd end, MessageHeader header)
+    public static MessageUsage Usage(ReplyEnd end, MessageHeader header)
     {
         GenerationResult result = end.Result;
         return new(result.PromptTokens - result.CachedTokens, 0, result.CachedTokens, result.CompletionTokens, header.ServiceTier)
@@ -58,7 +57,7 @@ internal static class MessageBuilder
         };
     }
 
-    public static RequestTiming? Timing(ChatReplyEnd end, MessageHeader header) => RequestTiming.Of(header.ReportsTiming, [end.Result], 1);
+    public static RequestTiming? Timing(ReplyEnd end, MessageHeader header) => RequestTiming.Of(header.ReportsTiming, [end.Result], 1);
 
     public static ThinkingBlock Thinking(string thinking) => new(thinking, ThinkingSignature.Of(thinking));
 
@@ -67,7 +66,7 @@ internal static class MessageBuilder
     {
         try
         {
-            return JsonDocument.Parse(call.Function.Arguments).RootElement;
+            return JsonDocument.Parse(call.Arguments).RootElement;
         }
         catch (JsonException)
         {

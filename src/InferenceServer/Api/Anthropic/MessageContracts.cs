@@ -23,7 +23,7 @@ public sealed record Message(
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("Extra: with timing.")]
-    public OpenAI.RequestTiming? Timing { get; init; }
+    public RequestTiming? Timing { get; init; }
 }
 
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "type")]
@@ -93,7 +93,7 @@ public sealed record MessageStreamEvent(
     public MessageUsage? Usage { get; init; }
 
     [Description("Extra: with message_delta, where the request asked for timing.")]
-    public OpenAI.RequestTiming? Timing { get; init; }
+    public RequestTiming? Timing { get; init; }
 
     [Description("With error.")]
     public AnthropicErrorBody? Error { get; init; }

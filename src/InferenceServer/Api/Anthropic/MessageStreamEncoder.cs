@@ -1,7 +1,7 @@
 using System.Text;
 using InferenceServer.Api.Streaming;
+using InferenceServer.Chat;
 using InferenceServer.Chat.Replies;
-using InferenceServer.Engine;
 
 namespace InferenceServer.Api.Anthropic;
 
@@ -9,7 +9,7 @@ namespace InferenceServer.Api.Anthropic;
 /// The events of a streamed message: message_start, then for each block content_block_start, its deltas and content_block_stop, then message_delta and
 /// message_stop. A ping follows the first block's start, and comes again when nothing else did for a while.
 /// </summary>
-internal sealed class MessageStreamEncoder(SseBuffer buffer, MessageHeader header, string requestId) : IChatStreamEncoder
+internal sealed class MessageStreamEncoder(SseBuffer buffer, MessageHeader header, string requestId) : IReplyEncoder
 {
     private enum Block
     {
@@ -25,14 +25,24 @@ internal sealed class MessageStreamEncoder(SseBuffer buffer, MessageHeader heade
 
     public ReadOnlySpan<byte> KeepAlive => "event: ping\ndata: {\"type\":\"ping\"}\n\n"u8;
 
-    public void Begin(int choice)
+    public void Write(in ReplyEvent read)
+    {
+        if (read.Kind == ReplyEventKind.Begin)
+            Begin();
+        else if (read.Kind == ReplyEventKind.Delta)
+            Delta(read.Delta);
+        else
+            Finish(read.End!);
+    }
+
+    private void Begin()
     {
         buffer.Raw("event: message_start\ndata: {\"type\":\"message_start\",\"message\":"u8);
         buffer.Json(MessageBuilder.Begin(header), AnthropicJson.Wire.Message);
         buffer.Raw("}\n\n"u8);
     }
 
-    public void Delta(int choice, in ReplyDelta delta, TokenLogprobs? logprobs)
+    private void Delta(in ReplyDelta delta)
     {
         switch (delta.Kind)
         {
@@ -60,7 +70,7 @@ internal sealed class MessageStreamEncoder(SseBuffer buffer, MessageHeader heade
         }
     }
 
-    public void Finish(int choice, ChatReplyEnd end)
+    private void Finish(ReplyEnd end)
     {
         Close();
         buffer.Raw("event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":"u8);
@@ -81,12 +91,12 @@ internal sealed class MessageStreamEncoder(SseBuffer buffer, MessageHeader heade
         buffer.Raw("}\n\n"u8);
     }
 
-    public void End(ReadOnlySpan<ChatReplyEnd> ends) => buffer.Raw("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"u8);
+    public void End(ReadOnlySpan<ReplyEnd> ends) => buffer.Raw("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"u8);
 
-    public void Error(ApiException error)
+    public void Error(RequestProblem problem)
     {
         buffer.Raw("event: error\ndata: "u8);
-        buffer.Json(AnthropicErrors.Response(error, requestId), AnthropicJson.Wire.AnthropicErrorResponse);
+        buffer.Json(AnthropicErrors.Response(problem, requestId), AnthropicJson.Wire.AnthropicErrorResponse);
         buffer.Raw("\n\n"u8);
     }
 

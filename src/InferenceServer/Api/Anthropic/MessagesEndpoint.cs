@@ -1,7 +1,5 @@
-using System.Text.Json;
-using InferenceServer.Api.OpenAI;
-using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.Streaming;
+using InferenceServer.Chat;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 
@@ -13,38 +11,27 @@ internal sealed class MessagesEndpoint(ModelCatalogue models, TimeProvider clock
     public async Task CreateAsync(HttpContext http)
     {
         AnthropicErrors.StampId(http);
-        RequestTrace trace = RequestTrace.Of(http);
         RequestHints hints = RequestHints.Of(http.Request);
-        (ChatCompletionRequest chat, bool omitsThinking) = await ReadAsync(http, counts: false);
-        ServedModel model = models.Find(chat.Model);
-        using ChatTurn turn = await ChatTurn.StartAsync(model, chat, hints, trace, http.RequestAborted);
-        string tier = GenerationTranslator.TierName(turn.Requests[0].Priority) == "default" ? "standard" : "priority";
-        MessageHeader header = new($"msg_{Guid.NewGuid():N}", model.Id, tier, turn.Requests[0].PromptTokens.Length, chat.MaxCompletionTokens!.Value, omitsThinking, chat.Timing);
-        if (chat.Stream)
+        MessagesCall call = await JsonBody.ReadAsync(http, (body, ignored) => MessagesParser.Parse(body, counts: false, ignored));
+        ServedModel model = models.Find(call.Model);
+        using ChatTurn turn = await hints.StartAsync(http, model, call.Chat, call.Stream);
+        MessageHeader header = new($"msg_{Guid.NewGuid():N}", model.Id, "standard", turn.Requests[0].PromptTokens.Length, call.Chat.Options.MaxOutputTokens!.Value, call.OmitsThinking, call.ReportsTiming);
+        if (call.Stream)
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
-            await turn.StreamAsync(http, buffer, new MessageStreamEncoder(buffer, header, trace.Id), clock);
+            await ReplyStream.WriteAsync(http, buffer, turn, new MessageStreamEncoder(buffer, header, RequestTrace.Of(http).Id), clock);
             return;
         }
 
-        ChatTurnReply[] replies = await turn.CollectAsync();
+        WholeReply[] replies = await turn.CollectAsync();
         await JsonAnswer.WriteAsync(http, MessageBuilder.Whole(header, replies[0]), AnthropicJson.Wire.Message);
     }
 
     public async Task CountTokensAsync(HttpContext http)
     {
         AnthropicErrors.StampId(http);
-        (ChatCompletionRequest chat, _) = await ReadAsync(http, counts: true);
-        int tokens = ChatTranslator.Tokenize(chat, models.Find(chat.Model)).Length;
+        MessagesCall call = await JsonBody.ReadAsync(http, (body, ignored) => MessagesParser.Parse(body, counts: true, ignored));
+        int tokens = ChatPrompt.Tokenize(call.Chat, models.Find(call.Model)).Length;
         await JsonAnswer.WriteAsync(http, new MessageTokenCount(tokens), AnthropicJson.Wire.MessageTokenCount);
-    }
-
-    private static async Task<MessagesCall> ReadAsync(HttpContext http, bool counts)
-    {
-        using JsonDocument body = await JsonBody.ReadAsync(http);
-        List<string> ignored = [];
-        MessagesCall call = MessagesParser.Parse(body.RootElement, counts, ignored);
-        IgnoredParameters.Announce(http.Response, ignored);
-        return call;
     }
 }

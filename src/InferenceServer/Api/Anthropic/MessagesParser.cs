@@ -1,20 +1,17 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI;
-using InferenceServer.Api.OpenAI.Chat;
-using InferenceServer.Models;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.Anthropic;
 
 /// <summary>A request in this dialect, translated.</summary>
+/// <param name="Model">As the client wrote it.</param>
 /// <param name="Chat">What runs.</param>
 /// <param name="OmitsThinking">Thinking blocks are left empty.</param>
-internal sealed record MessagesCall(ChatCompletionRequest Chat, bool OmitsThinking);
+internal sealed record MessagesCall(string Model, ChatRequest Chat, bool OmitsThinking, bool Stream, bool ReportsTiming);
 
 /// <summary>JSON body to a chat request. Fields are honoured or refused by name; unknown ones, beta fields of the SDKs among them, are listed in <c>ignored</c>.</summary>
 internal static class MessagesParser
 {
-    private const int MaxTools = 1024;
-
     private static readonly JsonElement True = JsonDocument.Parse("true").RootElement.Clone();
     private static readonly JsonElement False = JsonDocument.Parse("false").RootElement.Clone();
 
@@ -23,36 +20,39 @@ internal static class MessagesParser
     {
         JsonFields body = new(root, "");
         int? maxTokens = counts ? body.Integer("max_tokens", 0, int.MaxValue) : (int)JsonValue.Integer(body.Require("max_tokens"), "max_tokens", 0, int.MaxValue);
-        (ChatCompletionRequest chat, bool omitsThinking) = ReadThinking(body, maxTokens, ignored, new ChatCompletionRequest
+        string model = body.RequireString("model");
+        (ChatRequest chat, bool omitsThinking) = ReadThinking(body, maxTokens, ignored, new ChatRequest
         {
-            Model = body.RequireString("model"),
             Messages = MessagesReader.Read(body, ignored),
-            MaxCompletionTokens = maxTokens,
-            Stop = ParameterReader.Stops(body, "stop_sequences"),
-            Stream = body.Boolean("stream") ?? false,
-            Temperature = body.Number("temperature", 0, 1) ?? 1,
-            TopP = body.Number("top_p", 0, 1) ?? 1,
-            TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
-            ServiceTier = body.OneOf("service_tier", "auto", "standard_only") == "standard_only" ? "default" : null,
-            User = ReadUser(body, ignored),
-            Timing = body.Boolean("timing") ?? false,
+            Options = new GenerationOptions
+            {
+                MaxOutputTokens = maxTokens,
+                StopSequences = StopReader.Read(body, "stop_sequences"),
+                Temperature = body.Number("temperature", 0, 1) ?? 1,
+                TopP = body.Number("top_p", 0, 1) ?? 1,
+                TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
+                User = ReadUser(body, ignored),
+            },
         });
+        // There is one tier.
+        body.OneOf("service_tier", "auto", "standard_only");
+        bool stream = body.Boolean("stream") ?? false, timing = body.Boolean("timing") ?? false;
         chat = ReadTools(body, ReadOutput(body, chat, ignored), ignored);
         MessagesReader.TakeCacheControl(body);
         RefuseUnsupported(body);
         body.Close(ignored);
-        return new MessagesCall(chat, omitsThinking);
+        return new MessagesCall(model, chat, omitsThinking, stream, timing);
     }
 
     private static void RefuseUnsupported(JsonFields body)
     {
         if (body.Take("inference_geo") is { } region && JsonValue.String(region, "inference_geo") is not "local")
-            throw ApiException.Unsupported("inference_geo", "everything is computed on this machine.");
+            throw RequestProblem.Unsupported("inference_geo", "everything is computed on this machine.");
         foreach (string name in (ReadOnlySpan<string>)["container", "mcp_servers"])
             if (body.Take(name) is { } value && !(value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 0))
-                throw ApiException.Unsupported(name, "nothing is run on this server's side but the model.");
+                throw RequestProblem.Unsupported(name, "nothing is run on this server's side but the model.");
         if (body.OneOf("speed", "standard", "fast") == "fast")
-            throw ApiException.Unsupported("speed", "there is one speed.");
+            throw RequestProblem.Unsupported("speed", "there is one speed.");
     }
 
     private static string? ReadUser(JsonFields body, List<string> ignored)
@@ -61,13 +61,13 @@ internal static class MessagesParser
             return null;
         string? user = metadata.String("user_id");
         if (user is { Length: > 512 })
-            throw ApiException.InvalidValue($"'metadata.user_id' may have at most 512 characters; it has {user.Length}.", "metadata.user_id", "invalid_length");
+            throw RequestProblem.Invalid($"{{where}} may have at most 512 characters; it has {user.Length}.", "metadata.user_id", "invalid_length");
         metadata.Close(ignored);
         return user;
     }
 
     /// <summary>Without thinking asked for there is none, as far as the template can tell its model so.</summary>
-    private static (ChatCompletionRequest Chat, bool Omits) ReadThinking(JsonFields body, int? maxTokens, List<string> ignored, ChatCompletionRequest chat)
+    private static (ChatRequest Chat, bool Omits) ReadThinking(JsonFields body, int? maxTokens, List<string> ignored, ChatRequest chat)
     {
         JsonFields? thinking = body.Object("thinking");
         string type = "disabled";
@@ -77,7 +77,7 @@ internal static class MessagesParser
             _ = thinking.Require("type");
             type = thinking.OneOf("type", "enabled", "adaptive", "disabled", "between_tools")!;
             if (type == "between_tools")
-                throw ApiException.Unsupported("thinking.type", "chat templates know thinking or none, not thinking between calls only.");
+                throw RequestProblem.Unsupported("thinking.type", "chat templates know thinking or none, not thinking between calls only.");
             omits = thinking.OneOf("display", "summarized", "omitted") == "omitted";
         }
 
@@ -85,15 +85,15 @@ internal static class MessagesParser
         {
             int budget = (int)JsonValue.Integer(thinking!.Require("budget_tokens"), "thinking.budget_tokens", 1, int.MaxValue);
             if (budget >= maxTokens)
-                throw ApiException.InvalidValue($"'thinking.budget_tokens' must be less than 'max_tokens', which is {maxTokens}; it is {budget}.", "thinking.budget_tokens", "out_of_range");
+                throw RequestProblem.Invalid($"{{where}} must be less than 'max_tokens', which is {maxTokens}; it is {budget}.", "thinking.budget_tokens", "out_of_range");
             chat = chat with { ReasoningBudget = budget };
         }
 
         thinking?.Close(ignored);
-        return (chat with { ChatTemplateKwargs = new Dictionary<string, JsonElement> { ["enable_thinking"] = type == "disabled" ? False : True } }, omits);
+        return (chat with { TemplateArguments = new Dictionary<string, JsonElement> { ["enable_thinking"] = type == "disabled" ? False : True } }, omits);
     }
 
-    private static ChatCompletionRequest ReadOutput(JsonFields body, ChatCompletionRequest chat, List<string> ignored)
+    private static ChatRequest ReadOutput(JsonFields body, ChatRequest chat, List<string> ignored)
     {
         // output_format is where the format stood while it was a beta.
         ConstraintSource? format = ReadFormat(body, "output_format", ignored);
@@ -103,12 +103,12 @@ internal static class MessagesParser
             chat = chat with { ReasoningEffort = config.OneOf("effort", "low", "medium", "high", "xhigh", "max") is not ("high" or null) and var effort ? effort : null };
             ConstraintSource? second = ReadFormat(config, "format", ignored);
             if (format is not null && second is not null)
-                throw ApiException.InvalidValue("'output_format' and 'output_config.format' cannot both be given.", "output_format", "invalid_value");
+                throw RequestProblem.Invalid("{where} and 'output_config.format' cannot both be given.", "output_format", "invalid_value");
             format ??= second;
             config.Close(ignored);
         }
 
-        return chat with { Constraint = format };
+        return chat with { Options = chat.Options with { Constraint = format } };
     }
 
     private static ConstraintSource? ReadFormat(JsonFields fields, string name, List<string> ignored)
@@ -117,39 +117,36 @@ internal static class MessagesParser
             return null;
         _ = format.Require("type");
         format.OneOf("type", "json_schema");
-        ConstraintSource source = ConstraintReader.JsonSchema(format.Require("schema"), format.PathOf("schema"));
+        ConstraintSource source = ConstraintSources.JsonSchema(format.Require("schema"), format.PathOf("schema"));
         format.Close(ignored);
         return source;
     }
 
-    private static ChatCompletionRequest ReadTools(JsonFields body, ChatCompletionRequest chat, List<string> ignored)
+    private static ChatRequest ReadTools(JsonFields body, ChatRequest chat, List<string> ignored)
     {
-        List<ChatTool> tools = (body.Array("tools", 0, MaxTools) ?? []).ConvertAll(item => ReadTool(item.Value, item.Path, ignored));
-        HashSet<string> names = [];
-        for (int i = 0; i < tools.Count; i++)
-            if (!names.Add(tools[i].Function.Name))
-                throw ApiException.InvalidValue($"'tools[{i}].name' names '{tools[i].Function.Name}' for the second time.", $"tools[{i}].name", "invalid_value");
+        List<ChatTool> tools = (body.Array("tools", 0, ToolReader.MaxTools) ?? []).ConvertAll(item => ReadTool(item.Value, item.Path, ignored));
+        HashSet<string> names = ToolReader.NamesOf(tools, i => $"tools[{i}].name");
         chat = chat with { Tools = tools };
         if (body.Object("tool_choice") is not { } choice)
             return chat;
         _ = choice.Require("type");
         string type = choice.OneOf("type", "auto", "any", "tool", "none")!;
         if (type is "any" or "tool" && tools.Count == 0)
-            throw ApiException.InvalidValue("'tool_choice' asks for a call, and 'tools' has none.", "tool_choice", "invalid_value");
+            throw RequestProblem.Invalid("{where} asks for a call, and 'tools' has none.", "tool_choice", "invalid_value");
         string? named = type == "tool" ? choice.RequireString("name") : null;
         if (named is not null && !names.Contains(named))
-            throw ApiException.InvalidValue("'tool_choice.name' is none of the functions in 'tools'.", "tool_choice.name", "invalid_value");
+            throw RequestProblem.Invalid("{where} is none of the functions in 'tools'.", "tool_choice.name", "invalid_value");
         bool alone = choice.Boolean("disable_parallel_tool_use") ?? false;
         choice.Close(ignored);
         return chat with
         {
-            ParallelToolCalls = !alone,
-            ToolSelection = type switch
+            AllowMultipleToolCalls = !alone,
+            ToolChoice = type switch
             {
-                "any" => new ToolSelection(ToolMode.Required),
-                "tool" => new ToolSelection(ToolMode.Named, [named!]),
-                "none" => ToolSelection.None,
-                _ => ToolSelection.Auto,
+                "any" => new ToolChoice(ToolMode.Required),
+                "tool" => new ToolChoice(ToolMode.Named, [named!]),
+                "none" => ToolChoice.None,
+                _ => ToolChoice.Auto,
             },
         };
     }
@@ -158,24 +155,23 @@ internal static class MessagesParser
     {
         JsonFields tool = new(value, path);
         if (tool.String("type") is not (null or "custom") and var type)
-            throw ApiException.Unsupported(tool.PathOf("type"), $"only functions that the client runs can be called, not '{type}'.");
-        string name = ToolParser.ReadName(tool);
+            throw RequestProblem.Unsupported(tool.PathOf("type"), $"only functions that the client runs can be called, not '{type}'.");
+        string name = ToolReader.ReadName(tool);
         JsonElement schema = tool.Require("input_schema");
         if (schema.ValueKind != JsonValueKind.Object)
             throw JsonValue.WrongType(schema, tool.PathOf("input_schema"), "an object, a JSON Schema");
         if (tool.Boolean("defer_loading") == true)
-            throw ApiException.Unsupported(tool.PathOf("defer_loading"), "every function is shown to the model.");
+            throw RequestProblem.Unsupported(tool.PathOf("defer_loading"), "every function is shown to the model.");
         if (tool.Array("input_examples", 0, 100) is { Count: > 0 })
-            throw ApiException.Unsupported(tool.PathOf("input_examples"), "chat templates have no place for them; say it in the description.");
+            throw RequestProblem.Unsupported(tool.PathOf("input_examples"), "chat templates have no place for them; say it in the description.");
         foreach ((JsonElement caller, string callerPath) in tool.Array("allowed_callers", 0, 8) ?? [])
             if (JsonValue.String(caller, callerPath) is not "direct")
-                throw ApiException.Unsupported(callerPath, "only the model itself calls.");
+                throw RequestProblem.Unsupported(callerPath, "only the model itself calls.");
         // Arguments are streamed as they come, whoever asks.
         tool.Boolean("eager_input_streaming");
         MessagesReader.TakeCacheControl(tool);
-        ChatFunction function = new(name, tool.String("description"), schema.Clone(), tool.Boolean("strict"));
-        string schemaPath = tool.PathOf("input_schema");
+        ChatTool read = new(name, tool.String("description"), schema.Clone(), tool.Boolean("strict")) { Path = tool.PathOf("input_schema") };
         tool.Close(ignored);
-        return new ChatTool("function", function) { ParametersPath = schemaPath };
+        return read;
     }
 }

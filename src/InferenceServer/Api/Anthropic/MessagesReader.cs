@@ -1,5 +1,5 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.Anthropic;
 
@@ -13,7 +13,7 @@ internal static class MessagesReader
     {
         List<ChatMessage> messages = [];
         if (body.Take("system") is { } system && ReadText(system, "system", ignored) is { Length: > 0 } instructions)
-            messages.Add(new ChatMessage { Role = "system", Content = instructions });
+            messages.Add(new ChatMessage { Role = ChatRole.System, Text = instructions });
         HashSet<string> calls = [];
         List<(JsonElement Value, string Path)> turns = JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages);
         foreach ((JsonElement value, string path) in turns)
@@ -28,14 +28,14 @@ internal static class MessagesReader
                 calls.UnionWith((messages[^1].ToolCalls ?? []).Select(call => call.Id));
             }
             else if (role == "system")
-                messages.Add(new ChatMessage { Role = role, Content = ReadText(content, turn.PathOf("content"), ignored) });
+                messages.Add(new ChatMessage { Role = ChatRole.System, Text = ReadText(content, turn.PathOf("content"), ignored) });
             else
                 ReadUser(content, turn.PathOf("content"), messages, calls, ignored);
             turn.Close(ignored);
         }
 
-        if (messages[^1].Role == "assistant")
-            throw ApiException.Unsupported(turns[^1].Path, "the last message must be a user's; a reply cannot be begun for the model.");
+        if (messages[^1].Role == ChatRole.Assistant)
+            throw RequestProblem.Unsupported(turns[^1].Path, "the last message must be a user's; a reply cannot be begun for the model.");
         return messages;
     }
 
@@ -52,8 +52,8 @@ internal static class MessagesReader
     /// <summary>Turns of one role in a row are one turn, as the dialect has it and templates want it.</summary>
     private static void Add(List<ChatMessage> messages, ChatMessage message)
     {
-        if (messages.Count > 0 && messages[^1] is { ToolCalls: null, ToolCallId: null, ReasoningContent: null } last && last.Role == message.Role && message.ReasoningContent is null)
-            messages[^1] = message with { Content = last.Content is { Length: > 0 } before && message.Content is { Length: > 0 } after ? $"{before}\n{after}" : last.Content + message.Content };
+        if (messages.Count > 0 && messages[^1] is { ToolCalls: null, ToolCallId: null, Reasoning: null } last && last.Role == message.Role && message.Reasoning is null)
+            messages[^1] = message with { Text = last.Text is { Length: > 0 } before && message.Text is { Length: > 0 } after ? $"{before}\n{after}" : last.Text + message.Text };
         else
             messages.Add(message);
     }
@@ -62,14 +62,14 @@ internal static class MessagesReader
     {
         if (content.ValueKind == JsonValueKind.String)
         {
-            Add(messages, new ChatMessage { Role = "user", Content = JsonValue.String(content, path) });
+            Add(messages, new ChatMessage { Role = ChatRole.User, Text = JsonValue.String(content, path) });
             return;
         }
 
         foreach ((JsonFields block, string type) in Blocks(content, path, 1))
         {
             if (type == "text")
-                Add(messages, new ChatMessage { Role = "user", Content = TextOf(block) });
+                Add(messages, new ChatMessage { Role = ChatRole.User, Text = TextOf(block) });
             else if (type == "tool_result")
                 messages.Add(ReadResult(block, calls, ignored));
             else
@@ -82,19 +82,19 @@ internal static class MessagesReader
     {
         string id = block.RequireString("tool_use_id");
         if (!calls.Contains(id))
-            throw ApiException.InvalidValue($"'{block.PathOf("tool_use_id")}' is no tool_use of an assistant's turn before it.", block.PathOf("tool_use_id"), "invalid_value");
+            throw RequestProblem.Invalid($"{{where}} is no tool_use of an assistant's turn before it.", block.PathOf("tool_use_id"), "invalid_value");
         string text = block.Take("content") is { } content ? ReadText(content, block.PathOf("content"), ignored) : "";
         // Templates have no place for it but the text.
         if (block.Boolean("is_error") == true)
             text = $"Error: {text}";
         TakeCacheControl(block);
-        return new ChatMessage { Role = "tool", Content = text, ToolCallId = id };
+        return new ChatMessage { Role = ChatRole.Tool, Text = text, ToolCallId = id };
     }
 
     private static ChatMessage ReadAssistant(JsonElement content, string path, List<string> ignored)
     {
         if (content.ValueKind == JsonValueKind.String)
-            return new ChatMessage { Role = "assistant", Content = JsonValue.String(content, path) };
+            return new ChatMessage { Role = ChatRole.Assistant, Text = JsonValue.String(content, path) };
         List<string> texts = [], thinking = [];
         List<ChatToolCall> calls = [];
         foreach ((JsonFields block, string type) in Blocks(content, path, 1))
@@ -119,10 +119,10 @@ internal static class MessagesReader
 
         return new ChatMessage
         {
-            Role = "assistant",
-            Content = texts.Count == 0 && calls.Count > 0 ? null : string.Join('\n', texts),
+            Role = ChatRole.Assistant,
+            Text = texts.Count == 0 && calls.Count > 0 ? null : string.Join('\n', texts),
             ToolCalls = calls.Count > 0 ? calls : null,
-            ReasoningContent = thinking.Count > 0 ? string.Join('\n', thinking) : null,
+            Reasoning = thinking.Count > 0 ? string.Join('\n', thinking) : null,
         };
     }
 
@@ -130,7 +130,7 @@ internal static class MessagesReader
     {
         string thinking = block.RequireString("thinking");
         if (block.String("signature") is { } signature && !ThinkingSignature.Fits(signature, thinking))
-            throw ApiException.InvalidValue($"'{block.PathOf("signature")}' is of another text: thinking must come back as it was sent.", block.PathOf("signature"), "invalid_value");
+            throw RequestProblem.Invalid($"{{where}} is of another text: thinking must come back as it was sent.", block.PathOf("signature"), "invalid_value");
         return thinking;
     }
 
@@ -142,12 +142,12 @@ internal static class MessagesReader
         if (block.Object("caller") is { } caller)
         {
             if (caller.RequireString("type") is not "direct")
-                throw ApiException.Unsupported(caller.PathOf("type"), "only the model itself calls.");
+                throw RequestProblem.Unsupported(caller.PathOf("type"), "only the model itself calls.");
             caller.Close(ignored);
         }
 
         TakeCacheControl(block);
-        return new ChatToolCall(block.RequireString("id"), "function", new ChatFunctionCall(block.RequireString("name"), input.GetRawText()));
+        return new ChatToolCall(block.RequireString("id"), block.RequireString("name"), input.GetRawText());
     }
 
     /// <summary>A text, or text blocks a line each.</summary>
@@ -168,7 +168,7 @@ internal static class MessagesReader
     private static string TextOf(JsonFields block)
     {
         if (block.Array("citations", 0, MaxBlocks) is { Count: > 0 })
-            throw ApiException.Unsupported(block.PathOf("citations"), "texts are read without their sources.");
+            throw RequestProblem.Unsupported(block.PathOf("citations"), "texts are read without their sources.");
         TakeCacheControl(block);
         return block.RequireString("text");
     }
@@ -184,11 +184,11 @@ internal static class MessagesReader
         }
     }
 
-    private static ApiException Refuse(JsonFields block, string type, string path)
+    private static RequestProblem Refuse(JsonFields block, string type, string path)
     {
         string blockPath = block.PathOf("type")[..^".type".Length];
         return type is "image" or "document" or "search_result" or "redacted_thinking"
-            ? ApiException.Unsupported(blockPath, $"the model reads text only, not '{type}'.")
-            : ApiException.InvalidValue($"'{blockPath}' is of type '{(type.Length <= 40 ? type : type[..40] + "...")}', which '{path}' cannot hold.", blockPath, "invalid_value");
+            ? RequestProblem.Unsupported(blockPath, $"the model reads text only, not '{type}'.")
+            : RequestProblem.Invalid($"{{where}} is of type '{(type.Length <= 40 ? type : type[..40] + "...")}', which '{path}' cannot hold.", blockPath, "invalid_value");
     }
 }

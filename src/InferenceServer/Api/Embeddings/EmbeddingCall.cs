@@ -7,7 +7,7 @@ namespace InferenceServer.Api.Embeddings;
 /// <summary>One request's inputs on their way through an embedding model.</summary>
 internal static class EmbeddingCall
 {
-    /// <exception cref="ApiException">The deadline passed, or the model failed.</exception>
+    /// <exception cref="RequestProblem">The deadline passed, or the model failed.</exception>
     public static async Task<float[][]> RunAsync(HttpContext http, ServedEmbedder model, IReadOnlyList<int[]> inputs, RequestHints hints, TimeProvider clock)
     {
         RequestTrace.Of(http).Embeds(model.Id, inputs.Sum(input => input.Length));
@@ -19,11 +19,11 @@ internal static class EmbeddingCall
         }
         catch (OperationCanceledException) when (deadline is { IsCancellationRequested: true } && !http.RequestAborted.IsCancellationRequested)
         {
-            throw new ApiException(StatusCodes.Status504GatewayTimeout, "The request's deadline passed before it was computed.", ErrorTypes.Server, code: "deadline_exceeded");
+            throw new RequestProblem(ProblemKind.DeadlineExceeded, "The request's deadline passed before it was computed.", code: "deadline_exceeded");
         }
         catch (EmbeddingFailedException failed)
         {
-            throw new ApiException(StatusCodes.Status500InternalServerError, failed.Message, ErrorTypes.Server, code: "embedding_failed");
+            throw new RequestProblem(ProblemKind.Failed, failed.Message, code: "embedding_failed");
         }
     }
 }

@@ -23,7 +23,7 @@ internal sealed class EmbeddingEndpoint(ModelCatalogue models, TimeProvider cloc
             JsonFields fields = new(body.RootElement, "");
             model = models.FindEmbedder(fields.RequireString("model"));
             if (model.Ranking is not null)
-                throw ApiException.InvalidValue($"The model '{model.Id}' ranks texts and gives no embeddings: use POST /v1/rerank.", "model", "invalid_value");
+                throw RequestProblem.Invalid($"The model '{model.Id}' ranks texts and gives no embeddings: use POST /v1/rerank.", "model", "invalid_value");
             base64 = fields.OneOf("encoding_format", "float", "base64") == "base64";
             dimensions = fields.Integer("dimensions", 1, model.Dimensions) ?? model.Dimensions;
             fields.String("user");

@@ -26,7 +26,7 @@ internal static class EmbeddingInputs
     public static int[] Tokens(ServedEmbedder model, string text, string path)
     {
         if (text.Length == 0)
-            throw ApiException.InvalidValue($"'{path}' is empty.", path, "invalid_value");
+            throw RequestProblem.Invalid($"{{where}} is empty.", path, "invalid_value");
         CheckTextLength(model, text, path);
         return Checked(model, model.Vocabulary.Tokenize(text, true, false), path);
     }
@@ -42,7 +42,7 @@ internal static class EmbeddingInputs
     public static int[] Checked(ServedEmbedder model, int[] tokens, string path)
     {
         if (tokens.Length == 0)
-            throw ApiException.InvalidValue($"'{path}' has no tokens.", path, "invalid_value");
+            throw RequestProblem.Invalid($"{{where}} has no tokens.", path, "invalid_value");
         return tokens.Length <= model.MaxInputTokens ? tokens : throw TooLong(model, path, $"it has {tokens.Length}");
     }
 
@@ -53,6 +53,6 @@ internal static class EmbeddingInputs
         return Checked(model, tokens, path);
     }
 
-    private static ApiException TooLong(ServedEmbedder model, string path, string size) => ApiException.InvalidValue(
+    private static RequestProblem TooLong(ServedEmbedder model, string path, string size) => RequestProblem.Invalid(
         $"'{path}' does not fit: the model embeds up to {model.MaxInputTokens} tokens at a time, and {size}. (--batch-size bounds it too.)", path, "context_length_exceeded");
 }

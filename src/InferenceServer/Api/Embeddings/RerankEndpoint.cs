@@ -20,7 +20,7 @@ internal sealed class RerankEndpoint(ModelCatalogue models, TimeProvider clock)
             JsonFields fields = new(body.RootElement, "");
             model = Find(fields.String("model"));
             RankingPrompt ranking = model.Ranking
-                ?? throw ApiException.InvalidValue($"The model '{model.Id}' does not rank: its file says another pooling than rank. Give a ranking model with --embedding-model.", "model", "invalid_value");
+                ?? throw RequestProblem.Invalid($"The model '{model.Id}' does not rank: its file says another pooling than rank. Give a ranking model with --embedding-model.", "model", "invalid_value");
             string query = fields.RequireString("query");
             documents = JsonFields.Items(fields.Require("documents"), "documents", 1, EmbeddingInputs.MaxInputs).ConvertAll(item => ReadDocument(item.Value, item.Path, ignored));
             topN = fields.Integer("top_n", 1, int.MaxValue);
@@ -43,7 +43,7 @@ internal sealed class RerankEndpoint(ModelCatalogue models, TimeProvider clock)
         if (id is not null)
             return models.FindEmbedder(id);
         ServedEmbedder[] rankers = [.. models.Embedders.Where(model => model.Ranking is not null)];
-        return rankers.Length == 1 ? rankers[0] : throw ApiException.InvalidValue(
+        return rankers.Length == 1 ? rankers[0] : throw RequestProblem.Invalid(
             rankers.Length == 0 ? "No ranking model is loaded: give one with --embedding-model." : "'model' is required: several ranking models are loaded.",
             "model", "missing_required_parameter");
     }

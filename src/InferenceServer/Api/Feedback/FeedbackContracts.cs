@@ -3,7 +3,7 @@ using System.ComponentModel.DataAnnotations;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Responses;
 
 namespace InferenceServer.Api.Feedback;
@@ -52,7 +52,7 @@ public sealed record FeedbackRecord
     public string? ItemId => Reply?.ItemId;
 
     [Description("What was answered: the messages that the chat template was given, instructions included.")]
-    public required IReadOnlyList<FeedbackMessage> Prompt { get; init; }
+    public required IReadOnlyList<PromptMessage> Prompt { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("The functions that the model was told of; absent where there were none.")]
@@ -75,7 +75,7 @@ public sealed record FeedbackRecord
 
     public string Fingerprint => Subject.Fingerprint;
 
-    public FeedbackSampling Sampling => Subject.Sampling;
+    public PromptSampling Sampling => Subject.Sampling;
 
     [JsonIgnore]
     internal FeedbackReply Subject => Reply ?? Chosen!;
@@ -91,7 +91,7 @@ public sealed record FeedbackReply(
     [property: Description("The item that was named; null where the response was.")] string? ItemId,
     string Model,
     [property: Description("The system_fingerprint: which file and settings answered.")] string Fingerprint,
-    FeedbackSampling Sampling,
+    PromptSampling Sampling,
     [property: Description("How the response ended: completed, incomplete, failed or cancelled.")] string Status,
     string? Content)
 {
@@ -101,31 +101,7 @@ public sealed record FeedbackReply(
     public string? ReasoningContent { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    public IReadOnlyList<ChatToolCall>? ToolCalls { get; init; }
-}
-
-/// <summary>A message of a prompt.</summary>
-public sealed record FeedbackMessage(string Role, string? Content)
-{
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    public string? ReasoningContent { get; init; }
-
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    public IReadOnlyList<ChatToolCall>? ToolCalls { get; init; }
-
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    public string? ToolCallId { get; init; }
-
-    internal static FeedbackMessage Of(ChatMessage message) =>
-        new(message.Role, message.Content) { ReasoningContent = message.ReasoningContent, ToolCalls = message.ToolCalls, ToolCallId = message.ToolCallId };
-}
-
-/// <summary>How tokens were drawn, with the names of POST /v1/responses.</summary>
-public sealed record FeedbackSampling(
-    float Temperature, float TopP, int TopK, float MinP, float TypicalP, float PresencePenalty, float FrequencyPenalty, float RepetitionPenalty, long? Seed, int? MaxOutputTokens)
-{
-    internal static FeedbackSampling Of(ChatCompletionRequest chat) => new(
-        chat.Temperature, chat.TopP, chat.TopK, chat.MinP, chat.TypicalP, chat.PresencePenalty, chat.FrequencyPenalty, chat.RepetitionPenalty, chat.Seed, chat.MaxCompletionTokens);
+    public IReadOnlyList<ChatCompletionToolCall>? ToolCalls { get; init; }
 }
 
 /// <summary>The answer of GET /v1/feedback. Ids are empty where the list is.</summary>
@@ -150,10 +126,10 @@ public sealed record WinRate(string Model, string Opponent, long Wins, long Loss
 public sealed record Share(double Rate, double Low, double High);
 
 /// <summary>A line of the export for fine-tuning: a dialogue whose last message is to be learnt.</summary>
-internal sealed record SftExample(IReadOnlyList<FeedbackMessage> Messages);
+internal sealed record SftExample(IReadOnlyList<PromptMessage> Messages);
 
 /// <summary>A line of the export for direct preference optimization.</summary>
-internal sealed record DpoExample(IReadOnlyList<FeedbackMessage> Prompt, IReadOnlyList<FeedbackMessage> Chosen, IReadOnlyList<FeedbackMessage> Rejected);
+internal sealed record DpoExample(IReadOnlyList<PromptMessage> Prompt, IReadOnlyList<PromptMessage> Chosen, IReadOnlyList<PromptMessage> Rejected);
 
 /// <summary>A line of the export for a reward model, as the project's trainer keeps its own.</summary>
 internal sealed record RewardExample(IReadOnlyList<RewardMessage> Prompt, string Chosen, string Rejected, string Kind);
@@ -170,8 +146,6 @@ internal sealed record RewardMessage(string Role, string Text);
 [JsonSerializable(typeof(SftExample))]
 [JsonSerializable(typeof(DpoExample))]
 [JsonSerializable(typeof(RewardExample))]
-[JsonSerializable(typeof(ResponseOrigin))]
-[JsonSerializable(typeof(PromptIdentity))]
 internal sealed partial class FeedbackJson : JsonSerializerContext
 {
     /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using InferenceServer.Api.OpenAI;
-using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.Feedback;
@@ -59,7 +58,7 @@ internal sealed class FeedbackEndpoints(ServerStore store, FeedbackSubjects subj
     {
         if (!await store.Feedback.DeleteAsync(StoreOwner.Of(http), IdOf(http)))
             throw NotFound(http);
-        await JsonAnswer.WriteAsync(http, new Deletion(IdOf(http), "feedback.deleted", true), StoredCompletionJson.Wire.Deletion);
+        await JsonAnswer.WriteAsync(http, new Deletion(IdOf(http), "feedback.deleted", true), OpenAIJson.Wire.Deletion);
     }
 
     public async Task DeleteAllAsync(HttpContext http) =>
@@ -83,10 +82,10 @@ internal sealed class FeedbackEndpoints(ServerStore store, FeedbackSubjects subj
     {
         FeedbackSubject other = await subjects.FindAsync(owner, rejected, "rejected");
         if (other.Reply.ResponseId == chosen.Reply.ResponseId)
-            throw ApiException.InvalidValue("'chosen' and 'rejected' name the same reply.", "rejected", "invalid_value");
+            throw RequestProblem.Invalid("'chosen' and 'rejected' name the same reply.", "rejected", "invalid_value");
         return other.PromptHash == chosen.PromptHash
             ? other
-            : throw ApiException.InvalidValue("'chosen' and 'rejected' answer different prompts: only replies to the same messages, instructions and tools can be compared.", "rejected", "different_prompts");
+            : throw RequestProblem.Invalid("'chosen' and 'rejected' answer different prompts: only replies to the same messages, instructions and tools can be compared.", "rejected", "different_prompts");
     }
 
     private static async Task<FeedbackRequest> ReadAsync(HttpContext http)
@@ -103,7 +102,7 @@ internal sealed class FeedbackEndpoints(ServerStore store, FeedbackSubjects subj
             if (request is { ItemId: null, ResponseId: null })
                 throw JsonFields.Missing("item_id");
             if (request is { ItemId: not null, ResponseId: not null })
-                throw ApiException.InvalidValue("'item_id' and 'response_id' cannot both be given: each says which reply is meant.", "response_id", "mutually_exclusive_parameters");
+                throw RequestProblem.Invalid("'item_id' and 'response_id' cannot both be given: each says which reply is meant.", "response_id", "mutually_exclusive_parameters");
         }
 
         if (request.Kind == FeedbackRecord.RatingKind)
@@ -116,7 +115,7 @@ internal sealed class FeedbackEndpoints(ServerStore store, FeedbackSubjects subj
             _ = fields.Require("ideal");
             request = request with { Ideal = Text(fields, "ideal", MaxIdeal) };
             if (string.IsNullOrWhiteSpace(request.Ideal))
-                throw ApiException.InvalidValue("'ideal' is empty.", "ideal", "invalid_length");
+                throw RequestProblem.Invalid("{where} is empty.", "ideal", "invalid_length");
         }
 
         List<string> ignored = [];
@@ -127,12 +126,12 @@ internal sealed class FeedbackEndpoints(ServerStore store, FeedbackSubjects subj
 
     private static string? Text(JsonFields fields, string name, int max) => fields.String(name) is not { } text ? null
         : text.Length <= max ? text
-        : throw ApiException.InvalidValue($"'{name}' may have at most {max} characters; it has {text.Length}.", name, "invalid_length");
+        : throw RequestProblem.Invalid($"{{where}} may have at most {max} characters; it has {text.Length}.", name, "invalid_length");
 
     private static FeedbackRecord Read(StoredFeedback stored) => FeedbackExport.Read(stored);
 
     private static string IdOf(HttpContext http) => (string)http.Request.RouteValues["id"]!;
 
-    private static ApiException NotFound(HttpContext http) =>
-        new(StatusCodes.Status404NotFound, $"There is no feedback '{IdOf(http)}'.", ErrorTypes.InvalidRequest, "feedback_id", "not_found");
+    private static RequestProblem NotFound(HttpContext http) =>
+        new(ProblemKind.NotFound, $"There is no feedback '{IdOf(http)}'.", "feedback_id", "not_found");
 }

@@ -54,7 +54,7 @@ internal static class FeedbackExport
             _ => null,
         };
         if (!string.IsNullOrEmpty(reply))
-            WriteLine(output, new SftExample([.. Texts(record), new FeedbackMessage("assistant", reply)]), FeedbackJson.Wire.SftExample);
+            WriteLine(output, new SftExample([.. Texts(record), new PromptMessage("assistant", reply)]), FeedbackJson.Wire.SftExample);
     }
 
     private static async Task<IEnumerable<(string Kind, string Chosen, string Rejected)>> PairsAsync(FeedbackStore feedback, StoredFeedback stored, FeedbackRecord record) => record.Kind switch
@@ -72,13 +72,13 @@ internal static class FeedbackExport
         if (chosen == rejected)
             return;
         if (format == Dpo)
-            WriteLine(output, new DpoExample(Texts(record), [new FeedbackMessage("assistant", chosen)], [new FeedbackMessage("assistant", rejected)]), FeedbackJson.Wire.DpoExample);
+            WriteLine(output, new DpoExample(Texts(record), [new PromptMessage("assistant", chosen)], [new PromptMessage("assistant", rejected)]), FeedbackJson.Wire.DpoExample);
         else
             WriteLine(output, new RewardExample([.. record.Prompt.Select(message => new RewardMessage(message.Role, message.Content ?? ""))], chosen, rejected, kind), FeedbackJson.Wire.RewardExample);
     }
 
     /// <summary>What was said, without what was thought.</summary>
-    private static List<FeedbackMessage> Texts(FeedbackRecord record) => [.. record.Prompt.Select(message => new FeedbackMessage(message.Role, message.Content ?? ""))];
+    private static List<PromptMessage> Texts(FeedbackRecord record) => [.. record.Prompt.Select(message => new PromptMessage(message.Role, message.Content ?? ""))];
 
     private static void WriteLine<T>(PipeWriter output, T line, JsonTypeInfo<T> type)
     {

@@ -1,4 +1,4 @@
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.OpenAI;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Api.Feedback;

@@ -1,5 +1,6 @@
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Responses;
+using InferenceServer.Chat;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.Feedback;
@@ -14,7 +15,7 @@ internal sealed class FeedbackSubjects(ServerStore store, ResponseRuns runs)
 
     /// <param name="id">Of a response, or of an item that a response made.</param>
     /// <param name="param">The field that holds it.</param>
-    /// <exception cref="ApiException">400: no ended response of this owner made it, or its prompt is not known any more.</exception>
+    /// <exception cref="RequestProblem">400: no ended response of this owner made it, or its prompt is not known any more.</exception>
     public async Task<FeedbackSubject> FindAsync(string owner, string id, string param)
     {
         bool isItem = !id.StartsWith(ResponsePrefix, StringComparison.Ordinal);
@@ -23,23 +24,23 @@ internal sealed class FeedbackSubjects(ServerStore store, ResponseRuns runs)
         if (isItem && response.Output.All(item => item.Id != id))
             throw NoReply(id, param);
         if (stored.Running)
-            throw ApiException.InvalidValue($"The reply '{id}' has not ended yet.", param, "invalid_value");
+            throw RequestProblem.Invalid($"The reply '{id}' has not ended yet.", param, "invalid_value");
         if (stored.Origin is not { } kept)
-            throw ApiException.InvalidValue($"The reply '{id}' was made by an earlier version of this server, which did not keep how.", param, "invalid_value");
+            throw RequestProblem.Invalid($"The reply '{id}' was made by an earlier version of this server, which did not keep how.", param, "invalid_value");
         List<ChatMessage> said = ResponseMessages.Of(null, response.Output);
         if (said.Count == 0)
-            throw ApiException.InvalidValue($"The response of '{id}' says nothing.", param, "invalid_value");
+            throw RequestProblem.Invalid($"The response of '{id}' says nothing.", param, "invalid_value");
 
         ResponseOrigin origin = ResponseOrigin.Read(kept);
         PromptIdentity prompt = PromptIdentity.Of(await PromptAsync(owner, stored, response), response.Tools);
         if (prompt.Hash() != origin.PromptHash)
-            throw ApiException.InvalidValue($"What the reply '{id}' answers has been deleted or changed since: its prompt is not known any more.", param, "prompt_changed");
+            throw RequestProblem.Invalid($"What the reply '{id}' answers has been deleted or changed since: its prompt is not known any more.", param, "prompt_changed");
         // Whatever was said in pieces, such as a refusal after a cut text, is one reply.
-        string[] contents = [.. said.Select(message => message.Content).OfType<string>()];
-        ChatToolCall[] calls = [.. said.SelectMany(message => message.ToolCalls ?? [])];
+        string[] contents = [.. said.Select(message => message.Text).OfType<string>()];
+        ChatCompletionToolCall[] calls = [.. said.SelectMany(message => message.ToolCalls ?? []).Select(ChatCompletionToolCall.Of)];
         return new FeedbackSubject(new FeedbackReply(response.Id, isItem ? id : null, response.Model, origin.Fingerprint, origin.Sampling, response.Status, contents.Length > 0 ? string.Join("\n\n", contents) : null)
         {
-            ReasoningContent = said.Find(message => message.ReasoningContent is not null)?.ReasoningContent,
+            ReasoningContent = said.Find(message => message.Reasoning is not null)?.Reasoning,
             ToolCalls = calls.Length > 0 ? calls : null,
         }, prompt, origin.PromptHash);
     }
@@ -59,13 +60,13 @@ internal sealed class FeedbackSubjects(ServerStore store, ResponseRuns runs)
             List<ChatMessage> messages = ResponseMessages.Of(response.Instructions, items);
             return response.XTruncation is { } report ? ResponseTruncation.Drop(messages, report) : messages;
         }
-        catch (ApiException)
+        catch (RequestProblem)
         {
             // A call whose output is among them was deleted: no prompt, and none has its hash.
             return [];
         }
     }
 
-    private static ApiException NoReply(string id, string param) =>
-        ApiException.InvalidValue($"'{param}' names no reply of a stored response: '{id}'. What a client wrote itself, and what was made with store: false, cannot be judged.", param, "not_a_reply");
+    private static RequestProblem NoReply(string id, string param) =>
+        RequestProblem.Invalid($"{{where}} names no reply of a stored response: '{id}'. What a client wrote itself, and what was made with store: false, cannot be judged.", param, "not_a_reply");
 }

@@ -50,8 +50,24 @@ public sealed record ModerationResult(
     }
 }
 
+/// <param name="Model">As in POST /v1/moderations.</param>
+public sealed record ChatModerationOptions(string Model, ChatModerationPolicy? Policy = null);
+
+/// <summary>What is done besides what the server was started with, which is the least.</summary>
+public sealed record ChatModerationPolicy(ChatModerationMode? Input = null, ChatModerationMode? Output = null);
+
+public sealed record ChatModerationMode(
+    [property: Description("score reports; block refuses what is flagged.")]
+    [property: AllowedValues("score", "block")] string Mode);
+
 /// <summary>The <c>moderation</c> of a chat completion: what the rules say of what went in and of what came out.</summary>
-public sealed record ChatModeration(ChatModerationResults Input, ChatModerationResults Output);
+public sealed record ChatModeration(ChatModerationResults Input, ChatModerationResults Output)
+{
+    /// <summary>Null where nobody asked for moderation.</summary>
+    internal static ChatModeration? Of(TurnModeration? moderation) => moderation?.Report() is not { } report
+        ? null
+        : new(ChatModerationResults.Of(report.Rules, report.Judge, report.Input is null ? [] : [report.Input]), ChatModerationResults.Of(report.Rules, report.Judge, report.Output));
+}
 
 /// <param name="Results">Of the input one, of the output one for each choice; none for what was not judged.</param>
 public sealed record ChatModerationResults(string Type, string Model, IReadOnlyList<ModerationResult> Results)
@@ -67,7 +83,7 @@ public sealed record ResponseModeration(ResponseModerationPart Input, ResponseMo
     /// <summary>Null where nobody asked for moderation.</summary>
     internal static ResponseModeration? Of(TurnModeration? moderation)
     {
-        if (moderation?.Report() is not { } report)
+        if (ChatModeration.Of(moderation) is not { } report)
             return null;
         return new(Part(report.Input), Part(report.Output));
 

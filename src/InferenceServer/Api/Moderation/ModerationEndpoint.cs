@@ -20,7 +20,7 @@ internal sealed class ModerationEndpoint(ModerationGate gate, ServerMetrics metr
             JsonFields fields = new(body.RootElement, "");
             inputs = ReadInputs(fields.Require("input"), ignored);
             if (fields.String("model") is { } model)
-                RequireModel(gate, model, "model");
+                gate.Require(model, "model");
             fields.Close(ignored);
             IgnoredParameters.Announce(http.Response, ignored);
         }
@@ -49,15 +49,6 @@ internal sealed class ModerationEndpoint(ModerationGate gate, ServerMetrics metr
         }
     }
 
-    /// <exception cref="ApiException">404: there is no such moderation model.</exception>
-    public static void RequireModel(ModerationGate gate, string model, string param)
-    {
-        if (!gate.Answers(model))
-            throw new ApiException(StatusCodes.Status404NotFound,
-                $"The moderation model '{(model.Length <= 100 ? model : model[..100] + "...")}' does not exist; there is '{gate.Id}', which OpenAI's names mean too.",
-                ErrorTypes.InvalidRequest, param, "model_not_found");
-    }
-
     private static List<string> ReadInputs(JsonElement input, List<string> ignored)
     {
         List<string> texts;
@@ -77,7 +68,7 @@ internal sealed class ModerationEndpoint(ModerationGate gate, ServerMetrics metr
         long characters = texts.Sum(text => (long)text.Length);
         return characters <= MaxCharacters
             ? texts
-            : throw ApiException.InvalidValue($"'input' has {characters} characters; at most {MaxCharacters} are judged at a time.", "input", "invalid_length");
+            : throw RequestProblem.Invalid($"{{where}} has {characters} characters; at most {MaxCharacters} are judged at a time.", "input", "invalid_length");
     }
 
     private static string ReadPart(JsonElement value, string path, List<string> ignored)
@@ -85,7 +76,7 @@ internal sealed class ModerationEndpoint(ModerationGate gate, ServerMetrics metr
         JsonFields part = new(value, path);
         string type = part.RequireString("type");
         if (type == "image_url")
-            throw ApiException.Unsupported(part.PathOf("type"), "the rules judge text only, not 'image_url'.");
+            throw RequestProblem.Unsupported(part.PathOf("type"), "the rules judge text only, not 'image_url'.");
         if (type != "text")
             throw JsonValue.NotOneOf(part.PathOf("type"), type, ["text"]);
         string text = part.RequireString("text");

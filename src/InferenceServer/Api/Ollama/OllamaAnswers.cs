@@ -2,7 +2,6 @@ using System.ComponentModel;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using InferenceServer.Api.OpenAI.Chat;
 
 namespace InferenceServer.Api.Ollama;
 
@@ -26,7 +25,7 @@ public abstract record OllamaReply
     public string? DoneReason { get; init; }
 
     [JsonPropertyOrder(1)]
-    public IReadOnlyList<ChatTokenLogprob>? Logprobs { get; init; }
+    public IReadOnlyList<ReportedLogprob>? Logprobs { get; init; }
 
     [JsonPropertyOrder(1)]
     [Description("From the request's arrival.")]
@@ -53,7 +52,7 @@ public abstract record OllamaReply
 
     [JsonPropertyOrder(1)]
     [Description("Extra: with timing.")]
-    public OpenAI.RequestTiming? Timing { get; init; }
+    public RequestTiming? Timing { get; init; }
 }
 
 /// <summary>The answer of GET /api/tags.</summary>

@@ -1,8 +1,6 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI;
-using InferenceServer.Api.OpenAI.Completions;
 using InferenceServer.Api.Streaming;
-using InferenceServer.Engine;
+using InferenceServer.Chat;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 
@@ -17,18 +15,10 @@ internal sealed class OllamaChatEndpoints(ModelCatalogue models, TimeProvider cl
 
     private async Task HandleAsync(HttpContext http, Func<JsonElement, List<string>, OllamaCall> parse, bool isChat)
     {
-        RequestTrace trace = RequestTrace.Of(http);
         RequestHints hints = RequestHints.Of(http.Request);
-        OllamaCall call;
-        using (JsonDocument body = await JsonBody.ReadAsync(http))
-        {
-            List<string> ignored = [];
-            call = parse(body.RootElement, ignored);
-            IgnoredParameters.Announce(http.Response, ignored);
-        }
-
+        OllamaCall call = await JsonBody.ReadAsync(http, parse);
         ServedModel model = models.Find(OllamaRequestParser.IdOf(call.Model));
-        OllamaHeader header = new(call.Model, isChat, (call.Chat?.Timing ?? false) || (call.Text?.Timing ?? false), model, clock, trace);
+        OllamaHeader header = new(call.Model, isChat, call.ReportsTiming, model, clock, RequestTrace.Of(http));
         if (call is { Chat: null, Text: null })
         {
             await OllamaReplyWriter.WriteLoadedAsync(http, header);
@@ -36,24 +26,16 @@ internal sealed class OllamaChatEndpoints(ModelCatalogue models, TimeProvider cl
         }
 
         if (call.Thinks == true && model.Replies.Format.Reasoning is null)
-            throw ApiException.Unsupported("think", $"the chat template of '{call.Model}' knows no thinking.");
-        using ChatTurn turn = call.Chat is { } chat
-            ? await ChatTurn.StartAsync(model, chat, hints, trace, http.RequestAborted)
-            : await StartTextAsync(model, call.Text!, hints, trace, http.RequestAborted);
+            throw RequestProblem.Unsupported("think", $"the chat template of '{call.Model}' knows no thinking.");
+        using ChatTurn turn = call.Chat is { } chat ? await hints.StartAsync(http, model, chat, call.Stream) : await hints.StartAsync(http, model, call.Text!, call.Stream);
         if (call.Stream)
         {
             using SseBuffer buffer = new(http.Response.BodyWriter);
-            await turn.StreamAsync(http, buffer, new OllamaStreamEncoder(buffer, header), clock);
+            await ReplyStream.WriteAsync(http, buffer, turn, new OllamaStreamEncoder(buffer, header), clock);
             return;
         }
 
-        ChatTurnReply[] replies = await turn.CollectAsync();
-        await OllamaReplyWriter.WriteAsync(http, header, replies[0], call.TopLogprobs is not null);
-    }
-
-    private static async Task<ChatTurn> StartTextAsync(ServedModel model, CompletionRequest text, RequestHints hints, RequestTrace trace, CancellationToken aborted)
-    {
-        TokenConstraint? constraint = text.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
-        return ChatTurn.StartText(model, CompletionTranslator.Translate(text, model, hints, constraint), text.Stream, trace, aborted);
+        WholeReply[] replies = await turn.CollectAsync();
+        await OllamaReplyWriter.WriteAsync(http, header, replies[0], call.Logprobs);
     }
 }

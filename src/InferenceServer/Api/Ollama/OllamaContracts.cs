@@ -48,7 +48,7 @@ public sealed record OllamaChatRequest : OllamaReplyRequest
     public IReadOnlyList<OllamaMessage>? Messages { get; init; }
 
     [Description("Functions that the model may call, as OpenAI defines them.")]
-    public IReadOnlyList<OpenAI.Chat.ChatTool>? Tools { get; init; }
+    public IReadOnlyList<OllamaTool>? Tools { get; init; }
 }
 
 /// <summary>The body of POST /api/generate.</summary>
@@ -129,3 +129,14 @@ public sealed record OllamaFunctionCall(
     [property: Description("Which call of the reply.")] int? Index,
     string Name,
     [property: Description("An object.")] JsonElement Arguments);
+
+/// <summary>A function that the model may call, in OpenAI's form.</summary>
+public sealed record OllamaTool(
+    [property: AllowedValues("function")] string Type,
+    OllamaToolFunction Function);
+
+public sealed record OllamaToolFunction(
+    [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
+    [property: Description("What the function does and when to call it, for the model.")] string? Description = null,
+    [property: Description("JSON schema of the arguments, an object; absent for none.")] JsonElement? Parameters = null,
+    [property: Description("Arguments obey the schema to the letter.")] bool? Strict = null);

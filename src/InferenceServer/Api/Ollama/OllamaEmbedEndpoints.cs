@@ -102,7 +102,7 @@ internal sealed class OllamaEmbedEndpoints(ModelCatalogue models, TimeProvider c
     private ServedEmbedder Find(string name)
     {
         ServedEmbedder model = models.FindEmbedder(OllamaRequestParser.IdOf(name));
-        return model.Ranking is null ? model : throw ApiException.InvalidValue($"The model '{model.Id}' ranks texts and gives no embeddings.", "model", "invalid_value");
+        return model.Ranking is null ? model : throw RequestProblem.Invalid($"The model '{model.Id}' ranks texts and gives no embeddings.", "model", "invalid_value");
     }
 
     private static int[] Tokens(ServedEmbedder model, string text, string path, bool truncates)

@@ -5,14 +5,16 @@ namespace InferenceServer.Api.Ollama;
 /// <summary>Errors in Ollama's shape: one text, which names fields as this dialect does.</summary>
 internal static class OllamaErrors
 {
-    public static bool Speaks(HttpRequest request) => request.Path.StartsWithSegments("/api");
+    private static readonly FieldNames Names = new(("ReasoningEffort", "think"));
 
-    public static byte[] Body(ApiException error) => JsonSerializer.SerializeToUtf8Bytes(Response(error), OllamaJson.Wire.OllamaError);
+    public static ErrorShape Shape { get; } = new(
+        request => request.Path.StartsWithSegments("/api"),
+        (_, problem) => JsonSerializer.SerializeToUtf8Bytes(Response(problem), OllamaJson.Wire.OllamaError));
 
-    public static OllamaError Response(ApiException error)
+    public static OllamaError Response(RequestProblem problem)
     {
-        // Of the chat request that this dialect is translated into.
-        string message = error.Param == "reasoning_effort" ? error.Message.Replace("'reasoning_effort'", "'think'", StringComparison.Ordinal) : error.Message;
-        return new(error.Param is { } param && param != "reasoning_effort" && !message.Contains(param, StringComparison.Ordinal) ? $"{param}: {message}" : message);
+        string? name = Names.Of(problem.Where);
+        string message = problem.MessageAt(name);
+        return new(name is null || message.Contains(name, StringComparison.Ordinal) ? message : $"{name}: {message}");
     }
 }

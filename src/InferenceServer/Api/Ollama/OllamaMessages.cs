@@ -1,5 +1,5 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.Ollama;
 
@@ -20,7 +20,7 @@ internal static class OllamaMessages
             _ = fields.Require("role");
             string role = fields.OneOf("role", "system", "user", "assistant", "tool")!;
             RefuseImages(fields);
-            ChatMessage message = new() { Role = role, Content = fields.String("content") ?? "" };
+            ChatMessage message = new() { Role = ChatRoles.Of(role), Text = fields.String("content") ?? "" };
             if (role == "assistant")
                 message = ReadAssistant(fields, message, open, messages.Count, ignored);
             else if (role == "tool")
@@ -35,7 +35,7 @@ internal static class OllamaMessages
     public static void RefuseImages(JsonFields fields)
     {
         if (fields.Array("images", 0, int.MaxValue) is { Count: > 0 })
-            throw ApiException.Unsupported(fields.PathOf("images"), "the model reads text only.");
+            throw RequestProblem.Unsupported(fields.PathOf("images"), "the model reads text only.");
     }
 
     private static ChatMessage ReadAssistant(JsonFields fields, ChatMessage message, List<(string Id, string Name)> open, int at, List<string> ignored)
@@ -46,13 +46,13 @@ internal static class OllamaMessages
         if (calls is not null)
         {
             open.Clear();
-            open.AddRange(calls.Select(call => (call.Id, call.Function.Name)));
+            open.AddRange(calls.Select(call => (call.Id, call.Name)));
         }
 
         return message with
         {
-            Content = calls is not null && message.Content is "" ? null : message.Content,
-            ReasoningContent = fields.String("thinking") is { Length: > 0 } thinking ? thinking : null,
+            Text = calls is not null && message.Text is "" ? null : message.Text,
+            Reasoning = fields.String("thinking") is { Length: > 0 } thinking ? thinking : null,
             ToolCalls = calls,
         };
     }
@@ -66,10 +66,10 @@ internal static class OllamaMessages
         JsonElement arguments = function.Require("arguments");
         if (arguments.ValueKind != JsonValueKind.Object)
             throw JsonValue.WrongType(arguments, function.PathOf("arguments"), "an object");
-        ChatFunctionCall read = new(function.RequireString("name"), arguments.GetRawText());
+        ChatToolCall read = new(id, function.RequireString("name"), arguments.GetRawText());
         function.Close(ignored);
         call.Close(ignored);
-        return new ChatToolCall(id, "function", read);
+        return read;
     }
 
     private static ChatMessage ReadResult(JsonFields fields, ChatMessage message, List<(string Id, string Name)> open)
@@ -78,13 +78,13 @@ internal static class OllamaMessages
         string? id = fields.String("tool_call_id") is { Length: > 0 } given ? given : null;
         int answered = open.FindIndex(call => id is not null ? call.Id == id : name is null || call.Name == name);
         if (answered < 0 && id is not null)
-            throw ApiException.InvalidValue($"'{fields.PathOf("tool_call_id")}' is no call of the assistant's message before it.", fields.PathOf("tool_call_id"), "invalid_value");
+            throw RequestProblem.Invalid($"{{where}} is no call of the assistant's message before it.", fields.PathOf("tool_call_id"), "invalid_value");
         if (answered >= 0)
         {
             (id, name) = (open[answered].Id, name ?? open[answered].Name);
             open.RemoveAt(answered);
         }
 
-        return message with { ToolCallId = id, Name = name };
+        return message with { ToolCallId = id, AuthorName = name };
     }
 }

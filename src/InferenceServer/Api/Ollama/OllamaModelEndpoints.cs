@@ -20,7 +20,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models)
         model.File.GpuBytes, model.ContextLength))]), OllamaJson.Wire.OllamaRunningList);
 
     public Task VersionAsync(HttpContext http) =>
-        JsonAnswer.WriteAsync(http, new OllamaVersion(SpokenVersion, $"InferenceServer {HealthEndpoints.Version}"), OllamaJson.Wire.OllamaVersion);
+        JsonAnswer.WriteAsync(http, new OllamaVersion(SpokenVersion, $"InferenceServer {ServerVersion.Text}"), OllamaJson.Wire.OllamaVersion);
 
     public async Task ShowAsync(HttpContext http)
     {
@@ -31,7 +31,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models)
             string? formerName = body.String("name");
             name = body.String("model") ?? formerName ?? body.RequireString("model");
             if (body.Boolean("verbose") == true)
-                throw ApiException.Unsupported("verbose", "vocabularies are not sent.");
+                throw RequestProblem.Unsupported("verbose", "vocabularies are not sent.");
             List<string> ignored = [];
             body.Close(ignored);
             IgnoredParameters.Announce(http.Response, ignored);
@@ -45,12 +45,12 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models)
     }
 
     /// <summary>What would change the models of this server.</summary>
-    public static Task RefuseAsync(HttpContext http) => throw new ApiException(StatusCodes.Status501NotImplemented,
-        $"{http.Request.Path} is not there: this server serves the model that it was started with (--model) and changes none.", ErrorTypes.InvalidRequest, code: "not_implemented");
+    public static Task RefuseAsync(HttpContext http) => throw new RequestProblem(ProblemKind.NotBuilt,
+        $"{http.Request.Path} is not there: this server serves the model that it was started with (--model) and changes none.", code: "not_implemented");
 
     /// <summary>Those that chat, then those that only embed.</summary>
     private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Loaded =>
-        models.Models.Select(model => (model.Id, model.Created, model.File, model.Engine.ContextLength))
+        models.Models.Select(model => (model.Id, model.Created, model.File, model.ContextLength))
             .Concat(models.EmbedOnly.Select(model => (model.Id, model.Created, model.File, model.MaxInputTokens)));
 
     private static string NameOf(string id) => $"{id}:latest";

@@ -1,9 +1,8 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
-using InferenceServer.Api.OpenAI;
-using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.Streaming;
+using InferenceServer.Chat;
 using InferenceServer.Chat.Replies;
 using InferenceServer.Engine;
 using InferenceServer.Models;
@@ -26,16 +25,16 @@ internal sealed record OllamaHeader(string Name, bool IsChat, bool ReportsTiming
 /// <summary>A whole reply in this dialect.</summary>
 internal static class OllamaReplyWriter
 {
-    public static Task WriteAsync(HttpContext http, OllamaHeader header, ChatTurnReply reply, bool logprobs)
+    public static Task WriteAsync(HttpContext http, OllamaHeader header, WholeReply reply, bool logprobs)
     {
-        IReadOnlyList<ChatTokenLogprob>? tokens = logprobs ? [.. reply.Logprobs.Select(token => LogprobFormatter.Chat(header.Model.Vocabulary, token))] : null;
+        IReadOnlyList<ReportedLogprob>? tokens = logprobs ? [.. reply.Logprobs.Select(token => ReportedLogprob.Of(header.Model.Vocabulary, token))] : null;
         if (!header.IsChat)
-            return JsonAnswer.WriteAsync(http, End(new OllamaGenerateAnswer(header.Name, header.Now(), reply.Content ?? reply.Refusal ?? "")
+            return JsonAnswer.WriteAsync(http, End(new OllamaGenerateAnswer(header.Name, header.Now(), reply.Text ?? reply.Refusal ?? "")
             {
                 Thinking = reply.Reasoning,
                 Logprobs = tokens,
             }, reply.End, header), OllamaJson.Wire.OllamaGenerateAnswer);
-        OllamaMessage message = new("assistant", reply.Content ?? reply.Refusal ?? "") { Thinking = reply.Reasoning, ToolCalls = Calls(reply.Calls) };
+        OllamaMessage message = new("assistant", reply.Text ?? reply.Refusal ?? "") { Thinking = reply.Reasoning, ToolCalls = Calls(reply.ToolCalls) };
         return JsonAnswer.WriteAsync(http, End(new OllamaChatAnswer(header.Name, header.Now(), message) { Logprobs = tokens }, reply.End, header), OllamaJson.Wire.OllamaChatAnswer);
     }
 
@@ -45,11 +44,11 @@ internal static class OllamaReplyWriter
         : JsonAnswer.WriteAsync(http, new OllamaGenerateAnswer(header.Name, header.Now(), "") { Done = true, DoneReason = "load" }, OllamaJson.Wire.OllamaGenerateAnswer);
 
     /// <summary>Adds how the reply ended and what it cost.</summary>
-    public static T End<T>(T reply, ChatReplyEnd end, OllamaHeader header)
+    public static T End<T>(T reply, ReplyEnd end, OllamaHeader header)
         where T : OllamaReply => reply with
         {
             Done = true,
-            DoneReason = end.FinishReason == "length" ? "length" : "stop",
+            DoneReason = end.Finish == ReplyFinish.Length ? "length" : "stop",
             TotalDuration = Nanoseconds(header.Trace.ElapsedSeconds),
             LoadDuration = 0,
             PromptEvalCount = end.Result.PromptTokens,
@@ -74,7 +73,7 @@ internal static class OllamaReplyWriter
 
     private static List<OllamaToolCall>? Calls(IReadOnlyList<ChatToolCall> calls)
     {
-        List<OllamaToolCall> whole = [.. calls.Select((call, index) => Call(index, call.Id, call.Function.Name, call.Function.Arguments)).OfType<OllamaToolCall>()];
+        List<OllamaToolCall> whole = [.. calls.Select((call, index) => Call(index, call.Id, call.Name, call.Arguments)).OfType<OllamaToolCall>()];
         return whole.Count > 0 ? whole : null;
     }
 
@@ -82,9 +81,9 @@ internal static class OllamaReplyWriter
 }
 
 /// <summary>A streamed reply: a line of JSON for each piece, the last with how it ended. A call comes in one line, once it is whole.</summary>
-internal sealed class OllamaStreamEncoder(SseBuffer buffer, OllamaHeader header) : IChatStreamEncoder
+internal sealed class OllamaStreamEncoder(SseBuffer buffer, OllamaHeader header) : IReplyEncoder
 {
-    private readonly byte[] _head = Encoding.UTF8.GetBytes($"{{\"model\":{OpenAIStreamFrame.Quote(header.Name)},\"created_at\":\"");
+    private readonly byte[] _head = Encoding.UTF8.GetBytes($"{{\"model\":{SseBuffer.Quote(header.Name)},\"created_at\":\"");
     private readonly StringBuilder _arguments = new();
     private (string? Id, string Name) _call;
 
@@ -94,11 +93,15 @@ internal sealed class OllamaStreamEncoder(SseBuffer buffer, OllamaHeader header)
     public ReadOnlySpan<byte> KeepAlive => Encoding.UTF8.GetBytes(
         $"{Encoding.UTF8.GetString(_head)}{header.Now()}\",{(header.IsChat ? "\"message\":{\"role\":\"assistant\",\"content\":\"\"}" : "\"response\":\"\"")},\"done\":false}}\n");
 
-    public void Begin(int choice)
+    public void Write(in ReplyEvent read)
     {
+        if (read.Kind == ReplyEventKind.Delta)
+            Delta(read.Delta, read.Logprobs);
+        else if (read.Kind == ReplyEventKind.Finish)
+            Finish(read.End!);
     }
 
-    public void Delta(int choice, in ReplyDelta delta, TokenLogprobs? logprobs)
+    private void Delta(in ReplyDelta delta, TokenLogprobs? logprobs)
     {
         switch (delta.Kind)
         {
@@ -127,7 +130,7 @@ internal sealed class OllamaStreamEncoder(SseBuffer buffer, OllamaHeader header)
             Piece("", "", logprobs);
     }
 
-    public void Finish(int choice, ChatReplyEnd end)
+    private void Finish(ReplyEnd end)
     {
         if (header.IsChat)
             buffer.Json(OllamaReplyWriter.End(new OllamaChatAnswer(header.Name, header.Now(), new("assistant", "")), end, header), OllamaJson.Wire.OllamaChatAnswer);
@@ -136,13 +139,13 @@ internal sealed class OllamaStreamEncoder(SseBuffer buffer, OllamaHeader header)
         buffer.Raw("\n"u8);
     }
 
-    public void End(ReadOnlySpan<ChatReplyEnd> ends)
+    public void End(ReadOnlySpan<ReplyEnd> ends)
     {
     }
 
-    public void Error(ApiException error)
+    public void Error(RequestProblem problem)
     {
-        buffer.Json(OllamaErrors.Response(error), OllamaJson.Wire.OllamaError);
+        buffer.Json(OllamaErrors.Response(problem), OllamaJson.Wire.OllamaError);
         buffer.Raw("\n"u8);
     }
 
@@ -175,7 +178,7 @@ internal sealed class OllamaStreamEncoder(SseBuffer buffer, OllamaHeader header)
         if (logprobs is not null)
         {
             buffer.Raw(",\"logprobs\":["u8);
-            buffer.Json(LogprobFormatter.Chat(header.Model.Vocabulary, logprobs), OllamaJson.Wire.ChatTokenLogprob);
+            buffer.Json(ReportedLogprob.Of(header.Model.Vocabulary, logprobs), OllamaJson.Wire.ReportedLogprob);
             buffer.Raw("]"u8);
         }
 

@@ -1,8 +1,5 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI;
-using InferenceServer.Api.OpenAI.Chat;
-using InferenceServer.Api.OpenAI.Completions;
-using InferenceServer.Models;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.Ollama;
 
@@ -11,7 +8,7 @@ namespace InferenceServer.Api.Ollama;
 /// </summary>
 /// <param name="Model">As the client wrote it.</param>
 /// <param name="Thinks">True and false where the client said so.</param>
-internal sealed record OllamaCall(string Model, bool Stream, ChatCompletionRequest? Chat, CompletionRequest? Text, bool? Thinks, int? TopLogprobs);
+internal sealed record OllamaCall(string Model, bool Stream, bool ReportsTiming, ChatRequest? Chat, TextRequest? Text, bool? Thinks, bool Logprobs);
 
 /// <summary>JSON body to a request. Fields are honoured or refused by name; unknown ones are listed in <c>ignored</c>.</summary>
 internal static class OllamaRequestParser
@@ -27,12 +24,12 @@ internal static class OllamaRequestParser
         JsonFields body = new(root, "");
         string name = body.RequireString("model");
         List<ChatMessage> messages = OllamaMessages.Read(body, ignored);
-        ChatCompletionRequest chat = ReadThinking(body, OllamaOptionReader.Read(body, new ChatCompletionRequest { Model = IdOf(name), Messages = messages }, ignored), out bool? thinks);
-        chat = ToolParser.Read(body, chat, ignored);
-        chat = chat with { Constraint = ReadFormat(body), Stream = body.Boolean("stream") ?? true, Timing = body.Boolean("timing") ?? false };
-        int? top = ReadLogprobs(body);
+        ChatRequest chat = ReadThinking(body, new ChatRequest { Messages = messages, Options = OllamaOptionReader.Read(body, ignored) }, out bool? thinks);
+        chat = ToolReader.Read(body, chat, ignored);
+        chat = chat with { Options = chat.Options with { Constraint = ReadFormat(body), TopLogprobs = ReadLogprobs(body) } };
+        bool stream = body.Boolean("stream") ?? true, timing = body.Boolean("timing") ?? false;
         ReadRest(body, ignored);
-        return new(name, chat.Stream, messages.Count == 0 ? null : chat with { Logprobs = top is not null, TopLogprobs = top }, null, thinks, top);
+        return new(name, stream, timing, messages.Count == 0 ? null : chat, null, thinks, chat.Options.TopLogprobs is not null);
     }
 
     public static OllamaCall ParseGenerate(JsonElement root, List<string> ignored)
@@ -44,53 +41,32 @@ internal static class OllamaRequestParser
         string? system = body.String("system") is { Length: > 0 } instructions ? instructions : null;
         bool raw = body.Boolean("raw") ?? false;
         if (body.String("template") is { Length: > 0 })
-            throw ApiException.Unsupported("template", "the server's start decides on it (--chat-template); with 'raw' the prompt needs none.");
+            throw RequestProblem.Unsupported("template", "the server's start decides on it (--chat-template); with 'raw' the prompt needs none.");
         if (body.Array("context", 0, int.MaxValue) is { Count: > 0 })
-            throw ApiException.Unsupported("context", "use /api/chat, which takes the messages so far.");
+            throw RequestProblem.Unsupported("context", "use /api/chat, which takes the messages so far.");
         OllamaMessages.RefuseImages(body);
         if (raw && system is not null)
-            throw ApiException.InvalidValue("'system' and 'raw' cannot both be given: there is no template to put it into.", "system", "invalid_value");
-        ChatMessage user = new() { Role = "user", Content = prompt };
-        ChatCompletionRequest chat = ReadThinking(body, OllamaOptionReader.Read(body, new ChatCompletionRequest
+            throw RequestProblem.Invalid("{where} and 'raw' cannot both be given: there is no template to put it into.", "system", "invalid_value");
+        ChatMessage user = new() { Role = ChatRole.User, Text = prompt };
+        ChatRequest chat = ReadThinking(body, new ChatRequest
         {
-            Model = IdOf(name),
-            Messages = system is null ? [user] : [new ChatMessage { Role = "system", Content = system }, user],
-            Stream = body.Boolean("stream") ?? true,
-            Timing = body.Boolean("timing") ?? false,
-        }, ignored), out bool? thinks);
-        ConstraintSource? format = ReadFormat(body);
-        int? top = ReadLogprobs(body);
+            Messages = system is null ? [user] : [new ChatMessage { Role = ChatRole.System, Text = system }, user],
+            Options = OllamaOptionReader.Read(body, ignored),
+        }, out bool? thinks);
+        GenerationOptions options = chat.Options with { Constraint = ReadFormat(body), TopLogprobs = ReadLogprobs(body) };
+        bool stream = body.Boolean("stream") ?? true, timing = body.Boolean("timing") ?? false;
         ReadRest(body, ignored);
+        OllamaCall call = new(name, stream, timing, null, null, thinks, options.TopLogprobs is not null);
         if (prompt.Length == 0 && suffix is null)
-            return new(name, chat.Stream, null, null, thinks, top);
+            return call;
         if (!raw && suffix is null)
-            return new(name, chat.Stream, chat with { Constraint = format, Logprobs = top is not null, TopLogprobs = top }, null, thinks, top);
-        if (thinks == true)
-            throw ApiException.InvalidValue("'think' cannot be given beside 'raw' or 'suffix': there is no template to ask for it.", "think", "invalid_value");
-        return new(name, chat.Stream, null, AsText(chat, prompt, suffix) with { Constraint = format, Logprobs = top }, thinks, top);
+            return call with { Chat = chat with { Options = options } };
+        return thinks != true
+            ? call with { Text = new TextRequest { Prompts = [new TextPrompt(prompt, null)], Suffix = suffix, Options = options } }
+            : throw RequestProblem.Invalid("{where} cannot be given beside 'raw' or 'suffix': there is no template to ask for it.", "think", "invalid_value");
     }
 
-    private static CompletionRequest AsText(ChatCompletionRequest chat, string prompt, string? suffix) => new()
-    {
-        Model = chat.Model,
-        Prompt = [new CompletionPrompt(prompt, null)],
-        Suffix = suffix,
-        MaxTokens = chat.MaxTokens,
-        Stop = chat.Stop,
-        Seed = chat.Seed,
-        Temperature = chat.Temperature,
-        TopP = chat.TopP,
-        TopK = chat.TopK,
-        MinP = chat.MinP,
-        TypicalP = chat.TypicalP,
-        PresencePenalty = chat.PresencePenalty,
-        FrequencyPenalty = chat.FrequencyPenalty,
-        RepetitionPenalty = chat.RepetitionPenalty,
-        Stream = chat.Stream,
-        Timing = chat.Timing,
-    };
-
-    private static ChatCompletionRequest ReadThinking(JsonFields body, ChatCompletionRequest chat, out bool? thinks)
+    private static ChatRequest ReadThinking(JsonFields body, ChatRequest chat, out bool? thinks)
     {
         thinks = null;
         if (body.Take("think") is not { } think)
@@ -102,7 +78,7 @@ internal static class OllamaRequestParser
         }
         else
             thinks = JsonValue.Boolean(think, "think");
-        return chat with { ChatTemplateKwargs = new Dictionary<string, JsonElement> { ["enable_thinking"] = thinks.Value ? True : False } };
+        return chat with { TemplateArguments = new Dictionary<string, JsonElement> { ["enable_thinking"] = thinks.Value ? True : False } };
     }
 
     private static ConstraintSource? ReadFormat(JsonFields body)
@@ -110,11 +86,11 @@ internal static class OllamaRequestParser
         if (body.Take("format") is not { } format)
             return null;
         if (format.ValueKind != JsonValueKind.String)
-            return ConstraintReader.JsonSchema(format, "format");
+            return ConstraintSources.JsonSchema(format, "format");
         return JsonValue.String(format, "format") switch
         {
             "" => null,
-            "json" => ConstraintReader.JsonObject("format"),
+            "json" => ConstraintSources.JsonObject("format"),
             var name => throw JsonValue.NotOneOf("format", name, ["json", "a JSON Schema as an object"]),
         };
     }
@@ -124,7 +100,7 @@ internal static class OllamaRequestParser
         bool asked = body.Boolean("logprobs") ?? false;
         int? top = body.Integer("top_logprobs", 0, 20);
         if (top > 0 && !asked)
-            throw ApiException.InvalidValue("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs", "invalid_value");
+            throw RequestProblem.Invalid("{where} needs 'logprobs' to be true.", "top_logprobs", "invalid_value");
         return asked ? top ?? 0 : null;
     }
 

@@ -1,12 +1,10 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
-using System.Text.Json.Serialization;
-using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI;
 
-/// <summary>What chat completions and completions have in common, as it stands on the wire.</summary>
+/// <summary>What the bodies of chat completions and completions have in common, for the OpenAPI document; <see cref="ParameterReader"/> reads it.</summary>
 public abstract record GenerationParameters
 {
     [Description("Id of the loaded model, as /v1/models lists it.")]
@@ -73,10 +71,6 @@ public abstract record GenerationParameters
 
     [Description("Extra: the reply is exactly one of these texts.")]
     public IReadOnlyList<string>? Choice { get; init; }
-
-    /// <summary>The one of the four above, or of their other names, that was given.</summary>
-    [JsonIgnore]
-    public ConstraintSource? Constraint { get; init; }
 
     [Description("Extra: go on after an end-of-generation token until max_tokens.")]
     public bool IgnoreEos { get; init; }

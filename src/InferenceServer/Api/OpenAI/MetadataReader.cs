@@ -24,10 +24,10 @@ internal static class MetadataReader
         {
             string text = JsonValue.String(pair.Value, $"metadata.{pair.Name}");
             if (pair.Name.Length > MaxKeyLength || text.Length > MaxValueLength)
-                throw ApiException.InvalidValue($"'metadata' keys may have {MaxKeyLength} and values {MaxValueLength} characters.", "metadata", "invalid_length");
+                throw RequestProblem.Invalid($"{{where}} keys may have {MaxKeyLength} and values {MaxValueLength} characters.", "metadata", "invalid_length");
             metadata[pair.Name] = text;
             if (metadata.Count > MaxPairs)
-                throw ApiException.InvalidValue($"'metadata' may have at most {MaxPairs} pairs.", "metadata", "invalid_length");
+                throw RequestProblem.Invalid($"{{where}} may have at most {MaxPairs} pairs.", "metadata", "invalid_length");
         }
 
         return metadata;

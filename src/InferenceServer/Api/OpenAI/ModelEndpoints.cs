@@ -27,5 +27,5 @@ internal sealed class ModelEndpoints(ModelCatalogue models)
     private static ModelDescription Describe(ServedEmbedder model) => new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.MaxInputTokens);
 
     private static ModelDescription Describe(ServedModel model) =>
-        new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.Engine.ContextLength);
+        new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.ContextLength);
 }

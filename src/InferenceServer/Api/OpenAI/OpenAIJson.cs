@@ -21,6 +21,8 @@ namespace InferenceServer.Api.OpenAI;
 [JsonSerializable(typeof(ModelDescription))]
 [JsonSerializable(typeof(SessionList))]
 [JsonSerializable(typeof(SessionDeletion))]
+[JsonSerializable(typeof(MetadataUpdate))]
+[JsonSerializable(typeof(Deletion))]
 [JsonSerializable(typeof(ChatModeration))]
 [JsonSerializable(typeof(CacheUse))]
 [JsonSerializable(typeof(RequestTiming))]

@@ -8,15 +8,13 @@ namespace InferenceServer.Api.OpenAI;
 
 /// <summary>What chunks of chat and of text completions have in common: the bytes before a choice, the end of a chunk, and the end of the stream.</summary>
 /// <param name="head">From <c>data:</c> up to and including the bracket that opens the choices.</param>
-internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choicesPerPrompt, bool includeUsage, bool reportCache, bool reportTiming)
+internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choicesPerPrompt, CallOptions call)
 {
-    public static string Quote(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
-
     public void Open() => buffer.Raw(head);
 
     public void Close()
     {
-        if (includeUsage)
+        if (call.IncludesUsage)
             buffer.Raw(",\"usage\":null"u8);
         buffer.Raw("}\n\n"u8);
     }
@@ -24,11 +22,11 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
     /// <summary>The last chunk, with usage, moderation, cache report and timing where asked for, and the mark that nothing follows.</summary>
     public void End(ReadOnlySpan<GenerationResult> results, int reasoningTokens = 0, ChatModeration? moderation = null)
     {
-        if (includeUsage || reportCache || reportTiming || moderation is not null)
+        if (call.IncludesUsage || call.ReportsCache || call.ReportsTiming || moderation is not null)
         {
             Open();
             buffer.Raw("]"u8);
-            if (includeUsage)
+            if (call.IncludesUsage)
             {
                 buffer.Raw(",\"usage\":"u8);
                 buffer.Json(Usage.Of(results, choicesPerPrompt, reasoningTokens), OpenAIJson.Wire.Usage);
@@ -40,13 +38,13 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
                 buffer.Json(moderation, OpenAIJson.Wire.ChatModeration);
             }
 
-            if (CacheUse.Of(reportCache, results) is { } use)
+            if (CacheUse.Of(call.ReportsCache, results) is { } use)
             {
                 buffer.Raw(",\"x_cache\":"u8);
                 buffer.Json(use, OpenAIJson.Wire.CacheUse);
             }
 
-            if (RequestTiming.Of(reportTiming, results, choicesPerPrompt) is { } timing)
+            if (RequestTiming.Of(call.ReportsTiming, results, choicesPerPrompt) is { } timing)
             {
                 buffer.Raw(",\"timing\":"u8);
                 buffer.Json(timing, OpenAIJson.Wire.RequestTiming);
@@ -58,10 +56,10 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
         buffer.Raw("data: [DONE]\n\n"u8);
     }
 
-    public void Error(ApiException error)
+    public void Error(RequestProblem problem)
     {
         buffer.Raw("data: "u8);
-        buffer.Json(ErrorResponse.From(error), OpenAIJson.Wire.ErrorResponse);
+        buffer.Json(ErrorResponse.From(problem), OpenAIJson.Wire.ErrorResponse);
         buffer.Raw("\n\n"u8);
     }
 }

@@ -14,7 +14,7 @@ internal static class PageReader
         int limit = DefaultLimit;
         if (request.Query["limit"].ToString() is { Length: > 0 } given
             && (!int.TryParse(given, NumberStyles.None, CultureInfo.InvariantCulture, out limit) || limit is < 1 or > MaxLimit))
-            throw ApiException.InvalidValue($"'limit' must be an integer from 1 to {MaxLimit}.", "limit", "out_of_range");
+            throw RequestProblem.Invalid($"{{where}} must be an integer from 1 to {MaxLimit}.", "limit", "out_of_range");
         bool descending = request.Query["order"].ToString() switch
         {
             "" => descendingByDefault,

@@ -1,3 +1,4 @@
+using InferenceServer.Operations;
 using System.Buffers.Text;
 using System.Security.Cryptography;
 
@@ -19,7 +20,7 @@ internal sealed class RecordingStore(ReplayLimits limits, TimeProvider clock, Re
     public ReplayMetrics Metrics => metrics;
 
     /// <summary>The answer to this request: a new one to be made, or the one that was made or is being made. Joined before anything can end it.</summary>
-    /// <exception cref="ApiException">422: the key belongs to another request. 404: what was to be resumed is not there.</exception>
+    /// <exception cref="RequestProblem">422: the key belongs to another request. 404: what was to be resumed is not there.</exception>
     public (RecordingReader Reader, bool IsNew) Open(ReplayRequest asked, RecordingSubject subject)
     {
         lock (Guard)
@@ -34,8 +35,7 @@ internal sealed class RecordingStore(ReplayLimits limits, TimeProvider clock, Re
             if (known.Subject.BodyHash != subject.BodyHash || known.Subject.Path != subject.Path || (asked.Key ?? known.Subject.Key) != known.Subject.Key)
             {
                 Metrics.Answered("refused");
-                throw new ApiException(StatusCodes.Status422UnprocessableEntity, "This key was used with another body before; a retry sends the same bytes, a new request a new key.",
-                    ErrorTypes.InvalidRequest, asked.After is null ? ReplayRequest.KeyHeader : ReplayRequest.LastEventHeader, "idempotency_key_reused");
+                throw new RequestProblem(ProblemKind.Conflict, "This key was used with another body before; a retry sends the same bytes, a new request a new key.", asked.After is null ? ReplayRequest.KeyHeader : ReplayRequest.LastEventHeader, "idempotency_key_reused");
             }
 
             return (Join(known, asked.After), false);
@@ -43,7 +43,7 @@ internal sealed class RecordingStore(ReplayLimits limits, TimeProvider clock, Re
     }
 
     /// <summary>A reader of a recording by its id.</summary>
-    /// <exception cref="ApiException">404: there is none, or it is another key's.</exception>
+    /// <exception cref="RequestProblem">404: there is none, or it is another key's.</exception>
     public RecordingReader Open(string owner, string id, StreamPosition? after)
     {
         lock (Guard)
@@ -56,7 +56,7 @@ internal sealed class RecordingStore(ReplayLimits limits, TimeProvider clock, Re
     }
 
     /// <summary>Cancels what is being made and forgets what was.</summary>
-    /// <exception cref="ApiException">404, as above.</exception>
+    /// <exception cref="RequestProblem">404, as above.</exception>
     public void Delete(string owner, string id)
     {
         lock (Guard)
@@ -124,12 +124,11 @@ internal sealed class RecordingStore(ReplayLimits limits, TimeProvider clock, Re
 
     private Recording? Find(string owner, string id) => _byId.GetValueOrDefault(id) is { } found && found.Subject.Owner == owner ? found : null;
 
-    private ApiException NotFound()
+    private RequestProblem NotFound()
     {
         Metrics.Answered("lost");
-        return new(StatusCodes.Status404NotFound,
-            "There is no such stream any more: it was not kept, has expired, or its generation ended when nobody read it. Start over without Last-Event-ID.",
-            ErrorTypes.InvalidRequest, null, "stream_not_found");
+        return new(ProblemKind.NotFound,
+            "There is no such stream any more: it was not kept, has expired, or its generation ended when nobody read it. Start over without Last-Event-ID.", null, "stream_not_found");
     }
 
     private void DropOld()

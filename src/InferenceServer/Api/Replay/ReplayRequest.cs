@@ -6,13 +6,13 @@ namespace InferenceServer.Api.Replay;
 /// <summary>A place in a recorded stream, as an event's <c>id</c> names it.</summary>
 internal readonly record struct StreamPosition(string StreamId, int Segment)
 {
-    /// <exception cref="ApiException">400: no event of ours has such an id.</exception>
+    /// <exception cref="RequestProblem">400: no event of ours has such an id.</exception>
     public static StreamPosition Parse(string eventId)
     {
         int point = eventId.LastIndexOf('.');
         return point > 0 && int.TryParse(eventId.AsSpan(point + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int segment)
             ? new(eventId[..point], segment)
-            : throw ApiException.InvalidValue($"'{ReplayRequest.LastEventHeader}' is not the id of an event of this server.", ReplayRequest.LastEventHeader, "invalid_value");
+            : throw RequestProblem.Invalid($"{{where}} is not the id of an event of this server.", ReplayRequest.LastEventHeader, "invalid_value");
     }
 }
 
@@ -36,10 +36,10 @@ internal sealed record ReplayRequest(string? Key, TimeSpan Grace, StreamPosition
         if (key is null && grace is null && last is null)
             return null;
         if (key is not null && (key.Length > MaxKeyLength || !key.All(c => c is > ' ' and <= '~')))
-            throw ApiException.InvalidValue($"'{KeyHeader}' must have 1 to {MaxKeyLength} printable ASCII characters without spaces.", KeyHeader, "invalid_value");
+            throw RequestProblem.Invalid($"{{where}} must have 1 to {MaxKeyLength} printable ASCII characters without spaces.", KeyHeader, "invalid_value");
         int milliseconds = 0;
         if (grace is not null && (!int.TryParse(grace, NumberStyles.None, CultureInfo.InvariantCulture, out milliseconds) || milliseconds > MaxGraceMilliseconds))
-            throw ApiException.InvalidValue($"'{GraceHeader}' must be an integer from 0 to {MaxGraceMilliseconds}.", GraceHeader, "out_of_range");
+            throw RequestProblem.Invalid($"{{where}} must be an integer from 0 to {MaxGraceMilliseconds}.", GraceHeader, "out_of_range");
         return new ReplayRequest(key, TimeSpan.FromMilliseconds(milliseconds), last is null ? null : StreamPosition.Parse(last));
     }
 
@@ -48,6 +48,6 @@ internal sealed record ReplayRequest(string? Key, TimeSpan Grace, StreamPosition
         StringValues values = request.Headers[header];
         return values.Count <= 1
             ? values.ToString() is { Length: > 0 } value ? value : null
-            : throw ApiException.InvalidValue($"'{header}' is given {values.Count} times.", header, "invalid_value");
+            : throw RequestProblem.Invalid($"{{where}} is given {values.Count} times.", header, "invalid_value");
     }
 }

@@ -19,6 +19,9 @@ internal sealed class SseBuffer(PipeWriter pipe) : IDisposable
     /// <summary>Whether anything was appended since the last flush.</summary>
     public bool Pending { get; private set; }
 
+    /// <summary>A text as JSON, for bytes that are prepared.</summary>
+    public static string Quote(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
+
     public void Raw(ReadOnlySpan<byte> bytes)
     {
         pipe.Write(bytes);

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
 using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat;
 using InferenceServer.Models;
 
 namespace InferenceServer.Api.Tokens;
@@ -66,28 +67,25 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
 
     public async Task ApplyTemplateAsync(HttpContext http)
     {
-        (ServedModel model, ChatCompletionRequest request) = await ReadChatAsync(http);
-        await JsonAnswer.WriteAsync(http, new RenderedPrompt(ChatTranslator.Render(request, model)), TokenJson.Wire.RenderedPrompt);
+        (ServedModel model, ChatRequest request) = await ReadChatAsync(http);
+        await JsonAnswer.WriteAsync(http, new RenderedPrompt(ChatPrompt.Render(request, model)), TokenJson.Wire.RenderedPrompt);
     }
 
     public async Task CountChatAsync(HttpContext http)
     {
-        (ServedModel model, ChatCompletionRequest request) = await ReadChatAsync(http);
-        await JsonAnswer.WriteAsync(http, new InputTokenCount(ChatTranslator.Tokenize(request, model).Length), TokenJson.Wire.InputTokenCount);
+        (ServedModel model, ChatRequest request) = await ReadChatAsync(http);
+        await JsonAnswer.WriteAsync(http, new InputTokenCount(ChatPrompt.Tokenize(request, model).Length), TokenJson.Wire.InputTokenCount);
     }
 
-    private async Task<(ServedModel Model, ChatCompletionRequest Request)> ReadChatAsync(HttpContext http)
+    private async Task<(ServedModel Model, ChatRequest Request)> ReadChatAsync(HttpContext http)
     {
-        using JsonDocument body = await JsonBody.ReadAsync(http);
-        List<string> ignored = [];
-        ChatCompletionRequest request = ChatRequestParser.Parse(body.RootElement, ignored);
-        IgnoredParameters.Announce(http.Response, ignored);
-        return (models.Find(request.Model), request);
+        ChatCall call = await JsonBody.ReadAsync(http, ChatRequestParser.Parse);
+        return (models.Find(call.Model), call.Chat);
     }
 
     private ServedModel Find(string? id) => id is null && models.Models.Count == 1
         ? models.Models[0]
-        : models.Find(id ?? throw ApiException.InvalidValue("'model' is required: several are loaded.", "model", "missing_required_parameter"));
+        : models.Find(id ?? throw RequestProblem.Invalid("{where} is required: several are loaded.", "model", "missing_required_parameter"));
 
     private static void Announce(HttpContext http, JsonFields fields)
     {

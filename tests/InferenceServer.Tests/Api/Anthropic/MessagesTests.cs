@@ -29,7 +29,8 @@ public sealed partial class MessagesTests
         Created = TestHost.Created,
         Fingerprint = "fp_test",
         Vocabulary = ScriptedVocabulary.Instance,
-        Engine = engine.AsServed(),
+        Engine = engine,
+        ContextLength = engine.ContextLength,
         Chat = conversation =>
         {
             rendered?.Add(conversation);
@@ -150,12 +151,12 @@ public sealed partial class MessagesTests
         ChatConversation chat = rendered[^1];
         Assert.Equal(
             ["system:Be brief.\nBe kind.", "user:Weather?\nIn Rome.", "assistant:Wait.", "tool:Error: closed", "user:Go on."],
-            chat.Messages.Select(message => $"{message.Role}:{message.Content}"));
-        Assert.Equal("Let me see.", chat.Messages[2].ReasoningContent);
-        Assert.Equal("toolu_1 weather {\"city\":\"Rome\"}", chat.Messages[2].ToolCalls!.Select(call => $"{call.Id} {call.Function.Name} {call.Function.Arguments}").Single());
+            chat.Messages.Select(message => $"{message.Role.Name()}:{message.Text}"));
+        Assert.Equal("Let me see.", chat.Messages[2].Reasoning);
+        Assert.Equal("toolu_1 weather {\"city\":\"Rome\"}", chat.Messages[2].ToolCalls!.Select(call => $"{call.Id} {call.Name} {call.Arguments}").Single());
         Assert.Equal("toolu_1", chat.Messages[3].ToolCallId);
-        Assert.Equal(["weather W", "now "], chat.Tools.Select(tool => $"{tool.Function.Name} {tool.Function.Description}"));
-        Assert.True(chat.Kwargs!["enable_thinking"].GetBoolean());
+        Assert.Equal(["weather W", "now "], chat.Tools.Select(tool => $"{tool.Name} {tool.Description}"));
+        Assert.True(chat.TemplateArguments!["enable_thinking"].GetBoolean());
     }
 
     [Theory]
@@ -182,7 +183,7 @@ public sealed partial class MessagesTests
         GenerationRequest got = engine.Submitted.Single().Request;
         SamplingOptions sampling = got.Sampling;
         Assert.Equal((0.5f, 0.9f, 7, "u1", 100), (sampling.Temperature, sampling.TopP, sampling.TopK, got.FairnessKey, got.MaxTokens));
-        Assert.False(rendered[^1].Kwargs!["enable_thinking"].GetBoolean());
+        Assert.False(rendered[^1].TemplateArguments!["enable_thinking"].GetBoolean());
     }
 
     [Fact]
@@ -238,7 +239,7 @@ public sealed partial class MessagesTests
         await using TestHost host = await StartAsync(Says("x"), rendered);
         await host.PostJsonAsync(Path,
             """{"model":"scripted","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"other","signature":"EqQBCkYIARgCKkBz"},{"type":"text","text":"A"}]},{"role":"user","content":"x"}]}""");
-        Assert.Equal("other", rendered[^1].Messages[0].ReasoningContent);
+        Assert.Equal("other", rendered[^1].Messages[0].Reasoning);
     }
 
     [Fact]

@@ -34,8 +34,8 @@ public class EmbeddingServer : IAsyncLifetime
             ["--ctx-size", "4096", "--threads", "1", "--batch-size", "256", "--model", chat, "--embedding-model", embedder],
             new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
-        _chat = ModelLoader.Load(options, library, NullLoggerFactory.Instance, TimeProvider.System);
-        _embedders = await EmbedderLoader.LoadAsync(options, library, _chat, NullLoggerFactory.Instance);
+        _chat = ModelLoader.Load(options.Model, library, NullLoggerFactory.Instance, TimeProvider.System);
+        _embedders = await EmbedderLoader.LoadAsync(options.Model, library, _chat, NullLoggerFactory.Instance);
         _host = await TestHost.StartAsync(_chat.Served, embedders: _embedders.Served);
     }
 

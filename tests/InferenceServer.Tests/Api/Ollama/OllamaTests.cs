@@ -32,7 +32,8 @@ public sealed class OllamaTests
         Created = TestHost.Created,
         Fingerprint = "fp_test",
         Vocabulary = ScriptedVocabulary.Instance,
-        Engine = engine.AsServed(),
+        Engine = engine,
+        ContextLength = engine.ContextLength,
         Chat = conversation =>
         {
             rendered?.Add(conversation);
@@ -151,12 +152,12 @@ public sealed class OllamaTests
              {"role":"tool","tool_name":"now","content":"noon"},{"role":"tool","content":"sun"},{"role":"user","content":"So?"}]}
             """);
         ChatConversation chat = rendered[^1];
-        Assert.Equal(["system:S", "user:Weather?", "assistant:", "tool:noon", "tool:sun", "user:So?"], chat.Messages.Select(message => $"{message.Role}:{message.Content}"));
-        Assert.Equal("Hm", chat.Messages[2].ReasoningContent);
-        IReadOnlyList<InferenceServer.Api.OpenAI.Chat.ChatToolCall> calls = chat.Messages[2].ToolCalls!;
-        Assert.Equal((calls[1].Id, calls[0].Id, "weather"), (chat.Messages[3].ToolCallId, chat.Messages[4].ToolCallId, chat.Messages[4].Name));
-        Assert.Equal("{\"city\":\"Rome\"}", calls[0].Function.Arguments);
-        Assert.False(chat.Kwargs!["enable_thinking"].GetBoolean());
+        Assert.Equal(["system:S", "user:Weather?", "assistant:", "tool:noon", "tool:sun", "user:So?"], chat.Messages.Select(message => $"{message.Role.Name()}:{message.Text}"));
+        Assert.Equal("Hm", chat.Messages[2].Reasoning);
+        IReadOnlyList<ChatToolCall> calls = chat.Messages[2].ToolCalls!;
+        Assert.Equal((calls[1].Id, calls[0].Id, "weather"), (chat.Messages[3].ToolCallId, chat.Messages[4].ToolCallId, chat.Messages[4].AuthorName));
+        Assert.Equal("{\"city\":\"Rome\"}", calls[0].Arguments);
+        Assert.False(chat.TemplateArguments!["enable_thinking"].GetBoolean());
     }
 
     [Fact]
@@ -167,7 +168,7 @@ public sealed class OllamaTests
         await using TestHost host = await StartAsync(engine, rendered);
         JsonElement asked = await host.PostJsonAsync("/api/generate", """{"model":"scripted","prompt":"Hi","system":"S","stream":false}""");
         Assert.Equal(("ok", "Hm"), (asked.GetProperty("response").GetString(), asked.GetProperty("thinking").GetString()));
-        Assert.Equal(["system:S", "user:Hi"], Assert.Single(rendered).Messages.Select(message => $"{message.Role}:{message.Content}"));
+        Assert.Equal(["system:S", "user:Hi"], Assert.Single(rendered).Messages.Select(message => $"{message.Role.Name()}:{message.Text}"));
 
         JsonElement raw = await host.PostJsonAsync("/api/generate", """{"model":"scripted","prompt":"Once","raw":true,"stream":false}""");
         Assert.Equal("<think>\nHm\n</think>\n\nok", raw.GetProperty("response").GetString());

@@ -1,3 +1,4 @@
+using InferenceServer.Operations;
 using System.Text;
 using InferenceServer.Api;
 using InferenceServer.Api.Replay;
@@ -79,7 +80,7 @@ public sealed class RecordingStoreTests
         Assert.Equal(string.Concat(Enumerable.Range(0, 100).Select(i => $"id: {reader.Recording.Id}.{i + 1}\ndata: {i}\n\n")), got.ToString());
         Assert.False(reader.Recording.Cancelled.IsCancellationRequested);
         Assert.True(Open(store, "a").IsNew);
-        Assert.Throws<ApiException>(() => store.Open("", reader.Recording.Id, null));
+        Assert.Throws<RequestProblem>(() => store.Open("", reader.Recording.Id, null));
     }
 
     [Fact]
@@ -95,7 +96,7 @@ public sealed class RecordingStoreTests
         Assert.Equal($"id: {id}.1\nevent: x\ndata: 1\n\n: ping\n\nid: {id}.3\ndata: 2\n\ndata: cut", Text(reader));
         Assert.Equal(": ping\n\n" + $"id: {id}.3\ndata: 2\n\ndata: cut", Text(store.Open("", id, new StreamPosition(id, 1))));
         Assert.Equal("data: cut", Text(store.Open("", id, new StreamPosition(id, 3))));
-        Assert.Throws<ApiException>(() => store.Open("", id, new StreamPosition(id, 99)));
+        Assert.Throws<RequestProblem>(() => store.Open("", id, new StreamPosition(id, 99)));
     }
 
     [Fact]

@@ -292,14 +292,14 @@ public sealed class ResponseStateTests
         using (await locks.ChangeAsync("o", "c", CancellationToken.None))
         {
             using (await locks.ChangeAsync("o", "c", CancellationToken.None))
-                Assert.Equal("conversation_locked", (await Assert.ThrowsAsync<InferenceServer.Api.ApiException>(() => locks.TakeAsync("o", "c", CancellationToken.None))).Code);
+                Assert.Equal("conversation_locked", (await Assert.ThrowsAsync<RequestProblem>(() => locks.TakeAsync("o", "c", CancellationToken.None))).Code);
             // One of two is left.
-            Assert.Equal("conversation", (await Assert.ThrowsAsync<InferenceServer.Api.ApiException>(() => locks.TakeAsync("o", "c", CancellationToken.None))).Param);
+            Assert.Equal("conversation", (await Assert.ThrowsAsync<RequestProblem>(() => locks.TakeAsync("o", "c", CancellationToken.None))).Where);
             (await locks.TakeAsync("other", "c", CancellationToken.None)).Dispose();
         }
 
         using (await locks.TakeAsync("o", "c", CancellationToken.None))
-            Assert.Equal("conversation_id", (await Assert.ThrowsAsync<InferenceServer.Api.ApiException>(() => locks.ChangeAsync("o", "c", CancellationToken.None))).Param);
+            Assert.Equal("conversation_id", (await Assert.ThrowsAsync<RequestProblem>(() => locks.ChangeAsync("o", "c", CancellationToken.None))).Where);
         (await locks.TakeAsync("o", "c", CancellationToken.None)).Dispose();
     }
 

@@ -38,19 +38,14 @@ public sealed record ChatReply(
     public string? ReasoningContent { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    public IReadOnlyList<ChatToolCall>? ToolCalls { get; init; }
+    public IReadOnlyList<ChatCompletionToolCall>? ToolCalls { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("The one call, where the request had functions instead of tools.")]
     public ChatFunctionCall? FunctionCall { get; init; }
 }
 
-public sealed record ChatLogprobs(IReadOnlyList<ChatTokenLogprob> Content, IReadOnlyList<ChatTokenLogprob>? Refusal);
-
-/// <param name="Bytes">The token's bytes; a character may be spread over several tokens.</param>
-public sealed record ChatTokenLogprob(string Token, float Logprob, IReadOnlyList<int> Bytes, IReadOnlyList<ChatTopLogprob> TopLogprobs);
-
-public sealed record ChatTopLogprob(string Token, float Logprob, IReadOnlyList<int> Bytes);
+public sealed record ChatLogprobs(IReadOnlyList<ReportedLogprob> Content, IReadOnlyList<ReportedLogprob>? Refusal);
 
 /// <summary>One server-sent event of a streamed chat completion; the writer produces these bytes directly (<see cref="ChatStreamEncoder"/>).</summary>
 public sealed record ChatCompletionChunk(

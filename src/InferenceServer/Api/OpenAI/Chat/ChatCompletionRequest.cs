@@ -1,15 +1,16 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
-using System.Text.Json.Serialization;
+using InferenceServer.Api.Moderation;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.OpenAI.Chat;
 
-/// <summary>The body of POST /v1/chat/completions, checked and with defaults filled in.</summary>
+/// <summary>The body of POST /v1/chat/completions, for the OpenAPI document; <see cref="ChatRequestParser"/> reads it.</summary>
 public sealed record ChatCompletionRequest : GenerationParameters
 {
     [Description("The conversation so far, oldest first.")]
-    public required IReadOnlyList<ChatMessage> Messages { get; init; }
+    public required IReadOnlyList<ChatCompletionMessage> Messages { get; init; }
 
     [Description("Most tokens to generate; takes precedence over max_tokens.")]
     [Range(0, int.MaxValue)]
@@ -26,28 +27,16 @@ public sealed record ChatCompletionRequest : GenerationParameters
     public Prediction? Prediction { get; init; }
 
     [Description("Functions that the model may call.")]
-    public IReadOnlyList<ChatTool> Tools { get; init; } = [];
+    public IReadOnlyList<ChatCompletionTool> Tools { get; init; } = [];
 
     [Description("Whether and what to call: none, auto, required, {\"type\": \"function\", \"function\": {\"name\": ...}} or {\"type\": \"allowed_tools\", \"allowed_tools\": {\"mode\": ..., \"tools\": [...]}}.")]
     public JsonElement? ToolChoice { get; init; }
-
-    /// <summary>What <see cref="ToolChoice"/> means; what counts, also where another dialect was translated.</summary>
-    [JsonIgnore]
-    public ToolSelection ToolSelection { get; init; } = ToolSelection.Auto;
 
     [Description("Former name of tools, without their type. The answer then has function_call instead of tool_calls.")]
     public IReadOnlyList<ChatFunction>? Functions { get; init; }
 
     [Description("Former name of tool_choice: none, auto or {\"name\": ...}.")]
     public JsonElement? FunctionCall { get; init; }
-
-    /// <summary>Whether the request was made in these terms.</summary>
-    [JsonIgnore]
-    public bool AnswersFunctionCall { get; init; }
-
-    /// <summary>How a reply that calls ends, in OpenAI's terms: who names the function asked for no decision, and is told that the reply is whole.</summary>
-    [JsonIgnore]
-    public string CallFinishReason => ToolSelection.Mode == ToolMode.Named ? "stop" : AnswersFunctionCall ? "function_call" : "tool_calls";
 
     [Description("Whether one reply may make several calls.")]
     public bool ParallelToolCalls { get; init; } = true;
@@ -76,14 +65,10 @@ public sealed record ChatCompletionRequest : GenerationParameters
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 }
 
-public sealed record ChatTool(
+[SchemaName("ChatTool")]
+public sealed record ChatCompletionTool(
     [property: AllowedValues("function")] string Type,
-    ChatFunction Function)
-{
-    /// <summary>Where <see cref="ChatFunction.Parameters"/> stands in the request, as errors name it: <c>tools[2].function.parameters</c>.</summary>
-    [JsonIgnore]
-    public string ParametersPath { get; init; } = "tools";
-}
+    ChatFunction Function);
 
 public sealed record ChatFunction(
     [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
@@ -91,47 +76,11 @@ public sealed record ChatFunction(
     [property: Description("JSON schema of the arguments, an object; absent for none.")] JsonElement? Parameters = null,
     [property: Description("Arguments obey the schema to the letter.")] bool? Strict = null);
 
-/// <summary>Whether calls are made, and of what.</summary>
-/// <param name="Mode">Whether there must be calls.</param>
-/// <param name="Names">The only functions that may be called; null for all.</param>
-public sealed record ToolSelection(ToolMode Mode, IReadOnlyList<string>? Names = null)
-{
-    public static ToolSelection Auto { get; } = new(ToolMode.Auto);
-
-    public static ToolSelection None { get; } = new(ToolMode.None);
-
-    public bool Allows(string name) => Mode != ToolMode.None && Names?.Contains(name) != false;
-}
-
-public enum ToolMode
-{
-    /// <summary>The model is not told of any tools.</summary>
-    None,
-
-    /// <summary>The model decides.</summary>
-    Auto,
-
-    /// <summary>At least one call.</summary>
-    Required,
-
-    /// <summary>One call, of the one name.</summary>
-    Named,
-}
-
-/// <param name="Model">As in POST /v1/moderations.</param>
-public sealed record ChatModerationOptions(string Model, ChatModerationPolicy? Policy = null);
-
-/// <summary>What is done besides what the server was started with, which is the least.</summary>
-public sealed record ChatModerationPolicy(ChatModerationMode? Input = null, ChatModerationMode? Output = null);
-
-public sealed record ChatModerationMode(
-    [property: Description("score reports; block refuses what is flagged.")]
-    [property: AllowedValues("score", "block")] string Mode);
-
 public sealed record Prediction([property: Description("The expected reply.")] string Content);
 
-/// <summary>One message of a conversation. Content given in parts is joined.</summary>
-public sealed record ChatMessage
+/// <summary>One message of a conversation.</summary>
+[SchemaName("ChatMessage")]
+public sealed record ChatCompletionMessage
 {
     [AllowedValues("system", "developer", "user", "assistant", "tool", "function")]
     public required string Role { get; init; }
@@ -143,7 +92,7 @@ public sealed record ChatMessage
     public string? Name { get; init; }
 
     [Description("Calls that an assistant message made.")]
-    public IReadOnlyList<ChatToolCall>? ToolCalls { get; init; }
+    public IReadOnlyList<ChatCompletionToolCall>? ToolCalls { get; init; }
 
     [Description("Former name: the one call that an assistant message made; a message of role function answers it.")]
     public ChatFunctionCall? FunctionCall { get; init; }
@@ -154,9 +103,3 @@ public sealed record ChatMessage
     [Description("Extra: what an assistant thought before this reply, for templates that want it back.")]
     public string? ReasoningContent { get; init; }
 }
-
-public sealed record ChatToolCall(string Id, string Type, ChatFunctionCall Function);
-
-public sealed record ChatFunctionCall(
-    string Name,
-    [property: Description("A JSON object, as text.")] string Arguments);

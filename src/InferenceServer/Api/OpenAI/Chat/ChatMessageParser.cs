@@ -1,4 +1,5 @@
 using System.Text.Json;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.OpenAI.Chat;
 
@@ -11,66 +12,66 @@ internal static class ChatMessageParser
 
     public static IReadOnlyList<ChatMessage> Parse(JsonFields body, List<string> ignored)
     {
-        List<ChatMessage> messages = JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages).ConvertAll(item => ReadMessage(item.Value, item.Path, ignored));
+        List<ChatMessage> messages = [];
         HashSet<string> calls = [];
         string? former = null; // the last call in the former terms, which has no id of its own
-        for (int i = 0; i < messages.Count; i++)
+        foreach ((JsonElement value, string path) in JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages))
         {
-            if (messages[i].FunctionCall is { } call)
-                messages[i] = messages[i] with { FunctionCall = null, ToolCalls = [new ChatToolCall(former = $"function_call_{i}", "function", call)] };
-            else if (messages[i].Role == "function")
-                messages[i] = messages[i] with
+            JsonFields fields = new(value, path);
+            _ = fields.Require("role");
+            string role = fields.OneOf("role", "system", "developer", "user", "assistant", "tool", "function")!;
+            ChatMessage message = ReadMessage(fields, role, ignored);
+            if (role == "assistant" && ReadFormerCall(fields, message, ignored) is { } call)
+                message = message with { ToolCalls = [call with { Id = former = $"function_call_{messages.Count}" }] };
+            else if (role == "function")
+                message = message with
                 {
-                    Role = "tool",
-                    ToolCallId = former ?? throw ApiException.InvalidValue($"'messages[{i}].role' is function, and no assistant message before it has a function_call.", $"messages[{i}].role", "invalid_value"),
+                    ToolCallId = former ?? throw RequestProblem.Invalid($"{{where}} is function, and no assistant message before it has a function_call.", fields.PathOf("role"), "invalid_value"),
                 };
-            if (messages[i].ToolCallId is { } answered && !calls.Contains(answered))
-                throw ApiException.InvalidValue($"'messages[{i}].tool_call_id' is no call of an assistant message before it.", $"messages[{i}].tool_call_id", "invalid_value");
-            calls.UnionWith((messages[i].ToolCalls ?? []).Select(made => made.Id));
+            if (message.Parts is null && message.ToolCalls is null)
+                throw RequestProblem.Invalid($"{{where}} is required.", fields.PathOf("content"), "missing_required_parameter");
+            fields.Close(ignored);
+            if (message.ToolCallId is { } answered && !calls.Contains(answered))
+                throw RequestProblem.Invalid($"{{where}} is no call of an assistant message before it.", fields.PathOf("tool_call_id"), "invalid_value");
+            calls.UnionWith((message.ToolCalls ?? []).Select(made => made.Id));
+            messages.Add(message);
         }
 
         return messages;
     }
 
-    private static ChatMessage ReadMessage(JsonElement value, string path, List<string> ignored)
+    private static ChatMessage ReadMessage(JsonFields fields, string role, List<string> ignored)
     {
-        JsonFields fields = new(value, path);
-        _ = fields.Require("role");
-        string role = fields.OneOf("role", "system", "developer", "user", "assistant", "tool", "function")!;
-        JsonElement? content = fields.Take("content");
         ChatMessage message = new()
         {
-            Role = role,
-            Content = content is { } present ? ReadText(present, fields.PathOf("content"), ignored) : null,
-            Name = fields.String("name"),
+            Role = ChatRoles.Of(role),
+            Text = fields.Take("content") is { } content ? ReadText(content, fields.PathOf("content"), ignored) : null,
+            AuthorName = role == "function" ? fields.RequireString("name") : fields.String("name"),
             ToolCallId = role == "tool" ? fields.RequireString("tool_call_id") : null,
             ToolCalls = role == "assistant" ? ReadToolCalls(fields, ignored) : null,
-            ReasoningContent = role == "assistant" ? fields.String("reasoning_content") : null,
+            Reasoning = role == "assistant" ? fields.String("reasoning_content") : null,
         };
-        if (role == "assistant")
-            message = ReadRefusal(fields, message);
-        if (role == "assistant" && fields.Object("function_call") is { } call)
-        {
-            if (message.ToolCalls is not null)
-                throw ApiException.InvalidValue($"'{fields.PathOf("function_call")}' and 'tool_calls' cannot both be given: the former is the old name.", fields.PathOf("function_call"), "invalid_value");
-            message = message with { FunctionCall = new ChatFunctionCall(call.RequireString("name"), ReadArguments(call)) };
-            call.Close(ignored);
-        }
+        return role == "assistant" ? ReadRefusal(fields, message) : message;
+    }
 
-        if (role == "function")
-            _ = fields.RequireString("name");
-        if (message.Content is null && message.ToolCalls is null && message.FunctionCall is null)
-            throw ApiException.InvalidValue($"'{fields.PathOf("content")}' is required.", fields.PathOf("content"), "missing_required_parameter");
-        fields.Close(ignored);
-        return message;
+    /// <summary>The one call of an assistant's message in the former terms; null where there is none.</summary>
+    private static ChatToolCall? ReadFormerCall(JsonFields fields, ChatMessage message, List<string> ignored)
+    {
+        if (fields.Object("function_call") is not { } call)
+            return null;
+        if (message.ToolCalls is not null)
+            throw RequestProblem.Invalid($"{{where}} and 'tool_calls' cannot both be given: the former is the old name.", fields.PathOf("function_call"), "invalid_value");
+        ChatToolCall read = new("", call.RequireString("name"), ToolReader.ReadArguments(call));
+        call.Close(ignored);
+        return read;
     }
 
     /// <summary>A refusal in the history is what the assistant said; audio cannot be rendered.</summary>
     private static ChatMessage ReadRefusal(JsonFields fields, ChatMessage message)
     {
         if (fields.Take("audio") is not null)
-            throw ApiException.Unsupported(fields.PathOf("audio"), "the model reads text only.");
-        return fields.String("refusal") is { } refusal && message.Content is null ? message with { Content = refusal } : message;
+            throw RequestProblem.Unsupported(fields.PathOf("audio"), "the model reads text only.");
+        return fields.String("refusal") is { } refusal && message.Parts is null ? message with { Text = refusal } : message;
     }
 
     /// <summary>Text given as a string or as parts of type text.</summary>
@@ -92,7 +93,7 @@ internal static class ChatMessageParser
             "text" => ReadTextPart(part, ignored),
             "refusal" => part.RequireString("refusal"),
             "image_url" or "input_audio" or "file" =>
-                throw ApiException.Unsupported(part.PathOf("type"), $"the model reads text only, not '{type}'."),
+                throw RequestProblem.Unsupported(part.PathOf("type"), $"the model reads text only, not '{type}'."),
             _ => throw JsonValue.NotOneOf(part.PathOf("type"), type, ["text", "refusal"]),
         };
         part.Close(ignored);
@@ -123,29 +124,10 @@ internal static class ChatMessageParser
             if (type != "function")
                 throw JsonValue.NotOneOf(call.PathOf("type"), type, ["function"]);
             JsonFields function = new(call.Require("function"), call.PathOf("function"));
-            ChatFunctionCall read = new(function.RequireString("name"), ReadArguments(function));
+            ChatToolCall read = new(id, function.RequireString("name"), ToolReader.ReadArguments(function));
             function.Close(ignored);
             call.Close(ignored);
-            return new ChatToolCall(id, type, read);
+            return read;
         });
-    }
-
-    /// <summary>A malformed call in the history would break every later turn inside the template, where no one can say which it was.</summary>
-    public static string ReadArguments(JsonFields function)
-    {
-        string arguments = function.RequireString("arguments");
-        string path = function.PathOf("arguments");
-        try
-        {
-            using JsonDocument parsed = JsonDocument.Parse(arguments);
-            if (parsed.RootElement.ValueKind != JsonValueKind.Object)
-                throw ApiException.InvalidValue($"'{path}' must hold a JSON object as text; it holds {JsonValue.Describe(parsed.RootElement)}.", path, "invalid_value");
-        }
-        catch (JsonException error)
-        {
-            throw ApiException.InvalidValue($"'{path}' must hold a JSON object as text: {error.Message}", path, "invalid_value");
-        }
-
-        return arguments;
     }
 }

@@ -1,43 +1,73 @@
 using System.Text.Json;
+using InferenceServer.Api.Moderation;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.OpenAI.Chat;
 
-/// <summary>JSON body to <see cref="ChatCompletionRequest"/>. Fields are honoured or refused by name; unknown ones are listed in <c>ignored</c>.</summary>
+/// <summary>A request in this dialect, translated.</summary>
+/// <param name="Model">As the client wrote it.</param>
+/// <param name="Chat">What runs.</param>
+internal sealed record ChatCall(string Model, ChatRequest Chat, CallOptions Options)
+{
+    public bool Logprobs => Chat.Options.TopLogprobs is not null;
+
+    /// <summary>The request has <c>functions</c>, and is answered in these terms.</summary>
+    public bool AnswersFunctionCall { get; init; }
+
+    /// <summary>How a reply that calls ends, in OpenAI's terms: who names the function asked for no decision, and is told that the reply is whole.</summary>
+    public string CallFinishReason => Chat.ToolChoice.Mode == ToolMode.Named ? "stop" : AnswersFunctionCall ? "function_call" : "tool_calls";
+
+    /// <summary>Keep the completion.</summary>
+    public bool Store { get; init; }
+
+    public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+}
+
+/// <summary>JSON body to a chat request. Fields are honoured or refused by name; unknown ones are listed in <c>ignored</c>.</summary>
 internal static class ChatRequestParser
 {
     private const int MaxKwargs = 32;
 
-    public static ChatCompletionRequest Parse(JsonElement root, List<string> ignored)
+    public static ChatCall Parse(JsonElement root, List<string> ignored)
     {
         JsonFields body = new(root, "");
-        ChatCompletionRequest request = ParameterReader.Read(body, new ChatCompletionRequest
+        string model = body.RequireString("model");
+        IReadOnlyList<ChatMessage> messages = ChatMessageParser.Parse(body, ignored);
+        int? maxTokens = body.Integer("max_tokens", 0, int.MaxValue), maxCompletionTokens = body.Integer("max_completion_tokens", 0, int.MaxValue);
+        (GenerationOptions options, CallOptions call) = ParameterReader.Read(body, new GenerationOptions
         {
-            Model = body.RequireString("model"),
-            Messages = ChatMessageParser.Parse(body, ignored),
-            MaxTokens = body.Integer("max_tokens", 0, int.MaxValue),
-            MaxCompletionTokens = body.Integer("max_completion_tokens", 0, int.MaxValue),
-            Logprobs = body.Boolean("logprobs") ?? false,
-            TopLogprobs = body.Integer("top_logprobs", 0, 20),
+            MaxOutputTokens = maxCompletionTokens ?? maxTokens,
+            TopLogprobs = ReadLogprobs(body),
+        }, ignored);
+        call = call with { IncludesUsage = ParameterReader.IncludesUsage(body, call.Stream, ignored) };
+        ChatRequest chat = new()
+        {
+            Messages = messages,
             Prediction = ReadPrediction(body, ignored),
             ReasoningEffort = body.OneOf("reasoning_effort", "none", "minimal", "low", "medium", "high", "xhigh", "max"),
             ReasoningBudget = body.Integer("reasoning_budget", -1, int.MaxValue),
-            ChatTemplateKwargs = ReadKwargs(body),
-            Store = body.Boolean("store") ?? false,
-            Metadata = MetadataReader.Read(body),
-            Moderation = ReadModeration(body, ignored),
-        }, ignored);
-        request = request with { StreamOptions = ParameterReader.StreamOptions(body, request.Stream, ignored) };
-        if (request.TopLogprobs is not null && !request.Logprobs)
-            throw ApiException.InvalidValue("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs", "invalid_value");
-        if (ParameterReader.Key(body, "safety_identifier") is { } identifier)
-            request = request with { User = request.User ?? identifier, SafetyIdentifier = identifier };
-        if (request.ReasoningBudget >= 0 && request.Logprobs)
-            throw ApiException.InvalidValue("'reasoning_budget' and 'logprobs' cannot both be given: what ends the thinking is not drawn, and has no probability.", "reasoning_budget", "invalid_value");
-        request = ToolParser.Read(body, request, ignored);
+            TemplateArguments = ReadKwargs(body),
+            Moderation = ModerationReader.Read(body, ignored),
+            Options = ParameterReader.Key(body, "safety_identifier") is { } identifier ? options with { User = options.User ?? identifier } : options,
+        };
+        if (chat is { ReasoningBudget: >= 0, Options.TopLogprobs: not null })
+            throw RequestProblem.Invalid("{where} and 'logprobs' cannot both be given: what ends the thinking is not drawn, and has no probability.", "reasoning_budget", "invalid_value");
+        bool isFormer = body.Array("functions", 0, ToolReader.MaxTools) is { Count: > 0 };
+        chat = isFormer ? FunctionReader.Read(body, chat, ignored) : ToolReader.Read(body, FunctionReader.WithoutFunctions(body, chat), ignored);
+        ChatCall read = new(model, chat, call) { AnswersFunctionCall = isFormer, Store = body.Boolean("store") ?? false, Metadata = MetadataReader.Read(body) };
         RefuseUnsupported(body);
         ReadCacheOptions(body, ignored);
         body.Close(ignored);
-        return request;
+        return read;
+    }
+
+    private static int? ReadLogprobs(JsonFields body)
+    {
+        bool asked = body.Boolean("logprobs") ?? false;
+        int? top = body.Integer("top_logprobs", 0, 20);
+        if (top is not null && !asked)
+            throw RequestProblem.Invalid("{where} needs 'logprobs' to be true.", "top_logprobs", "invalid_value");
+        return asked ? top ?? 0 : null;
     }
 
     /// <summary>Fields whose feature is not here. Values that mean "off" pass.</summary>
@@ -45,14 +75,14 @@ internal static class ChatRequestParser
     {
         foreach ((JsonElement value, string path) in body.Array("modalities", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "text")
-                throw ApiException.Unsupported(path, "this server answers in text only.");
+                throw RequestProblem.Unsupported(path, "this server answers in text only.");
         foreach (string name in (ReadOnlySpan<string>)["audio", "web_search_options"])
             if (body.Take(name) is not null)
-                throw ApiException.Unsupported(name, "this server has no such feature.");
+                throw RequestProblem.Unsupported(name, "this server has no such feature.");
         if (body.OneOf("verbosity", "low", "medium", "high") is "low" or "high")
-            throw ApiException.Unsupported("verbosity", "the model has no such setting; say it in the system message.");
+            throw RequestProblem.Unsupported("verbosity", "the model has no such setting; say it in the system message.");
         if (body.OneOf("prompt_cache_retention", "in_memory", "in-memory", "24h") is "24h")
-            throw ApiException.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
+            throw RequestProblem.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
     }
 
     /// <summary>Prefixes are cached with and without marks; for how long nobody can promise.</summary>
@@ -66,41 +96,15 @@ internal static class ChatRequestParser
         options.Close(ignored);
     }
 
-    private static Prediction? ReadPrediction(JsonFields body, List<string> ignored)
+    private static string? ReadPrediction(JsonFields body, List<string> ignored)
     {
         if (body.Object("prediction") is not { } prediction)
             return null;
         _ = prediction.OneOf("type", "content")
-            ?? throw ApiException.InvalidValue("'prediction.type' is required and must be 'content'.", "prediction.type", "missing_required_parameter");
+            ?? throw RequestProblem.Invalid("{where} is required and must be 'content'.", "prediction.type", "missing_required_parameter");
         string content = ChatMessageParser.ReadText(prediction.Require("content"), "prediction.content", ignored);
         prediction.Close(ignored);
-        return new Prediction(content);
-    }
-
-    public static ChatModerationOptions? ReadModeration(JsonFields body, List<string> ignored)
-    {
-        if (body.Object("moderation") is not { } moderation)
-            return null;
-        string model = moderation.RequireString("model");
-        ChatModerationPolicy? policy = null;
-        if (moderation.Object("policy") is { } given)
-        {
-            policy = new(ReadMode("input"), ReadMode("output"));
-            given.Close(ignored);
-
-            ChatModerationMode? ReadMode(string name)
-            {
-                if (given.Object(name) is not { } part)
-                    return null;
-                _ = part.Require("mode");
-                ChatModerationMode mode = new(part.OneOf("mode", "score", "block")!);
-                part.Close(ignored);
-                return mode;
-            }
-        }
-
-        moderation.Close(ignored);
-        return new(model, policy);
+        return content;
     }
 
     private static Dictionary<string, JsonElement>? ReadKwargs(JsonFields body)
@@ -114,7 +118,7 @@ internal static class ChatRequestParser
         {
             kwargs[kwarg.Name] = kwarg.Value.Clone();
             if (kwargs.Count > MaxKwargs)
-                throw ApiException.InvalidValue($"'chat_template_kwargs' may have at most {MaxKwargs} entries.", "chat_template_kwargs", "invalid_length");
+                throw RequestProblem.Invalid($"{{where}} may have at most {MaxKwargs} entries.", "chat_template_kwargs", "invalid_length");
         }
 
         return kwargs;

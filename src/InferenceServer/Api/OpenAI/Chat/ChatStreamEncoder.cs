@@ -1,9 +1,9 @@
 using System.Text;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Streaming;
+using InferenceServer.Chat;
 using InferenceServer.Chat.Replies;
 using InferenceServer.Engine;
-using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI.Chat;
 
@@ -13,44 +13,46 @@ internal sealed record ChatHeader(string Id, long Created, string Model, string 
 /// <summary>
 /// Chat completion chunks as OpenAI sends them. All bytes around a delta are prepared once a stream: a token costs two copies and one escaped string.
 /// </summary>
-internal sealed class ChatStreamEncoder : IChatStreamEncoder
+internal sealed class ChatStreamEncoder : IReplyEncoder
 {
     private readonly SseBuffer _buffer;
-    private readonly ServedVocabulary _vocabulary;
+    private readonly ChatTurn _turn;
+    private readonly ChatCall _call;
     private readonly OpenAIStreamFrame _frame;
-    private readonly bool _answersFunctionCall;
     private readonly byte[][] _contentHeads;
     private readonly byte[][] _reasoningHeads;
     private readonly byte[][] _callHeads;
 
-    public ChatStreamEncoder(SseBuffer buffer, ChatHeader header, ServedVocabulary vocabulary, int choices, bool includeUsage,
-        bool reportCache = false, bool reportTiming = false, bool answersFunctionCall = false)
+    public ChatStreamEncoder(SseBuffer buffer, ChatHeader header, ChatTurn turn, ChatCall call)
     {
-        _buffer = buffer;
-        _vocabulary = vocabulary;
-        _answersFunctionCall = answersFunctionCall;
-        string head = $"data: {{\"id\":{OpenAIStreamFrame.Quote(header.Id)},\"object\":\"chat.completion.chunk\",\"created\":{header.Created},\"model\":{OpenAIStreamFrame.Quote(header.Model)},"
-            + $"\"service_tier\":{OpenAIStreamFrame.Quote(header.ServiceTier)},\"system_fingerprint\":{OpenAIStreamFrame.Quote(header.Fingerprint)},\"choices\":[";
-        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), choices, includeUsage, reportCache, reportTiming);
+        (_buffer, _turn, _call) = (buffer, turn, call);
+        int choices = turn.Requests.Count;
+        string head = $"data: {{\"id\":{SseBuffer.Quote(header.Id)},\"object\":\"chat.completion.chunk\",\"created\":{header.Created},\"model\":{SseBuffer.Quote(header.Model)},"
+            + $"\"service_tier\":{SseBuffer.Quote(header.ServiceTier)},\"system_fingerprint\":{SseBuffer.Quote(header.Fingerprint)},\"choices\":[";
+        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), choices, call.Options);
         byte[][] Heads(string field) =>
             [.. Enumerable.Range(0, choices).Select(choice => Encoding.UTF8.GetBytes($"{head}{{\"index\":{choice},\"delta\":{{\"{field}\":"))];
-        (_contentHeads, _reasoningHeads, _callHeads) = (Heads("content"), Heads("reasoning_content"), Heads(answersFunctionCall ? "function_call" : "tool_calls"));
+        (_contentHeads, _reasoningHeads, _callHeads) = (Heads("content"), Heads("reasoning_content"), Heads(call.AnswersFunctionCall ? "function_call" : "tool_calls"));
     }
 
-    /// <summary>What the last chunk reports; null where nobody asked for moderation.</summary>
-    public TurnModeration? Moderation { get; init; }
+    public void Write(in ReplyEvent read)
+    {
+        if (read.Kind == ReplyEventKind.Begin)
+            Begin(read.Choice);
+        else if (read.Kind == ReplyEventKind.Delta)
+            Delta(read.Choice, read.Delta, read.Logprobs);
+        else
+            Finish(read.Choice, read.End!);
+    }
 
-    /// <summary>How a reply that calls ends.</summary>
-    public string CallFinishReason { get; init; } = "tool_calls";
-
-    public void Begin(int choice)
+    private void Begin(int choice)
     {
         OpenChoice(choice);
         _buffer.Raw("\"delta\":{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null},\"logprobs\":null,\"finish_reason\":null}]"u8);
         _frame.Close();
     }
 
-    public void Delta(int choice, in ReplyDelta delta, TokenLogprobs? logprobs)
+    private void Delta(int choice, in ReplyDelta delta, TokenLogprobs? logprobs)
     {
         switch (delta.Kind)
         {
@@ -82,7 +84,7 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
         else
         {
             _buffer.Raw("},\"logprobs\":"u8);
-            _buffer.Json(new ChatLogprobs([LogprobFormatter.Chat(_vocabulary, logprobs)], null), OpenAIJson.Wire.ChatLogprobs);
+            _buffer.Json(new ChatLogprobs([ReportedLogprob.Of(_turn.Model.Vocabulary, logprobs)], null), OpenAIJson.Wire.ChatLogprobs);
             _buffer.Raw(",\"finish_reason\":null}]"u8);
         }
 
@@ -91,7 +93,7 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
 
     private void Call(in ReplyDelta delta)
     {
-        if (_answersFunctionCall)
+        if (_call.AnswersFunctionCall)
         {
             bool begins = delta.Kind == ReplyDeltaKind.CallBegin;
             _buffer.Raw(begins ? "{\"name\":"u8 : "{\"arguments\":"u8);
@@ -117,25 +119,25 @@ internal sealed class ChatStreamEncoder : IChatStreamEncoder
         _buffer.Raw("}}]"u8);
     }
 
-    public void Finish(int choice, ChatReplyEnd end)
+    private void Finish(int choice, ReplyEnd end)
     {
         OpenChoice(choice);
         _buffer.Raw("\"delta\":{},\"logprobs\":null,\"finish_reason\":"u8);
-        _buffer.JsonString(ChatCompletionEndpoint.FinishReason(end, CallFinishReason));
+        _buffer.JsonString(ChatCompletionEndpoint.FinishReason(end, _call));
         _buffer.Raw("}]"u8);
         _frame.Close();
     }
 
-    public void End(ReadOnlySpan<ChatReplyEnd> ends)
+    public void End(ReadOnlySpan<ReplyEnd> ends)
     {
         GenerationResult[] results = new GenerationResult[ends.Length];
         int reasoningTokens = 0;
         for (int i = 0; i < results.Length; i++)
             (results[i], reasoningTokens) = (ends[i].Result, reasoningTokens + ends[i].ReasoningTokens);
-        _frame.End(results, reasoningTokens, Moderation?.Report());
+        _frame.End(results, reasoningTokens, ChatModeration.Of(_turn.Moderation));
     }
 
-    public void Error(ApiException error) => _frame.Error(error);
+    public void Error(RequestProblem problem) => _frame.Error(problem);
 
     private void OpenChoice(int choice)
     {

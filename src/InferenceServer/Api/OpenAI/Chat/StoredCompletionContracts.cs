@@ -18,7 +18,7 @@ public sealed record StoredMessage(string Id, string Role, string? Content)
     public string? Name { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    public IReadOnlyList<ChatToolCall>? ToolCalls { get; init; }
+    public IReadOnlyList<ChatCompletionToolCall>? ToolCalls { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? ToolCallId { get; init; }
@@ -27,19 +27,11 @@ public sealed record StoredMessage(string Id, string Role, string? Content)
     public string? ReasoningContent { get; init; }
 }
 
-/// <summary>The body of POST /v1/chat/completions/{id}.</summary>
-public sealed record MetadataUpdate([property: Description("Up to 16 pairs of text, which replace those that were there; null for none.")] IReadOnlyDictionary<string, string> Metadata);
-
-/// <summary>The answer of DELETE /v1/chat/completions/{id}, and of other deletions.</summary>
-public sealed record Deletion(string Id, string Object, bool Deleted);
-
 /// <summary>What the endpoints of stored completions send, and what the store holds.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(ChatCompletionList))]
 [JsonSerializable(typeof(StoredMessageList))]
 [JsonSerializable(typeof(IReadOnlyList<StoredMessage>))]
-[JsonSerializable(typeof(MetadataUpdate))]
-[JsonSerializable(typeof(Deletion))]
 internal sealed partial class StoredCompletionJson : JsonSerializerContext
 {
     /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using InferenceServer.Chat;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.OpenAI.Chat;
@@ -29,7 +30,7 @@ internal sealed class StoredCompletionEndpoints(ServerStore store)
         {
             int index = messages.FindIndex(message => message.Id == after);
             if (index < 0)
-                throw ApiException.InvalidValue($"'after' names nothing in this list: '{after}'.", "after", "invalid_value");
+                throw RequestProblem.Invalid($"{{where}} names nothing in this list: '{after}'.", "after", "invalid_value");
             messages.RemoveRange(0, index + 1);
         }
 
@@ -58,21 +59,21 @@ internal sealed class StoredCompletionEndpoints(ServerStore store)
     {
         if (!await store.Completions.DeleteAsync(StoreOwner.Of(http), IdOf(http)))
             throw NotFound(http);
-        await JsonAnswer.WriteAsync(http, new Deletion(IdOf(http), "chat.completion.deleted", true), StoredCompletionJson.Wire.Deletion);
+        await JsonAnswer.WriteAsync(http, new Deletion(IdOf(http), "chat.completion.deleted", true), OpenAIJson.Wire.Deletion);
     }
 
     /// <summary>A completion as the store takes it.</summary>
-    public static StoredCompletion ToStore(string owner, ChatCompletion completion, ChatCompletionRequest request)
+    public static StoredCompletion ToStore(string owner, ChatCompletion completion, ChatCall call)
     {
-        IReadOnlyList<StoredMessage> messages = [.. request.Messages.Select((message, index) => new StoredMessage($"{completion.Id}-{index}", message.Role, message.Content)
+        IReadOnlyList<StoredMessage> messages = [.. call.Chat.Messages.Select((message, index) => new StoredMessage($"{completion.Id}-{index}", message.Role.Name(), message.Text)
         {
-            Name = message.Name,
-            ToolCalls = message.ToolCalls,
+            Name = message.AuthorName,
+            ToolCalls = message.ToolCalls?.Select(ChatCompletionToolCall.Of).ToList(),
             ToolCallId = message.ToolCallId,
-            ReasoningContent = message.ReasoningContent,
+            ReasoningContent = message.Reasoning,
         })];
         return new StoredCompletion(completion.Id, owner, DateTimeOffset.FromUnixTimeSeconds(completion.Created), completion.Model,
-            request.Metadata ?? new Dictionary<string, string>(),
+            call.Metadata ?? new Dictionary<string, string>(),
             JsonSerializer.SerializeToUtf8Bytes(completion with { Metadata = null, XCache = null, Timing = null }, OpenAIJson.Wire.ChatCompletion),
             JsonSerializer.SerializeToUtf8Bytes(messages, StoredCompletionJson.Wire.IReadOnlyListStoredMessage));
     }
@@ -90,6 +91,6 @@ internal sealed class StoredCompletionEndpoints(ServerStore store)
 
     private static string IdOf(HttpContext http) => (string)http.Request.RouteValues["id"]!;
 
-    private static ApiException NotFound(HttpContext http) => new(StatusCodes.Status404NotFound,
-        $"There is no stored completion '{IdOf(http)}'; completions are kept when they are made with store: true.", ErrorTypes.InvalidRequest, "completion_id", "not_found");
+    private static RequestProblem NotFound(HttpContext http) => new(ProblemKind.NotFound,
+        $"There is no stored completion '{IdOf(http)}'; completions are kept when they are made with store: true.", "completion_id", "not_found");
 }

@@ -16,7 +16,7 @@ internal sealed class CompletionLogprobBuilder(int top)
     {
         string text = vocabulary.Text(logprobs.Token);
         _tokens.Add(text);
-        _logprobs.Add(LogprobFormatter.Finite(logprobs.Logprob));
+        _logprobs.Add(ReportedLogprob.Finite(logprobs.Logprob));
         _offsets.Add(_offset);
         _offset += text.Length;
         if (top == 0)
@@ -25,8 +25,8 @@ internal sealed class CompletionLogprobBuilder(int top)
         // The one taken is always there, as OpenAI says; tokens that read alike share an entry, the likelier one's.
         Dictionary<string, float> best = [];
         foreach (TokenLogprob candidate in logprobs.Top)
-            best.TryAdd(vocabulary.Text(candidate.Token), LogprobFormatter.Finite(candidate.Logprob));
-        best.TryAdd(text, LogprobFormatter.Finite(logprobs.Logprob));
+            best.TryAdd(vocabulary.Text(candidate.Token), ReportedLogprob.Finite(candidate.Logprob));
+        best.TryAdd(text, ReportedLogprob.Finite(logprobs.Logprob));
         _top.Add(best);
     }
 

@@ -1,52 +1,58 @@
 using System.Text;
 using InferenceServer.Api.Streaming;
+using InferenceServer.Chat;
 using InferenceServer.Engine;
-using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI.Completions;
 
-/// <summary>Text completion chunks as OpenAI sends them; prepared bytes as in <see cref="Chat.ChatStreamEncoder"/>.</summary>
-internal sealed class CompletionStreamEncoder : IStreamEncoder
+/// <summary>Text completion chunks as OpenAI sends them; all bytes around a text are prepared once a stream.</summary>
+internal sealed class CompletionStreamEncoder : IReplyEncoder
 {
     private readonly SseBuffer _buffer;
-    private readonly ServedVocabulary _vocabulary;
+    private readonly ChatTurn _turn;
+    private readonly CompletionCall _call;
     private readonly OpenAIStreamFrame _frame;
     private readonly byte[][] _textHeads;
     private readonly CompletionLogprobBuilder[] _logprobs;
-    private readonly Func<int, (CompletionEcho Echo, IReadOnlyList<TokenLogprobs?>? Logprobs)?> _echo;
 
-    /// <param name="echo">What a choice begins with, asked for at its first event; null for nothing.</param>
-    public CompletionStreamEncoder(SseBuffer buffer, CompletionHeader header, ServedVocabulary vocabulary, int choices, CompletionRequest request,
-        Func<int, (CompletionEcho Echo, IReadOnlyList<TokenLogprobs?>? Logprobs)?> echo)
+    public CompletionStreamEncoder(SseBuffer buffer, CompletionHeader header, ChatTurn turn, CompletionCall call)
     {
-        _echo = echo;
-        _buffer = buffer;
-        _vocabulary = vocabulary;
-        string head = $"data: {{\"id\":{OpenAIStreamFrame.Quote(header.Id)},\"object\":\"text_completion\",\"created\":{header.Created},\"model\":{OpenAIStreamFrame.Quote(header.Model)},"
-            + $"\"system_fingerprint\":{OpenAIStreamFrame.Quote(header.Fingerprint)},\"choices\":[";
-        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), request.N, request.StreamOptions?.IncludeUsage ?? false,
-            request.XCacheReport, request.Timing);
+        (_buffer, _turn, _call) = (buffer, turn, call);
+        int choices = turn.Requests.Count;
+        string head = $"data: {{\"id\":{SseBuffer.Quote(header.Id)},\"object\":\"text_completion\",\"created\":{header.Created},\"model\":{SseBuffer.Quote(header.Model)},"
+            + $"\"system_fingerprint\":{SseBuffer.Quote(header.Fingerprint)},\"choices\":[";
+        _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), call.N, call.Options);
         _textHeads = new byte[choices][];
         _logprobs = new CompletionLogprobBuilder[choices];
         for (int choice = 0; choice < choices; choice++)
         {
             _textHeads[choice] = Encoding.UTF8.GetBytes($"{head}{{\"index\":{choice},\"text\":");
-            _logprobs[choice] = new CompletionLogprobBuilder(request.Logprobs ?? 0);
+            _logprobs[choice] = new CompletionLogprobBuilder(call.Logprobs ?? 0);
         }
     }
 
-    public void Begin(int choice)
+    public void Write(in ReplyEvent read)
     {
-        if (_echo(choice) is not { } said)
+        if (read.Kind == ReplyEventKind.Begin)
+            Begin(read.Choice);
+        else if (read.Kind == ReplyEventKind.Delta)
+            Text(read.Choice, read.Delta.Text, read.Logprobs);
+        else
+            Finish(read.Choice, read.End!);
+    }
+
+    private void Begin(int choice)
+    {
+        if (CompletionEcho.Of(_call, _turn, choice) is not { } echo)
             return;
         _buffer.Raw(_textHeads[choice]);
-        _buffer.JsonString(said.Echo.Text);
+        _buffer.JsonString(echo.Text);
         _buffer.Raw(",\"logprobs\":"u8);
-        if (said.Logprobs is null)
+        if (_turn.Generations.PromptLogprobs(choice) is not { } known)
             _buffer.Raw("null"u8);
         else
         {
-            said.Echo.AddTo(_logprobs[choice], _vocabulary, said.Logprobs);
+            echo.AddTo(_logprobs[choice], _turn.Model.Vocabulary, known);
             _buffer.Json(_logprobs[choice].Take(), OpenAIJson.Wire.CompletionLogprobs);
         }
 
@@ -54,7 +60,7 @@ internal sealed class CompletionStreamEncoder : IStreamEncoder
         _frame.Close();
     }
 
-    public void Text(int choice, string text, int tokens, TokenLogprobs? logprobs)
+    private void Text(int choice, string text, TokenLogprobs? logprobs)
     {
         if (text.Length == 0 && logprobs is null)
             return;
@@ -66,18 +72,24 @@ internal sealed class CompletionStreamEncoder : IStreamEncoder
         _frame.Close();
     }
 
-    public void Finish(int choice, GenerationResult result)
+    private void Finish(int choice, ReplyEnd end)
     {
         _buffer.Raw(_textHeads[choice]);
         _buffer.Raw("\"\",\"logprobs\":null,\"finish_reason\":"u8);
-        _buffer.JsonString(GenerationOutcome.FinishReasonName(result));
+        _buffer.JsonString(CompletionChoices.FinishReason(end));
         _buffer.Raw("}]"u8);
         _frame.Close();
     }
 
-    public void End(ReadOnlySpan<GenerationResult> results) => _frame.End(results);
+    public void End(ReadOnlySpan<ReplyEnd> ends)
+    {
+        GenerationResult[] results = new GenerationResult[ends.Length];
+        for (int i = 0; i < results.Length; i++)
+            results[i] = ends[i].Result;
+        _frame.End(results);
+    }
 
-    public void Error(ApiException error) => _frame.Error(error);
+    public void Error(RequestProblem problem) => _frame.Error(problem);
 
     private void WriteLogprobs(int choice, TokenLogprobs? logprobs)
     {
@@ -87,7 +99,7 @@ internal sealed class CompletionStreamEncoder : IStreamEncoder
             return;
         }
 
-        _logprobs[choice].Add(_vocabulary, logprobs);
+        _logprobs[choice].Add(_turn.Model.Vocabulary, logprobs);
         _buffer.Json(_logprobs[choice].Take(), OpenAIJson.Wire.CompletionLogprobs);
     }
 }

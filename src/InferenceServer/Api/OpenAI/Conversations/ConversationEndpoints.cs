@@ -1,5 +1,4 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Responses;
 using InferenceServer.Store;
 using Microsoft.AspNetCore.Http.Features;
@@ -39,7 +38,7 @@ internal sealed class ConversationEndpoints(ServerStore store, ResponseRuns runs
         PageQuery query = PageReader.Read(http.Request, descendingByDefault: true);
         string text = http.Request.Query["query"].ToString();
         if (text.Length > ConversationSearch.MaxLength)
-            throw ApiException.InvalidValue($"'query' may have at most {ConversationSearch.MaxLength} characters.", "query", "invalid_length");
+            throw RequestProblem.Invalid($"{{where}} may have at most {ConversationSearch.MaxLength} characters.", "query", "invalid_length");
         ConversationSearch? search = ConversationSearch.Of(text);
         // What has no word is found nowhere.
         Page<(StoredConversation Conversation, SearchMatch? Match)> page = text.Length > 0 && search is null
@@ -77,7 +76,7 @@ internal sealed class ConversationEndpoints(ServerStore store, ResponseRuns runs
 
         if (!await store.Conversations.DeleteAsync(StoreOwner.Of(http), IdOf(http)))
             throw NotFound(http);
-        await JsonAnswer.WriteAsync(http, new Deletion(IdOf(http), "conversation.deleted", true), StoredCompletionJson.Wire.Deletion);
+        await JsonAnswer.WriteAsync(http, new Deletion(IdOf(http), "conversation.deleted", true), OpenAIJson.Wire.Deletion);
     }
 
     public async Task CreateItemsAsync(HttpContext http)
@@ -139,7 +138,7 @@ internal sealed class ConversationEndpoints(ServerStore store, ResponseRuns runs
         List<NewItem> placed = new(items.Count);
         foreach (InputItem input in items)
         {
-            ResponseItem item = input.Item ?? throw ApiException.Unsupported($"{input.Path}.type", "a conversation takes items, not references to them.");
+            ResponseItem item = input.Item ?? throw RequestProblem.Unsupported($"{input.Path}.type", "a conversation takes items, not references to them.");
             (SentParent? parent, string path) = input.Parent is null && placed.Count == 0 ? (first, "parent_id") : (input.Parent, $"{input.Path}.parent_id");
             List<string> candidates = parent?.Id is { } named ? [sent.GetValueOrDefault(named, named)] : [];
             if (input.SentId is { } id)
@@ -176,9 +175,9 @@ internal sealed class ConversationEndpoints(ServerStore store, ResponseRuns runs
 
     private static string ItemIdOf(HttpContext http) => (string)http.Request.RouteValues["item"]!;
 
-    private static ApiException NotFound(HttpContext http) => new(StatusCodes.Status404NotFound,
-        $"There is no conversation '{IdOf(http)}'.", ErrorTypes.InvalidRequest, "conversation_id", "not_found");
+    private static RequestProblem NotFound(HttpContext http) => new(ProblemKind.NotFound,
+        $"There is no conversation '{IdOf(http)}'.", "conversation_id", "not_found");
 
-    private static ApiException ItemNotFound(HttpContext http) => new(StatusCodes.Status404NotFound,
-        $"There is no item '{ItemIdOf(http)}' in a conversation '{IdOf(http)}'.", ErrorTypes.InvalidRequest, "item_id", "not_found");
+    private static RequestProblem ItemNotFound(HttpContext http) => new(ProblemKind.NotFound,
+        $"There is no item '{ItemIdOf(http)}' in a conversation '{IdOf(http)}'.", "item_id", "not_found");
 }

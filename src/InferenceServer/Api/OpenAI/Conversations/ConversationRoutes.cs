@@ -1,4 +1,3 @@
-using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Responses;
 using InferenceServer.Operations;
 using InferenceServer.Store;

@@ -17,11 +17,11 @@ internal sealed class ConversationLocks
     private static readonly TimeSpan BetweenTries = TimeSpan.FromMilliseconds(10);
 
     /// <summary>The right to the next turn.</summary>
-    /// <exception cref="ApiException">400, as OpenAI answers it: another turn is running.</exception>
+    /// <exception cref="RequestProblem">400, as OpenAI answers it: another turn is running.</exception>
     public Task<ConversationTurn> TakeAsync(string owner, string id, CancellationToken cancellation) => WaitAsync((owner, id), turn: true, "conversation", cancellation);
 
     /// <summary>The right to add and delete items.</summary>
-    /// <exception cref="ApiException">400: a turn is running.</exception>
+    /// <exception cref="RequestProblem">400: a turn is running.</exception>
     public Task<ConversationTurn> ChangeAsync(string owner, string id, CancellationToken cancellation) => WaitAsync((owner, id), turn: false, "conversation_id", cancellation);
 
     private async Task<ConversationTurn> WaitAsync((string Owner, string Id) conversation, bool turn, string param, CancellationToken cancellation)
@@ -29,7 +29,7 @@ internal sealed class ConversationLocks
         for (int tries = 1; !TryTake(conversation, turn); tries++)
         {
             if (tries == Tries)
-                throw ApiException.InvalidValue("Another response is being made in this conversation; retry once it has ended.", param, "conversation_locked");
+                throw RequestProblem.Invalid("Another response is being made in this conversation; retry once it has ended.", param, "conversation_locked");
             await Task.Delay(BetweenTries, cancellation);
         }
 

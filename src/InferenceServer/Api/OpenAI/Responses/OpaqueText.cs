@@ -22,6 +22,6 @@ internal static class OpaqueText
             bytes = Base64Url.DecodeFromChars(content.AsSpan(Prefix.Length));
         return valid && Utf8.IsValid(bytes) && !bytes.Contains((byte)0)
             ? Encoding.UTF8.GetString(bytes)
-            : throw ApiException.InvalidValue($"'{path}' was not made by this server.", path, "invalid_encrypted_content");
+            : throw RequestProblem.Invalid($"{{where}} was not made by this server.", path, "invalid_encrypted_content");
     }
 }

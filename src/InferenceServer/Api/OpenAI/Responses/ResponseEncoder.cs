@@ -1,6 +1,6 @@
 using System.Text;
-using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.Streaming;
+using InferenceServer.Chat;
 using InferenceServer.Chat.Replies;
 using InferenceServer.Engine;
 using InferenceServer.Models;
@@ -13,30 +13,38 @@ namespace InferenceServer.Api.OpenAI.Responses;
 /// </summary>
 /// <param name="events">What happens is written to it.</param>
 /// <param name="begin">Called before the first item.</param>
-internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEventWriter events, ResponseRequest request, Action begin) : IChatStreamEncoder
+internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEventWriter events, ResponseRequest request, Action begin) : IReplyEncoder
 {
     // Where a summary is asked for, the reasoning stands in its place: no summary says more.
     private readonly bool _summarises = request.Reasoning?.Summary is not null;
     private readonly List<ResponseItem> _output = [];
     private readonly StringBuilder _text = new();
-    private readonly List<ChatTokenLogprob> _logprobs = [];
+    private readonly List<ReportedLogprob> _logprobs = [];
 
     // Of tokens whose text is not known yet: it may be a message's, or part of a marker.
-    private readonly List<ChatTokenLogprob> _pending = [];
+    private readonly List<ReportedLogprob> _pending = [];
     private ResponseItem? _open;
 
     /// <summary>The items that are whole, or as whole as the reply is.</summary>
     public IReadOnlyList<ResponseItem> Output => _output;
 
     /// <summary>How the reply ended; null while it goes on.</summary>
-    public ChatReplyEnd? ReplyEnd { get; private set; }
+    public ReplyEnd? ReplyEnd { get; private set; }
 
-    public void Begin(int choice) => begin();
-
-    public void Delta(int choice, in ReplyDelta delta, TokenLogprobs? logprobs)
+    public void Write(in ReplyEvent read)
     {
-        if (request.Chat.Logprobs && logprobs is not null)
-            _pending.Add(LogprobFormatter.Chat(vocabulary, logprobs));
+        if (read.Kind == ReplyEventKind.Begin)
+            begin();
+        else if (read.Kind == ReplyEventKind.Delta)
+            Delta(read.Delta, read.Logprobs);
+        else
+            Finish(read.End!);
+    }
+
+    private void Delta(in ReplyDelta delta, TokenLogprobs? logprobs)
+    {
+        if (request.Chat.Options.TopLogprobs is not null && logprobs is not null)
+            _pending.Add(ReportedLogprob.Of(vocabulary, logprobs));
         switch (delta.Kind)
         {
             case ReplyDeltaKind.Content:
@@ -62,20 +70,20 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
         }
     }
 
-    public void Finish(int choice, ChatReplyEnd end)
+    private void Finish(ReplyEnd end)
     {
         if (_output.Count == 0 && _open is null)
             OpenMessage();
-        Close(end.FinishReason is "length" or "content_filter" ? ResponseItem.Incomplete : ResponseItem.Completed);
+        Close(end.Finish is ReplyFinish.Length or ReplyFinish.ContentFilter ? ResponseItem.Incomplete : ResponseItem.Completed);
         ReplyEnd = end;
     }
 
-    public void End(ReadOnlySpan<ChatReplyEnd> ends)
+    public void End(ReadOnlySpan<ReplyEnd> ends)
     {
     }
 
     /// <summary>The reply will not go on: what there is of it stays.</summary>
-    public void Error(ApiException error) => Close(ResponseItem.Incomplete);
+    public void Error(RequestProblem error) => Close(ResponseItem.Incomplete);
 
     private void Say(string text)
     {
@@ -84,18 +92,18 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
         if (_open?.Type != ResponseItem.Message)
             OpenMessage();
         _text.Append(text);
-        IReadOnlyList<ChatTokenLogprob> logprobs = TakeLogprobs(text);
+        IReadOnlyList<ReportedLogprob> logprobs = TakeLogprobs(text);
         _logprobs.AddRange(logprobs);
         events.Text("response.output_text.delta", _open!.Id, _output.Count, "delta", text, logprobs);
     }
 
     /// <summary>Those of the tokens that the text came from: of what is pending the last ones, as many as make up its bytes. Before them are markers.</summary>
-    private List<ChatTokenLogprob> TakeLogprobs(string text)
+    private List<ReportedLogprob> TakeLogprobs(string text)
     {
         int first = _pending.Count;
         for (int bytes = Encoding.UTF8.GetByteCount(text); bytes > 0 && first > 0; bytes -= _pending[first].Bytes.Count)
             first--;
-        List<ChatTokenLogprob> taken = _pending[first..];
+        List<ReportedLogprob> taken = _pending[first..];
         _pending.Clear();
         return taken;
     }
@@ -166,7 +174,7 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
                 events.Part(_summarises ? "response.reasoning_summary_part.done" : "response.content_part.done", item.Id, _output.Count, Thought(text));
                 break;
             default:
-                ChatTokenLogprob[] logprobs = [.. _logprobs];
+                ReportedLogprob[] logprobs = [.. _logprobs];
                 item = item with { Content = [ResponseContent.Output(text, logprobs)] };
                 events.Text("response.output_text.done", item.Id, _output.Count, "text", text, logprobs);
                 events.Part("response.content_part.done", item.Id, _output.Count, item.Content[0]);

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
-using InferenceServer.Api.Feedback;
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 using InferenceServer.Store;
@@ -14,37 +13,34 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
     public async Task CreateAsync(HttpContext http)
     {
         RequestHints hints = RequestHints.Of(http.Request);
-        ResponseRequest request = await ReadAsync(http);
+        ResponseRequest request = await JsonBody.ReadAsync(http, (body, ignored) => ResponseRequestParser.Parse(body, null, ignored));
         bool stores = request.Store ?? store.IsOn;
         if (stores && !store.IsOn)
-            throw ApiException.Unsupported("store", "this server was started without a data directory (--data-dir).");
+            throw RequestProblem.Unsupported("store", "this server was started without a data directory (--data-dir).");
         if (request.Background && !stores)
-            throw ApiException.InvalidValue("'background' needs the response to be stored: there is no other way to fetch it.", "background", "invalid_value");
+            throw RequestProblem.Invalid("{where} needs the response to be stored: there is no other way to fetch it.", "background", "invalid_value");
         ServedModel model = models.Find(request.Model);
         string owner = StoreOwner.Of(http);
         // Who says where in the tree the turn belongs may take several at once.
         using ConversationTurn? conversation = request is { ConversationId: { } named, ConversationParent: null } ? await conversations.TakeAsync(owner, named, http.RequestAborted) : null;
         ResponseHistory history = await ResponseHistory.LoadAsync(store, runs, owner, request);
         if (history.New.Count == 0 && history.Before.Count == 0)
-            throw ApiException.InvalidValue("'input' is required.", "input", "missing_required_parameter");
+            throw RequestProblem.Invalid("{where} is required.", "input", "missing_required_parameter");
 
         string id = $"resp_{Guid.NewGuid():N}";
         string root = history.Root ?? id;
-        ChatCompletionRequest chat = request.Chat with
+        ChatRequest chat = request.Chat with
         {
             Messages = ResponseMessages.Of(request.Instructions, history.All),
-            PromptCacheKey = request.PromptCacheKey ?? request.ConversationId ?? (stores ? root : null),
+            Options = request.Chat.Options with { Session = request.PromptCacheKey ?? request.ConversationId ?? (stores ? root : null) },
         };
-        await ResponseErrors.RenameAsync(async () =>
-        {
-            (chat, TruncationReport? truncated) = request.Truncation == "auto" ? ResponseTruncation.Fit(chat, model) : (chat, null);
-            ModelResponse first = Begin(id, request, model, stores) with { XTruncation = truncated };
-            IReadOnlyList<string> above = request.ConversationId is null ? [] : history.Above;
-            if (first.Conversation is { } reference)
-                first = first with { Conversation = reference with { ParentId = above.Count > 0 ? above[0] : null } };
-            ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New, above, stores ? ResponseOrigin.Write(chat, first, model) : null), store, clock, log);
-            await RunAsync(http, run, request, model, chat, hints, conversation);
-        });
+        (chat, TruncationReport? truncated) = request.Truncation == "auto" ? ResponseTruncation.Fit(chat, model) : (chat, null);
+        ModelResponse first = Begin(id, request, model, stores) with { XTruncation = truncated };
+        IReadOnlyList<string> above = request.ConversationId is null ? [] : history.Above;
+        if (first.Conversation is { } reference)
+            first = first with { Conversation = reference with { ParentId = above.Count > 0 ? above[0] : null } };
+        ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New, above, stores ? ResponseOrigin.Write(chat, first, model) : null), store, clock, log);
+        await RunAsync(http, run, request, model, chat, hints, conversation);
     }
 
     public async Task RetrieveAsync(HttpContext http)
@@ -55,10 +51,10 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         string after = query["starting_after"].ToString();
         int from = 0;
         if (after.Length > 0 && (!streams || !int.TryParse(after, NumberStyles.None, CultureInfo.InvariantCulture, out from) || from == int.MaxValue))
-            throw ApiException.InvalidValue("'starting_after' must be an event's sequence_number, and 'stream' true.", "starting_after", "invalid_value");
+            throw RequestProblem.Invalid("{where} must be an event's sequence_number, and 'stream' true.", "starting_after", "invalid_value");
         from += after.Length > 0 ? 1 : 0;
         if (query["include_obfuscation"].ToString() is "true" or "1")
-            throw ApiException.Unsupported("include_obfuscation", "streams are not padded here.");
+            throw RequestProblem.Unsupported("include_obfuscation", "streams are not padded here.");
 
         string owner = StoreOwner.Of(http), id = IdOf(http);
         if (runs.Find(owner, id) is { } run)
@@ -76,7 +72,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         else if (stored.Events is { } events)
             await ResponseStreaming.WriteAsync(http, ResponseEventLog.Of(events), from, clock);
         else
-            throw ApiException.InvalidValue("Only a response that was made with background: true can be streamed again.", "stream", "invalid_value");
+            throw RequestProblem.Invalid("Only a response that was made with background: true can be streamed again.", "stream", "invalid_value");
     }
 
     public async Task DeleteAsync(HttpContext http)
@@ -90,7 +86,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
 
         if (!await store.Responses.DeleteAsync(owner, id))
             throw NotFound(id);
-        await JsonAnswer.WriteAsync(http, new Deletion(id, "response", true), StoredCompletionJson.Wire.Deletion);
+        await JsonAnswer.WriteAsync(http, new Deletion(id, "response", true), OpenAIJson.Wire.Deletion);
     }
 
     public async Task CancelAsync(HttpContext http)
@@ -105,7 +101,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
 
         ModelResponse response = StoredResponses.Read(await FindAsync(owner, id));
         if (!response.Background)
-            throw ApiException.InvalidValue("Only a response that was made with background: true can be cancelled.", "response_id", "invalid_value");
+            throw RequestProblem.Invalid("Only a response that was made with background: true can be cancelled.", "response_id", "invalid_value");
         await AnswerAsync(http, response);
     }
 
@@ -120,7 +116,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         {
             int index = items.FindIndex(item => item.Id == after);
             if (index < 0)
-                throw ApiException.InvalidValue($"'after' names nothing in this list: '{after}'.", "after", "invalid_value");
+                throw RequestProblem.Invalid($"{{where}} names nothing in this list: '{after}'.", "after", "invalid_value");
             items.RemoveRange(0, index + 1);
         }
 
@@ -128,14 +124,15 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         await JsonAnswer.WriteAsync(http, ResponseItemList.Of(found.Items, found.HasMore), ResponsesJson.Wire.ResponseItemList);
     }
 
-    private async Task RunAsync(HttpContext http, ResponseRun run, ResponseRequest request, ServedModel model, ChatCompletionRequest chat, RequestHints hints, ConversationTurn? conversation)
+    private async Task RunAsync(HttpContext http, ResponseRun run, ResponseRequest request, ServedModel model, ChatRequest chat, RequestHints hints, ConversationTurn? conversation)
     {
         ModelResponse first = run.Current;
         // A background run outlives this request and its trace.
         RequestTrace trace = request.Background ? new RequestTrace(first.Id, null, clock, metrics) : RequestTrace.Of(http);
         using CancellationTokenRegistration gone = request.Background ? default : http.RequestAborted.UnsafeRegister(static run => ((ResponseRun)run!).Drop(), run);
-        ChatTurn turn = await ChatTurn.StartAsync(model, chat, hints, trace, run.Stopping);
-        run.Accepted(GenerationTranslator.TierName(turn.Requests[0].Priority));
+        trace.Stream = request.Stream;
+        ChatTurn turn = await hints.StartAsync(model, chat, trace, run.Stopping);
+        run.Accepted(ParameterReader.TierName(chat.Options.Priority));
         if (request.Background)
         {
             try
@@ -151,7 +148,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             ModelResponse queued = run.Current;
             RequestTrace.Of(http).PassOn();
             recent.Begin(run.Owner, "/v1/responses", trace);
-            runs.Start(run, turn, conversation?.Pass());
+            runs.Start(run, turn, trace, conversation?.Pass());
             if (request.Stream)
                 await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);
             else
@@ -161,7 +158,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
 
         using (run)
         {
-            Task<ModelResponse> running = run.RunAsync(turn);
+            Task<ModelResponse> running = run.RunAsync(turn, trace);
             if (request.Stream)
                 await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);
             ModelResponse ended = await running;
@@ -170,15 +167,6 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             if (!request.Stream)
                 await AnswerAsync(http, ended);
         }
-    }
-
-    private async Task<ResponseRequest> ReadAsync(HttpContext http)
-    {
-        using JsonDocument body = await JsonBody.ReadAsync(http);
-        List<string> ignored = [];
-        ResponseRequest request = ResponseRequestParser.Parse(body.RootElement, null, ignored);
-        IgnoredParameters.Announce(http.Response, ignored);
-        return request;
     }
 
     /// <summary>The response before anything of it is there.</summary>
@@ -219,30 +207,5 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
 
     private static string IdOf(HttpContext http) => (string)http.Request.RouteValues["id"]!;
 
-    private static ApiException NotFound(string id) => new(StatusCodes.Status404NotFound, $"There is no stored response '{id}'.", ErrorTypes.InvalidRequest, "response_id", "not_found");
-}
-
-/// <summary>What chat's side calls a field, by the name that it has here.</summary>
-internal static class ResponseErrors
-{
-    public static async Task RenameAsync(Func<Task> act)
-    {
-        try
-        {
-            await act();
-        }
-        catch (ApiException error) when (NameOf(error.Param) is { } name)
-        {
-            throw new ApiException(error.Status, error.Message.Replace($"'{error.Param}'", $"'{name}'", StringComparison.Ordinal), error.Type, name, error.Code)
-            { RetryAfter = error.RetryAfter, QueuePosition = error.QueuePosition };
-        }
-    }
-
-    private static string? NameOf(string? param) => param switch
-    {
-        "messages" => "input",
-        "reasoning_effort" => "reasoning.effort",
-        "max_completion_tokens" => "max_output_tokens",
-        _ => null,
-    };
+    private static RequestProblem NotFound(string id) => new(ProblemKind.NotFound, $"There is no stored response '{id}'.", "response_id", "not_found");
 }

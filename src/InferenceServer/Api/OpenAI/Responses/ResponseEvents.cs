@@ -2,7 +2,6 @@ using System.Buffers;
 using System.ComponentModel;
 using System.Text;
 using System.Text.Json;
-using InferenceServer.Api.OpenAI.Chat;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
@@ -17,7 +16,7 @@ public sealed record ResponseStreamEvent(
 /// <summary>A token's log probability within an event; the item that ends has its bytes too.</summary>
 public sealed record ResponseEventLogprob(string Token, float Logprob, IReadOnlyList<ResponseEventTopLogprob> TopLogprobs)
 {
-    internal static IReadOnlyList<ResponseEventLogprob> Of(IReadOnlyList<ChatTokenLogprob> logprobs) => [.. logprobs.Select(token =>
+    internal static IReadOnlyList<ResponseEventLogprob> Of(IReadOnlyList<ReportedLogprob> logprobs) => [.. logprobs.Select(token =>
         new ResponseEventLogprob(token.Token, token.Logprob, [.. token.TopLogprobs.Select(top => new ResponseEventTopLogprob(top.Token, top.Logprob))]))];
 }
 
@@ -154,7 +153,7 @@ internal sealed class ResponseEventWriter(ResponseEventLog? log) : IDisposable
 
     /// <param name="field">delta or text.</param>
     /// <param name="logprobs">Null for reasoning, whose events have none.</param>
-    public void Text(string type, string itemId, int outputIndex, string field, string text, IReadOnlyList<ChatTokenLogprob>? logprobs)
+    public void Text(string type, string itemId, int outputIndex, string field, string text, IReadOnlyList<ReportedLogprob>? logprobs)
     {
         if (BeginIn(type, itemId, outputIndex) is not { } json)
             return;
@@ -181,13 +180,13 @@ internal sealed class ResponseEventWriter(ResponseEventLog? log) : IDisposable
         End(json);
     }
 
-    public void Error(ApiException error)
+    public void Error(RequestProblem error)
     {
         if (Begin("error") is not { } json)
             return;
         json.WriteString("code", error.Code);
-        json.WriteString("message", error.Message);
-        json.WriteString("param", error.Param);
+        json.WriteString("message", ResponseErrors.Names.MessageOf(error));
+        json.WriteString("param", ResponseErrors.Names.Of(error.Where));
         End(json);
     }
 

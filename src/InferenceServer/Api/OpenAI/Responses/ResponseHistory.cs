@@ -15,7 +15,7 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
     public IReadOnlyList<string> Above => [.. Before.Reverse().Select(item => item.Id)];
 
     /// <summary>Reads what the request refers to.</summary>
-    /// <exception cref="ApiException">400 or 404: something of it is not there.</exception>
+    /// <exception cref="RequestProblem">400 or 404: something of it is not there.</exception>
     public static async Task<ResponseHistory> LoadAsync(ServerStore store, ResponseRuns runs, string owner, ResponseRequest request)
     {
         List<ResponseItem> before = [];
@@ -30,7 +30,7 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
         else if (request.ConversationId is { } conversation)
         {
             if (await store.Conversations.FindAsync(owner, conversation) is null)
-                throw new ApiException(StatusCodes.Status404NotFound, $"There is no conversation '{conversation}'.", ErrorTypes.InvalidRequest, "conversation", "not_found");
+                throw new RequestProblem(ProblemKind.NotFound, $"There is no conversation '{conversation}'.", "conversation", "not_found");
             before.AddRange(await PathAsync(store, owner, conversation, request.ConversationParent));
         }
 
@@ -49,18 +49,18 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
             return [];
         List<StoredItem> path = await store.Conversations.PathAsync(owner, conversation, parent?.Id);
         return parent is { Id: { } wanted } && path.Count == 0
-            ? throw ApiException.InvalidValue($"'conversation.parent_id' names no item of this conversation: '{wanted}'.", "conversation.parent_id", "item_not_found")
+            ? throw RequestProblem.Invalid($"{{where}} names no item of this conversation: '{wanted}'.", "conversation.parent_id", "item_not_found")
             : path.Select(StoredResponses.ReadItem);
     }
 
     private static async Task<List<StoredResponse>> ChainAsync(ServerStore store, ResponseRuns runs, string owner, string id)
     {
         List<StoredResponse> chain = await store.Responses.ChainAsync(owner, id)
-            ?? throw ApiException.InvalidValue($"The response '{id}', or one that it goes on from, is not stored here.", "previous_response_id", "previous_response_not_found");
+            ?? throw RequestProblem.Invalid($"The response '{id}', or one that it goes on from, is not stored here.", "previous_response_id", "previous_response_not_found");
         // It may be stored as running while nobody runs it any more.
         chain[^1] = await runs.SettleAsync(chain[^1]);
         return chain[^1].Running
-            ? throw ApiException.InvalidValue($"The response '{id}' has not ended yet.", "previous_response_id", "invalid_value")
+            ? throw RequestProblem.Invalid($"The response '{id}' has not ended yet.", "previous_response_id", "invalid_value")
             : chain;
     }
 
@@ -75,7 +75,7 @@ internal sealed record ResponseHistory(IReadOnlyList<ResponseItem> Before, IRead
             return found;
         if (store.IsOn && await store.Conversations.FindItemAsync(owner, id) is { } stored)
             return StoredResponses.ReadItem(stored);
-        throw ApiException.InvalidValue($"There is no stored item '{id}'.", $"{input.Path}.id", "item_not_found");
+        throw RequestProblem.Invalid($"There is no stored item '{id}'.", $"{input.Path}.id", "item_not_found");
     }
 }
 

@@ -2,7 +2,7 @@ using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using InferenceServer.Api.OpenAI.Chat;
+
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
@@ -106,11 +106,11 @@ public sealed record ResponseContent([property: AllowedValues("input_text", "out
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("Of output_text; empty unless include asks for message.output_text.logprobs.")]
-    public IReadOnlyList<ChatTokenLogprob>? Logprobs { get; init; }
+    public IReadOnlyList<ReportedLogprob>? Logprobs { get; init; }
 
     public static ResponseContent Input(string text) => new("input_text") { Text = text };
 
-    public static ResponseContent Output(string text, IReadOnlyList<ChatTokenLogprob>? logprobs = null) =>
+    public static ResponseContent Output(string text, IReadOnlyList<ReportedLogprob>? logprobs = null) =>
         new("output_text") { Text = text, Annotations = [], Logprobs = logprobs ?? [] };
 
     public static ResponseContent SummaryOf(string text) => new("summary_text") { Text = text };

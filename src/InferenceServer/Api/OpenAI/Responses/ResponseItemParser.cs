@@ -1,5 +1,4 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI.Chat;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
@@ -38,7 +37,7 @@ internal static class ResponseItemParser
     {
         JsonFields fields = new(value, path);
         string type = fields.String("type") ?? (fields.Take("role") is not null ? ResponseItem.Message : fields.Take("id") is not null ? "item_reference"
-            : throw ApiException.InvalidValue($"'{fields.PathOf("type")}' is required.", fields.PathOf("type"), "missing_required_parameter"));
+            : throw RequestProblem.Invalid($"{{where}} is required.", fields.PathOf("type"), "missing_required_parameter"));
         string? id = fields.String("id");
         if (type == "item_reference")
         {
@@ -58,7 +57,7 @@ internal static class ResponseItemParser
             ResponseItem.FunctionCallOutput => ReadCallOutput(fields, ignored),
             ResponseItem.Reasoning => ReadReasoning(fields, ignored),
             ResponseItem.Compaction => ReadCompaction(fields),
-            _ when OtherTypes.Contains(type) => throw ApiException.Unsupported(fields.PathOf("type"), $"the model reads text and function calls only, not '{type}'."),
+            _ when OtherTypes.Contains(type) => throw RequestProblem.Unsupported(fields.PathOf("type"), $"the model reads text and function calls only, not '{type}'."),
             _ => throw JsonValue.NotOneOf(fields.PathOf("type"), type,
                 [ResponseItem.Message, ResponseItem.FunctionCall, ResponseItem.FunctionCallOutput, ResponseItem.Reasoning, ResponseItem.Compaction, "item_reference"]),
         };
@@ -99,7 +98,7 @@ internal static class ResponseItemParser
             "input_text" or "output_text" or "text" => Text(part.RequireString("text"), isOutput),
             "refusal" when isOutput => new ResponseContent("refusal") { Refusal = part.RequireString("refusal") },
             "input_image" or "input_file" or "input_audio" or "computer_screenshot" =>
-                throw ApiException.Unsupported(part.PathOf("type"), $"the model reads text only, not '{type}'."),
+                throw RequestProblem.Unsupported(part.PathOf("type"), $"the model reads text only, not '{type}'."),
             _ => throw JsonValue.NotOneOf(part.PathOf("type"), type, isOutput ? ["output_text", "refusal"] : ["input_text"]),
         };
         // Every prefix is cached, wherever a client marks the end of one; and of a reply that comes back, its log probabilities are of no use.
@@ -118,7 +117,7 @@ internal static class ResponseItemParser
         Type = ResponseItem.FunctionCall,
         CallId = fields.RequireString("call_id"),
         Name = fields.RequireString("name"),
-        Arguments = status == ResponseItem.Incomplete ? fields.RequireString("arguments") : ChatMessageParser.ReadArguments(fields),
+        Arguments = status == ResponseItem.Incomplete ? fields.RequireString("arguments") : ToolReader.ReadArguments(fields),
     };
 
     private static ResponseItem ReadCallOutput(JsonFields fields, List<string> ignored)

@@ -1,6 +1,6 @@
 using System.Text;
 using System.Text.Json;
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
@@ -16,12 +16,12 @@ internal sealed class ResponseMessages
     private string? _content;
 
     /// <param name="items">Oldest first.</param>
-    /// <exception cref="ApiException">400: an output belongs to no call.</exception>
+    /// <exception cref="RequestProblem">400: an output belongs to no call.</exception>
     public static List<ChatMessage> Of(string? instructions, IEnumerable<ResponseItem> items)
     {
         ResponseMessages messages = new();
         if (instructions is not null)
-            messages._messages.Add(new ChatMessage { Role = "system", Content = instructions });
+            messages._messages.Add(new ChatMessage { Role = ChatRole.System, Text = instructions });
         foreach (ResponseItem item in items)
             messages.Add(item);
         messages.EndReply();
@@ -48,16 +48,16 @@ internal sealed class ResponseMessages
             case ResponseItem.FunctionCallOutput:
                 EndReply();
                 if (!_callIds.Contains(item.CallId!))
-                    throw ApiException.InvalidValue($"No function_call has the call_id '{item.CallId}' of this function_call_output.", "input", "invalid_value");
-                _messages.Add(new ChatMessage { Role = "tool", Content = item.OutputText(), ToolCallId = item.CallId });
+                    throw RequestProblem.Invalid($"No function_call has the call_id '{item.CallId}' of this function_call_output.", "input", "invalid_value");
+                _messages.Add(new ChatMessage { Role = ChatRole.Tool, Text = item.OutputText(), ToolCallId = item.CallId });
                 break;
             case ResponseItem.Compaction:
                 EndReply();
-                _messages.Add(new ChatMessage { Role = "system", Content = SummaryHead + OpaqueText.Read(item.EncryptedContent!, "input") });
+                _messages.Add(new ChatMessage { Role = ChatRole.System, Text = SummaryHead + OpaqueText.Read(item.EncryptedContent!, "input") });
                 break;
             default:
                 EndReply();
-                _messages.Add(new ChatMessage { Role = item.Role!, Content = item.Text() });
+                _messages.Add(new ChatMessage { Role = ChatRoles.Of(item.Role!), Text = item.Text() });
                 break;
         }
     }
@@ -68,7 +68,7 @@ internal sealed class ResponseMessages
         if (item.Status == ResponseItem.Incomplete && !IsObject(item.Arguments!))
             return;
         _callIds.Add(item.CallId!);
-        _calls.Add(new ChatToolCall(item.CallId!, "function", new ChatFunctionCall(item.Name!, item.Arguments!)));
+        _calls.Add(new ChatToolCall(item.CallId!, item.Name!, item.Arguments!));
     }
 
     private void EndReply()
@@ -76,9 +76,9 @@ internal sealed class ResponseMessages
         if (_reasoning is not null || _content is not null || _calls.Count > 0)
             _messages.Add(new ChatMessage
             {
-                Role = "assistant",
-                Content = _content ?? (_calls.Count > 0 ? null : ""),
-                ReasoningContent = _reasoning,
+                Role = ChatRole.Assistant,
+                Text = _content ?? (_calls.Count > 0 ? null : ""),
+                Reasoning = _reasoning,
                 ToolCalls = _calls.Count > 0 ? [.. _calls] : null,
             });
         (_reasoning, _content) = (null, null);

@@ -2,11 +2,12 @@ using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.Moderation;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
-/// <summary>The body of POST /v1/responses, checked and with defaults filled in.</summary>
+/// <summary>The body of POST /v1/responses, checked and with defaults filled in, beside what it is translated into.</summary>
 public sealed record ResponseRequest
 {
     [Description("Id of the loaded model, as /v1/models lists it.")]
@@ -128,7 +129,10 @@ public sealed record ResponseRequest
 
     /// <summary>Everything that the engine is told, but for the messages.</summary>
     [JsonIgnore]
-    internal ChatCompletionRequest Chat { get; init; } = null!;
+    internal ChatRequest Chat { get; init; } = null!;
+
+    [JsonIgnore]
+    internal CallOptions Call { get; init; } = null!;
 
     /// <summary>The new items; references among them have still to be looked up.</summary>
     [JsonIgnore]

@@ -1,6 +1,6 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI.Chat;
-using InferenceServer.Models;
+using InferenceServer.Api.Moderation;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
@@ -37,32 +37,33 @@ internal static class ResponseRequestParser
             TopLogprobs = body.Integer("top_logprobs", 0, 20),
         };
         if (request.PreviousResponseId is not null && request.ConversationId is not null)
-            throw ApiException.InvalidValue("'previous_response_id' and 'conversation' cannot both be given: each says what came before.", "conversation", "mutually_exclusive_parameters");
+            throw RequestProblem.Invalid("'previous_response_id' and 'conversation' cannot both be given: each says what came before.", "conversation", "mutually_exclusive_parameters");
         bool logprobs = request.Include.Contains(OutputLogprobs);
         if (request.TopLogprobs > 0 && !logprobs)
-            throw ApiException.InvalidValue($"'top_logprobs' needs 'include' to have '{OutputLogprobs}'.", "top_logprobs", "invalid_value");
-        ChatCompletionRequest chat = ParameterReader.Read(body, new ChatCompletionRequest
+            throw RequestProblem.Invalid($"{{where}} needs 'include' to have '{OutputLogprobs}'.", "top_logprobs", "invalid_value");
+        (GenerationOptions options, CallOptions call) = ParameterReader.Read(body, new GenerationOptions
         {
-            Model = request.Model,
-            Messages = [],
-            MaxCompletionTokens = request.MaxOutputTokens,
-            Logprobs = logprobs,
+            MaxOutputTokens = request.MaxOutputTokens,
             TopLogprobs = logprobs ? request.TopLogprobs ?? 0 : null,
-            ReasoningEffort = request.Reasoning?.Effort,
-            Moderation = ChatRequestParser.ReadModeration(body, ignored),
         }, ignored);
-        chat = WithConstraint(chat, constraint);
+        options = WithConstraint(options, constraint);
         request = request with
         {
-            Stream = chat.Stream,
-            Temperature = chat.Temperature,
-            TopP = chat.TopP,
-            ServiceTier = chat.ServiceTier,
-            PromptCacheKey = chat.PromptCacheKey,
-            User = chat.User,
+            Stream = call.Stream,
+            Temperature = options.Temperature,
+            TopP = options.TopP,
+            PromptCacheKey = options.Session,
+            User = options.User,
             Items = request.Input is { } input ? ResponseItemParser.ReadInput(input, "input", ignored) : [],
             Input = null,
-            Chat = chat with { User = chat.User ?? request.SafetyIdentifier },
+            Call = call,
+            Chat = new ChatRequest
+            {
+                Messages = [],
+                ReasoningEffort = request.Reasoning?.Effort,
+                Moderation = ModerationReader.Read(body, ignored),
+                Options = options with { User = options.User ?? request.SafetyIdentifier },
+            },
         };
         ReadStreamOptions(body, request.Stream, ignored);
         ReadCacheOptions(body, ignored);
@@ -71,34 +72,34 @@ internal static class ResponseRequestParser
         return request;
     }
 
-    private static ChatCompletionRequest WithConstraint(ChatCompletionRequest chat, ConstraintSource? constraint)
+    private static GenerationOptions WithConstraint(GenerationOptions options, ConstraintSource? constraint)
     {
         if (constraint is null)
-            return chat;
-        if (chat.Constraint is { } other)
-            throw ApiException.InvalidValue($"'{constraint.Param}' and '{other.Param}' cannot both be given: a reply obeys one constraint.", other.Param, "invalid_value");
-        return chat.IgnoreEos
-            ? throw ApiException.InvalidValue($"'ignore_eos' and '{constraint.Param}' cannot both be given: a reply that is whole must end.", "ignore_eos", "invalid_value")
-            : chat with { Constraint = constraint };
+            return options;
+        if (options.Constraint is { } other)
+            throw RequestProblem.Invalid($"'{constraint.Path}' and '{other.Path}' cannot both be given: a reply obeys one constraint.", other.Path, "invalid_value");
+        return options.IgnoreEndOfGeneration
+            ? throw RequestProblem.Invalid($"{{where}} and '{constraint.Path}' cannot both be given: a reply that is whole must end.", "ignore_eos", "invalid_value")
+            : options with { Constraint = constraint };
     }
 
     /// <summary>Fields whose feature is not here, and chat's names of fields that are called otherwise. Values that mean "off" pass.</summary>
     private static void RefuseUnsupported(JsonFields body)
     {
         if (body.Take("prompt") is not null)
-            throw ApiException.Unsupported("prompt", "prompt templates are not kept here; send their text.");
+            throw RequestProblem.Unsupported("prompt", "prompt templates are not kept here; send their text.");
         if (body.Array("context_management", 0, 8) is { Count: > 0 })
-            throw ApiException.Unsupported("context_management", "use 'truncation' or /v1/responses/compact.");
+            throw RequestProblem.Unsupported("context_management", "use 'truncation' or /v1/responses/compact.");
         if (body.Take("personality") is not null)
-            throw ApiException.Unsupported("personality", "the model has no such setting; say it in 'instructions'.");
+            throw RequestProblem.Unsupported("personality", "the model has no such setting; say it in 'instructions'.");
         if (body.OneOf("prompt_cache_retention", "in_memory", "in-memory", "24h") is "24h")
-            throw ApiException.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
+            throw RequestProblem.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
         foreach ((string name, string instead) in ((string, string)[])[("response_format", "text.format"), ("messages", "input"), ("max_tokens", "max_output_tokens"),
             ("max_completion_tokens", "max_output_tokens"), ("reasoning_effort", "reasoning.effort"), ("logprobs", "include"), ("verbosity", "text.verbosity")])
             if (body.Take(name) is not null)
-                throw ApiException.Unsupported(name, $"it belongs to chat completions; use '{instead}'.");
+                throw RequestProblem.Unsupported(name, $"it belongs to chat completions; use '{instead}'.");
         if (body.Integer("n", 1, 128) is > 1)
-            throw ApiException.Unsupported("n", "a response has one reply.");
+            throw RequestProblem.Unsupported("n", "a response has one reply.");
     }
 
     /// <summary>Prefixes are cached with and without marks; for how long nobody can promise.</summary>
@@ -108,7 +109,7 @@ internal static class ResponseRequestParser
             return;
         _ = options.OneOf("mode", "implicit", "explicit");
         if (options.OneOf("ttl", "30m") is not null)
-            throw ApiException.Unsupported(options.PathOf("ttl"), "prefixes are kept as long as memory allows; no time is promised.");
+            throw RequestProblem.Unsupported(options.PathOf("ttl"), "prefixes are kept as long as memory allows; no time is promised.");
         options.Close(ignored);
     }
 
@@ -141,7 +142,7 @@ internal static class ResponseRequestParser
     {
         OutputLogprobs or EncryptedReasoning => value,
         "file_search_call.results" or "web_search_call.results" or "web_search_call.action.sources" or "message.input_image.image_url"
-            or "computer_call_output.output.image_url" or "code_interpreter_call.outputs" => throw ApiException.Unsupported(path, "this server has no such tools and reads no images."),
+            or "computer_call_output.output.image_url" or "code_interpreter_call.outputs" => throw RequestProblem.Unsupported(path, "this server has no such tools and reads no images."),
         _ => throw JsonValue.NotOneOf(path, value, [OutputLogprobs, EncryptedReasoning]),
     };
 
@@ -151,14 +152,14 @@ internal static class ResponseRequestParser
         if (body.Object("text") is not { } text)
             return null;
         if (text.OneOf("verbosity", "low", "medium", "high") is "low" or "high")
-            throw ApiException.Unsupported(text.PathOf("verbosity"), "the model has no such setting; say it in 'instructions'.");
+            throw RequestProblem.Unsupported(text.PathOf("verbosity"), "the model has no such setting; say it in 'instructions'.");
         ResponseTextFormat read = new("text");
         if (text.Object("format") is { } format)
         {
             _ = format.Require("type");
             read = new(format.OneOf("type", "text", "json_object", "json_schema")!);
             if (read.Type == "json_object")
-                constraint = ConstraintReader.JsonObject(format.PathOf("type"));
+                constraint = ConstraintSources.JsonObject(format.PathOf("type"));
             else if (read.Type == "json_schema")
                 read = ReadSchema(format, read, out constraint);
             format.Close(ignored);
@@ -171,7 +172,7 @@ internal static class ResponseRequestParser
     private static ResponseTextFormat ReadSchema(JsonFields format, ResponseTextFormat read, out ConstraintSource constraint)
     {
         JsonElement schema = JsonValue.Keep(format.Require("schema"), format.PathOf("schema"));
-        constraint = ConstraintReader.JsonSchema(schema, format.PathOf("schema"));
+        constraint = ConstraintSources.JsonSchema(schema, format.PathOf("schema"));
         string name = ConstraintReader.ReadName(format) ?? format.RequireString("name");
         return read with { Name = name, Description = format.String("description"), Schema = schema, Strict = format.Boolean("strict") ?? false };
     }
@@ -184,11 +185,11 @@ internal static class ResponseRequestParser
         string? summary = null;
         foreach (string name in (ReadOnlySpan<string>)["generate_summary", "summary"])
             if (reasoning.OneOf(name, "auto", "concise", "detailed") is { } given)
-                summary = given != "concise" ? given : throw ApiException.Unsupported(reasoning.PathOf(name), "reasoning is not shortened; 'detailed' gives it whole.");
+                summary = given != "concise" ? given : throw RequestProblem.Unsupported(reasoning.PathOf(name), "reasoning is not shortened; 'detailed' gives it whole.");
         if (reasoning.OneOf("context", "auto", "current_turn", "all_turns") is "current_turn" or "all_turns")
-            throw ApiException.Unsupported(reasoning.PathOf("context"), "the model's chat template decides which reasoning it wants back.");
+            throw RequestProblem.Unsupported(reasoning.PathOf("context"), "the model's chat template decides which reasoning it wants back.");
         if (reasoning.OneOf("mode", "standard", "pro") is "pro")
-            throw ApiException.Unsupported(reasoning.PathOf("mode"), "the model has no such setting.");
+            throw RequestProblem.Unsupported(reasoning.PathOf("mode"), "the model has no such setting.");
         reasoning.Close(ignored);
         return new ResponseReasoning(effort, summary);
     }
@@ -198,9 +199,9 @@ internal static class ResponseRequestParser
         if (body.Object("stream_options") is not { } options)
             return;
         if (!stream)
-            throw ApiException.InvalidValue("'stream_options' is only allowed when 'stream' is true.", "stream_options", "invalid_value");
+            throw RequestProblem.Invalid("{where} is only allowed when 'stream' is true.", "stream_options", "invalid_value");
         if (options.Boolean("include_obfuscation") == true)
-            throw ApiException.Unsupported("stream_options.include_obfuscation", "streams are not padded here.");
+            throw RequestProblem.Unsupported("stream_options.include_obfuscation", "streams are not padded here.");
         options.Close(ignored);
     }
 }

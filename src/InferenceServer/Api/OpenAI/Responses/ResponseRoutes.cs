@@ -1,4 +1,3 @@
-using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Api.OpenAI.Responses;

@@ -2,6 +2,8 @@
 // the request that began it. Always: the last event comes after the response is on the disk; the log ends whatever happens.
 
 using InferenceServer.Api.Moderation;
+using InferenceServer.Api.Streaming;
+using InferenceServer.Chat;
 using InferenceServer.Engine;
 using InferenceServer.Operations;
 using InferenceServer.Store;
@@ -51,7 +53,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
     public void Accepted(string tier) => _current = _current with { ServiceTier = tier };
 
     /// <summary>What a stream or a background run ended in instead of a response; null where there is none, and where a client cancelled it.</summary>
-    public ApiException? Failure { get; private set; }
+    public RequestProblem? Failure { get; private set; }
 
     /// <summary>It ended otherwise than by what is stored of it.</summary>
     public bool IsUnsaved { get; private set; }
@@ -76,8 +78,8 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
 
     /// <summary>Runs to the end.</summary>
     /// <returns>The response, ended.</returns>
-    /// <exception cref="ApiException">Without a stream or a background: the reply failed. With any: it could not be stored.</exception>
-    public async Task<ModelResponse> RunAsync(ChatTurn turn)
+    /// <exception cref="RequestProblem">Without a stream or a background: the reply failed. With any: it could not be stored.</exception>
+    public async Task<ModelResponse> RunAsync(ChatTurn turn, RequestTrace trace)
     {
         using ResponseEventWriter events = new(Events);
         try
@@ -87,10 +89,10 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
             ModelResponse ended;
             try
             {
-                await turn.ReadAsync(encoder);
+                await ReplyStream.ReadAsync(turn, encoder);
                 ended = Whole(encoder) with { Moderation = ResponseModeration.Of(turn.Moderation) };
             }
-            catch (ApiException error) when (Events is not null)
+            catch (RequestProblem error) when (Events is not null)
             {
                 encoder.Error(error);
                 Failure = _cancelled ? null : error;
@@ -103,9 +105,8 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
         catch (Exception error) when (Events is not null)
         {
             // Nobody waits for a background run: what is wrong with it is told here or nowhere.
-            ApiException told = error as ApiException ?? new ApiException(StatusCodes.Status500InternalServerError,
-                "The server failed to handle this request; its log says why.", ErrorTypes.Server, code: "internal_error");
-            if (error is not ApiException)
+            RequestProblem told = error as RequestProblem ?? ErrorMiddleware.Fault();
+            if (error is not RequestProblem)
                 LogFault(log, Id, error);
             Failure = told;
             _current = Unfinished(told, _current.Output);
@@ -118,7 +119,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
             turn.Dispose();
             // What runs in the background has no request that would say how it ended.
             if (start.First.Background)
-                turn.Trace.Ended(Failure?.Status ?? StatusCodes.Status200OK, _cancelled || _dropped ? "cancelled" : RequestTrace.OutcomeOf(Failure?.Status ?? StatusCodes.Status200OK));
+                trace.Ended(Failure is { } failure ? ErrorWriter.StatusOf(failure.Kind) : StatusCodes.Status200OK, _cancelled || _dropped ? "cancelled" : RequestTrace.OutcomeOf(Failure?.Kind));
             Events?.End();
             _ended.TrySetResult(_current);
         }
@@ -191,18 +192,18 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
     private static void WriteEnd(ResponseEventWriter events, ModelResponse ended)
     {
         if (ended.Status == ModelResponse.Cancelled)
-            events.Error(new ApiException(StatusCodes.Status400BadRequest, "The response was cancelled.", ErrorTypes.InvalidRequest, code: "cancelled"));
+            events.Error(new RequestProblem(ProblemKind.Invalid, "The response was cancelled.", code: "cancelled"));
         else
             events.Response($"response.{ended.Status}", ended);
     }
 
     private ModelResponse Whole(ResponseEncoder encoder)
     {
-        ChatReplyEnd end = encoder.ReplyEnd!;
-        string? why = end.FinishReason switch
+        ReplyEnd end = encoder.ReplyEnd!;
+        string? why = end.Finish switch
         {
-            "length" => "max_output_tokens",
-            "content_filter" => "content_filter",
+            ReplyFinish.Length => "max_output_tokens",
+            ReplyFinish.ContentFilter => "content_filter",
             _ => null,
         };
         GenerationResult[] results = [end.Result];
@@ -213,15 +214,15 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
             IncompleteDetails = why is null ? null : new IncompleteDetails(why),
             Output = [.. encoder.Output],
             Usage = ResponseUsage.Of(Usage.Of(results, 1, end.ReasoningTokens)),
-            XCache = CacheUse.Of(start.Request.Chat.XCacheReport, results),
-            Timing = RequestTiming.Of(start.Request.Chat.Timing, results, 1),
+            XCache = CacheUse.Of(start.Request.Call.ReportsCache, results),
+            Timing = RequestTiming.Of(start.Request.Call.ReportsTiming, results, 1),
         };
     }
 
-    private ModelResponse Unfinished(ApiException error, IReadOnlyList<ResponseItem> output) => _current with
+    private ModelResponse Unfinished(RequestProblem error, IReadOnlyList<ResponseItem> output) => _current with
     {
         Status = _cancelled ? ModelResponse.Cancelled : ModelResponse.Failed,
-        Error = _cancelled ? null : new ResponseFailure("server_error", error.Message),
+        Error = _cancelled ? null : new ResponseFailure("server_error", ResponseErrors.Names.MessageOf(error)),
         Output = [.. output],
     };
 

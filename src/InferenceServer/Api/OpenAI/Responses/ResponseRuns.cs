@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using InferenceServer.Chat;
+using InferenceServer.Operations;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.OpenAI.Responses;
@@ -22,7 +24,7 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
 
     /// <summary>Lets a run go on by itself.</summary>
     /// <param name="conversation">The right to its conversation, until it has ended.</param>
-    public void Start(ResponseRun run, ChatTurn turn, ConversationTurn? conversation)
+    public void Start(ResponseRun run, ChatTurn turn, RequestTrace trace, ConversationTurn? conversation)
     {
         TaskCompletionSource begins = new(TaskCreationOptions.RunContinuationsAsynchronously);
         _running[run.Id] = (run, FollowAsync());
@@ -32,7 +34,7 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
         {
             // It may end at once, and must not be entered after it was taken out.
             await begins.Task;
-            await run.RunAsync(turn);
+            await run.RunAsync(turn, trace);
             try
             {
                 // Its end could not be written; that it failed is less to write, and if this fails too, whoever asks for it is told so.
@@ -87,7 +89,7 @@ internal sealed partial class ResponseRuns(ServerStore store, ILogger<ResponseRu
         {
             await store.Responses.SaveAsync(failed, [.. input.Select(item => item.Id)], null);
         }
-        catch (ApiException)
+        catch (RequestProblem)
         {
             // Logged where it failed. It is told as failed all the same, and written when it is asked for again, or at the next start.
         }

@@ -1,7 +1,5 @@
-using System.Text.Json;
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat;
 using InferenceServer.Models;
-using InferenceServer.Operations;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.OpenAI.Responses;
@@ -19,14 +17,11 @@ internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore s
     public async Task CountAsync(HttpContext http)
     {
         (ResponseRequest request, ServedModel model, ResponseHistory history) = await ReadAsync(http);
-        ChatCompletionRequest chat = request.Chat with { Messages = ResponseMessages.Of(request.Instructions, history.All) };
-        await ResponseErrors.RenameAsync(async () =>
-        {
-            if (request.Truncation == "auto")
-                (chat, _) = ResponseTruncation.Fit(chat, model);
-            int tokens = chat.Messages.Count == 0 ? 0 : ChatTranslator.Tokenize(chat, model).Length;
-            await JsonAnswer.WriteAsync(http, new ResponseInputTokenCount("response.input_tokens", tokens), ResponsesJson.Wire.ResponseInputTokenCount);
-        });
+        ChatRequest chat = request.Chat with { Messages = ResponseMessages.Of(request.Instructions, history.All) };
+        if (request.Truncation == "auto")
+            (chat, _) = ResponseTruncation.Fit(chat, model);
+        int tokens = chat.Messages.Count == 0 ? 0 : ChatPrompt.Tokenize(chat, model).Length;
+        await JsonAnswer.WriteAsync(http, new ResponseInputTokenCount("response.input_tokens", tokens), ResponsesJson.Wire.ResponseInputTokenCount);
     }
 
     /// <summary>The users' messages as they are, then everything in the model's own summary.</summary>
@@ -35,50 +30,43 @@ internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore s
         RequestHints hints = RequestHints.Of(http.Request);
         (ResponseRequest request, ServedModel model, ResponseHistory history) = await ReadAsync(http);
         if (!history.All.Any())
-            throw ApiException.InvalidValue("'input' is required.", "input", "missing_required_parameter");
+            throw RequestProblem.Invalid("{where} is required.", "input", "missing_required_parameter");
         List<ChatMessage> messages = ResponseMessages.Of(request.Instructions, history.All);
-        messages.Add(new ChatMessage { Role = "user", Content = SummaryRequest });
-        await ResponseErrors.RenameAsync(async () =>
+        messages.Add(new ChatMessage { Role = ChatRole.User, Text = SummaryRequest });
+        (ChatRequest chat, _) = ResponseTruncation.Fit(request.Chat with
         {
-            (ChatCompletionRequest chat, _) = ResponseTruncation.Fit(request.Chat with
+            Messages = messages,
+            Options = request.Chat.Options with
             {
-                Messages = messages,
-                MaxCompletionTokens = request.MaxOutputTokens ?? model.Engine.ContextLength / SummaryShare,
-                PromptCacheKey = request.PromptCacheKey ?? history.Root,
-            }, model);
-            using ChatTurn turn = await ChatTurn.StartAsync(model, chat, hints, RequestTrace.Of(http), http.RequestAborted);
-            ChatTurnReply[] replies = await turn.CollectAsync();
-            if (string.IsNullOrWhiteSpace(replies[0].Content))
-                throw new ApiException(StatusCodes.Status500InternalServerError, "The model gave no summary; 'max_output_tokens' may leave it no room.", ErrorTypes.Server, code: "no_summary");
-            ResponseItem summary = new()
-            {
-                Id = ResponseItem.NewId(ResponseItem.Compaction),
-                Type = ResponseItem.Compaction,
-                EncryptedContent = OpaqueText.Write(replies[0].Content!),
-            };
-            IReadOnlyList<ResponseItem> output = [.. history.All.Where(item => item is { Type: ResponseItem.Message, Role: "user" }), summary];
-            Usage usage = Usage.Of([replies[0].End.Result], 1, replies[0].End.ReasoningTokens);
-            CompactedResponse compacted = new($"resp_{Guid.NewGuid():N}", "response.compaction", output, clock.GetUtcNow().ToUnixTimeSeconds(), ResponseUsage.Of(usage))
-            {
-                XCache = CacheUse.Of(request.Chat.XCacheReport, [replies[0].End.Result]),
-                Timing = RequestTiming.Of(request.Chat.Timing, [replies[0].End.Result], 1),
-            };
-            await JsonAnswer.WriteAsync(http, compacted, ResponsesJson.Wire.CompactedResponse);
-        });
+                MaxOutputTokens = request.MaxOutputTokens ?? model.ContextLength / SummaryShare,
+                Session = request.PromptCacheKey ?? history.Root,
+            },
+        }, model);
+        using ChatTurn turn = await hints.StartAsync(http, model, chat, stream: false);
+        WholeReply reply = (await turn.CollectAsync())[0];
+        if (string.IsNullOrWhiteSpace(reply.Text))
+            throw new RequestProblem(ProblemKind.Failed, "The model gave no summary; 'max_output_tokens' may leave it no room.", code: "no_summary");
+        ResponseItem summary = new()
+        {
+            Id = ResponseItem.NewId(ResponseItem.Compaction),
+            Type = ResponseItem.Compaction,
+            EncryptedContent = OpaqueText.Write(reply.Text),
+        };
+        IReadOnlyList<ResponseItem> output = [.. history.All.Where(item => item is { Type: ResponseItem.Message, Role: "user" }), summary];
+        Usage usage = Usage.Of([reply.End.Result], 1, reply.End.ReasoningTokens);
+        CompactedResponse compacted = new($"resp_{Guid.NewGuid():N}", "response.compaction", output, clock.GetUtcNow().ToUnixTimeSeconds(), ResponseUsage.Of(usage))
+        {
+            XCache = CacheUse.Of(request.Call.ReportsCache, [reply.End.Result]),
+            Timing = RequestTiming.Of(request.Call.ReportsTiming, [reply.End.Result], 1),
+        };
+        await JsonAnswer.WriteAsync(http, compacted, ResponsesJson.Wire.CompactedResponse);
     }
 
     private async Task<(ResponseRequest Request, ServedModel Model, ResponseHistory History)> ReadAsync(HttpContext http)
     {
-        ResponseRequest request;
-        using (JsonDocument body = await JsonBody.ReadAsync(http))
-        {
-            List<string> ignored = [];
-            request = ResponseRequestParser.Parse(body.RootElement, models.Models.Count == 1 ? models.Models[0].Id : null, ignored);
-            IgnoredParameters.Announce(http.Response, ignored);
-        }
-
+        ResponseRequest request = await JsonBody.ReadAsync(http, (body, ignored) => ResponseRequestParser.Parse(body, models.Models.Count == 1 ? models.Models[0].Id : null, ignored));
         if (request.Stream)
-            throw ApiException.Unsupported("stream", "the answer is in one piece.");
+            throw RequestProblem.Unsupported("stream", "the answer is in one piece.");
         return (request, models.Find(request.Model), await ResponseHistory.LoadAsync(store, runs, StoreOwner.Of(http), request));
     }
 }

@@ -1,36 +1,34 @@
 using System.Text.Json;
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
 /// <summary><c>tools</c> and <c>tool_choice</c> of a response, which have no <c>function</c> around a function.</summary>
 internal static class ResponseToolParser
 {
-    private const int MaxTools = 1024;
-
-    public static ResponseRequest Read(JsonFields body, ResponseRequest request, List<string> ignored)
+        public static ResponseRequest Read(JsonFields body, ResponseRequest request, List<string> ignored)
     {
         List<ResponseTool> tools = [];
         List<ChatTool> functions = [];
-        foreach ((JsonElement value, string path) in body.Array("tools", 0, MaxTools) ?? [])
+        foreach ((JsonElement value, string path) in body.Array("tools", 0, ToolReader.MaxTools) ?? [])
         {
             JsonFields fields = new(value, path);
             ResponseTool tool = ReadTool(fields, ignored);
             if (tools.Exists(other => other.Name == tool.Name))
-                throw ApiException.InvalidValue($"'{fields.PathOf("name")}' names '{tool.Name}' for the second time.", fields.PathOf("name"), "invalid_value");
+                throw RequestProblem.Invalid($"{{where}} names '{tool.Name}' for the second time.", fields.PathOf("name"), "invalid_value");
             tools.Add(tool);
-            functions.Add(new ChatTool("function", new ChatFunction(tool.Name, tool.Description, tool.Parameters, tool.Strict)) { ParametersPath = fields.PathOf("parameters") });
+            functions.Add(new ChatTool(tool.Name, tool.Description, tool.Parameters, tool.Strict) { Path = fields.PathOf("parameters") });
         }
 
         JsonElement? choice = body.Take("tool_choice") is { } chosen ? JsonValue.Keep(chosen, "tool_choice") : null;
         bool parallel = body.Boolean("parallel_tool_calls") ?? true;
-        ToolSelection selection = choice is { } given ? ToolParser.ReadChoice(given, [.. tools.Select(tool => tool.Name)], isNested: false, ignored) : ToolSelection.Auto;
+        ToolChoice selection = choice is { } given ? ToolReader.ReadChoice(given, [.. tools.Select(tool => tool.Name)], isNested: false, ignored) : ToolChoice.Auto;
         return request with
         {
             Tools = tools,
             ToolChoice = choice,
             ParallelToolCalls = parallel,
-            Chat = request.Chat with { Tools = functions, ToolSelection = selection, ParallelToolCalls = parallel },
+            Chat = request.Chat with { Tools = functions, ToolChoice = selection, AllowMultipleToolCalls = parallel },
         };
     }
 
@@ -38,18 +36,18 @@ internal static class ResponseToolParser
     {
         string type = fields.RequireString("type");
         if (type != "function")
-            throw ApiException.Unsupported(fields.PathOf("type"), $"only functions can be called here, and '{(type.Length > 40 ? type[..40] : type)}' is none.");
-        string name = ToolParser.ReadName(fields);
+            throw RequestProblem.Unsupported(fields.PathOf("type"), $"only functions can be called here, and '{(type.Length > 40 ? type[..40] : type)}' is none.");
+        string name = ToolReader.ReadName(fields);
         JsonElement? parameters = fields.Take("parameters");
         if (parameters is { ValueKind: not JsonValueKind.Object } wrong)
             throw JsonValue.WrongType(wrong, fields.PathOf("parameters"), "an object, a JSON Schema");
         if (fields.Boolean("defer_loading") == true)
-            throw ApiException.Unsupported(fields.PathOf("defer_loading"), "tools are not searched here.");
+            throw RequestProblem.Unsupported(fields.PathOf("defer_loading"), "tools are not searched here.");
         if (fields.Take("output_schema") is not null)
-            throw ApiException.Unsupported(fields.PathOf("output_schema"), "what a function gives back is not checked.");
+            throw RequestProblem.Unsupported(fields.PathOf("output_schema"), "what a function gives back is not checked.");
         foreach ((JsonElement value, string path) in fields.Array("allowed_callers", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "direct")
-                throw ApiException.Unsupported(path, "only the model calls functions.");
+                throw RequestProblem.Unsupported(path, "only the model calls functions.");
         ResponseTool tool = new(type, name, fields.String("description"), parameters is { } schema ? JsonValue.Keep(schema, fields.PathOf("parameters")) : null, fields.Boolean("strict") ?? true);
         fields.Close(ignored);
         return tool;

@@ -1,4 +1,4 @@
-using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Chat;
 using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI.Responses;
@@ -13,17 +13,17 @@ internal static class ResponseTruncation
     private const int DefaultReplyShare = 8;
     private const int LargestReplyShare = 2;
 
-    /// <exception cref="ApiException">400: not even the last turn fits.</exception>
-    public static (ChatCompletionRequest Request, TruncationReport? Report) Fit(ChatCompletionRequest request, ServedModel model)
+    /// <exception cref="RequestProblem">400: not even the last turn fits.</exception>
+    public static (ChatRequest Request, TruncationReport? Report) Fit(ChatRequest request, ServedModel model)
     {
-        int context = model.Engine.ContextLength;
-        int room = context - Math.Min(request.MaxCompletionTokens ?? context / DefaultReplyShare, context / LargestReplyShare);
+        int context = model.ContextLength;
+        int room = context - Math.Min(request.Options.MaxOutputTokens ?? context / DefaultReplyShare, context / LargestReplyShare);
         int head = 0;
-        while (head < request.Messages.Count && request.Messages[head].Role is "system" or "developer")
+        while (head < request.Messages.Count && request.Messages[head].Role.Instructs())
             head++;
         List<int> turns = [head];
         for (int i = head + 1; i < request.Messages.Count; i++)
-            if (request.Messages[i].Role == "user")
+            if (request.Messages[i].Role == ChatRole.User)
                 turns.Add(i);
         if (Fits(request, model, room))
             return (request, null);
@@ -48,20 +48,20 @@ internal static class ResponseTruncation
     /// <summary>Leaves out what a report says was left out.</summary>
     public static List<ChatMessage> Drop(List<ChatMessage> messages, TruncationReport report)
     {
-        int head = messages.TakeWhile(message => message.Role is "system" or "developer").Count();
+        int head = messages.TakeWhile(message => message.Role.Instructs()).Count();
         return [.. messages.Take(head), .. messages.Skip(head + report.DroppedMessages)];
     }
 
-    private static ChatCompletionRequest Without(ChatCompletionRequest request, int from, int to) =>
+    private static ChatRequest Without(ChatRequest request, int from, int to) =>
         request with { Messages = [.. request.Messages.Take(from), .. request.Messages.Skip(to)] };
 
-    private static bool Fits(ChatCompletionRequest request, ServedModel model, int room)
+    private static bool Fits(ChatRequest request, ServedModel model, int room)
     {
         try
         {
-            return ChatTranslator.Tokenize(request, model).Length <= room;
+            return ChatPrompt.Tokenize(request, model).Length <= room;
         }
-        catch (ApiException error) when (error.Code == "context_length_exceeded")
+        catch (RequestProblem error) when (error.Code == "context_length_exceeded")
         {
             // Its text alone is so long that nobody counted its tokens.
             return false;

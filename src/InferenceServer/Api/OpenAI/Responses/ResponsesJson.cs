@@ -12,6 +12,8 @@ namespace InferenceServer.Api.OpenAI.Responses;
 [JsonSerializable(typeof(ResponseStreamEvent))]
 [JsonSerializable(typeof(ResponseItemList))]
 [JsonSerializable(typeof(IReadOnlyList<ResponseItem>))]
+[JsonSerializable(typeof(ResponseOrigin))]
+[JsonSerializable(typeof(PromptIdentity))]
 [JsonSerializable(typeof(ResponseInputTokenCount))]
 [JsonSerializable(typeof(CompactedResponse))]
 [JsonSerializable(typeof(Conversation))]

@@ -1,0 +1,82 @@
+using InferenceServer.Chat.Replies;
+using InferenceServer.Engine;
+using InferenceServer.Engine.Text;
+using InferenceServer.Models;
+
+namespace InferenceServer.Chat;
+
+/// <summary>A chat request to engine requests: render, tokenize, check the length.</summary>
+internal static class ChatPrompt
+{
+    /// <param name="rendered">The conversation's text, as <see cref="Render"/> makes it.</param>
+    /// <param name="isSplit">Whether the replies will be taken apart, so that control tokens in markers must come as text.</param>
+    /// <returns>One request each choice.</returns>
+    public static IReadOnlyList<GenerationRequest> Requests(ChatRequest request, ServedModel model, string rendered, TokenConstraint? constraint, bool isSplit)
+    {
+        int[] tokens = Tokenize(rendered, model);
+        List<GenerationRequest> requests = [];
+        GenerationRequests.Add(requests, model, request.Options, nameof(ChatRequest.Messages), new GenerationRequest
+        {
+            PromptTokens = tokens,
+            MaxTokens = 0,
+            PredictedTokens = Predicted(request, model),
+            Constraint = constraint,
+            Thinking = Thinking(request, model, rendered),
+            ControlTokensInText = isSplit ? model.Replies.ControlTokensInText : null,
+            MessageBoundaries = model.Engine.TakesCheckpoints ? MessageBoundaries.Of(model, Conversation(request), rendered, tokens) : [],
+        });
+        return requests;
+    }
+
+    /// <summary>The text that the model is given. Where no thinking is left over, what the template has opened is closed again.</summary>
+    public static string Render(ChatRequest request, ServedModel model)
+    {
+        string rendered = model.Chat(Conversation(request));
+        return request.ReasoningBudget == 0 && model.Replies.Format is { Reasoning: { } markers } format && format.OpeningOf(rendered) == ReplyOpening.Reasoning
+            ? rendered + EndOfThinking(format, markers)
+            : rendered;
+    }
+
+    /// <summary>Its tokens.</summary>
+    public static int[] Tokenize(ChatRequest request, ServedModel model) => Tokenize(Render(request, model), model);
+
+    private static int[] Tokenize(string rendered, ServedModel model)
+    {
+        GenerationRequests.CheckTextLength(model, rendered, nameof(ChatRequest.Messages));
+        return model.Vocabulary.TokenizeChat(rendered);
+    }
+
+    private static ChatConversation Conversation(ChatRequest request) => new()
+    {
+        Messages = request.Messages,
+        Tools = request.ToolChoice.Mode == ToolMode.None ? [] : request.Tools,
+        ReasoningEffort = request.ReasoningEffort,
+        TemplateArguments = request.TemplateArguments,
+    };
+
+    /// <summary>The limit on what is thought in the open, in terms of the model's markers.</summary>
+    private static ThinkingLimit? Thinking(ChatRequest request, ServedModel model, string rendered)
+    {
+        if (request.ReasoningBudget is not { } budget || budget < 0)
+            return null;
+        ReplyFormat format = model.Replies.Format;
+        // Who does not think in the open keeps any limit.
+        if (format.Reasoning is not { } markers || format.IsReasoningOver(rendered))
+            return null;
+        int[] tokens = model.Vocabulary.Tokenize(EndOfThinking(format, markers), false, true);
+        if (tokens.Length > ThinkingLimit.MaxCloseTokens)
+            throw RequestProblem.Unsupported(nameof(ChatRequest.ReasoningBudget), $"what ends this model's reasoning takes {tokens.Length} tokens, more than {ThinkingLimit.MaxCloseTokens}.");
+        return new ThinkingLimit(budget, markers.Open.Trim(), markers.Close.Trim(), format.OpeningOf(rendered) == ReplyOpening.Reasoning, tokens);
+    }
+
+    private static string EndOfThinking(ReplyFormat format, ReasoningMarkers markers) =>
+        format.AfterReasoning.Length > 0 ? markers.Close.Trim() + format.AfterReasoning : $"\n{markers.Close.Trim()}\n\n";
+
+    private static ReadOnlyMemory<int> Predicted(ChatRequest request, ServedModel model)
+    {
+        if (request.Prediction is not { Length: > 0 } prediction)
+            return default;
+        GenerationRequests.CheckTextLength(model, prediction, nameof(ChatRequest.Prediction));
+        return model.Vocabulary.Tokenize(prediction, false, false);
+    }
+}

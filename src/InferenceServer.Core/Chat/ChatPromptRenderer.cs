@@ -1,0 +1,194 @@
+using System.Text;
+using System.Text.Json;
+using InferenceServer.Chat.Replies;
+using InferenceServer.Chat.Templates;
+using InferenceServer.Llama;
+
+namespace InferenceServer.Chat;
+
+/// <summary>
+/// Fits a conversation to what the model's template can take, and renders it. Safe from any thread. A template that refuses or fails is the
+/// request's problem: it names the cause, since the client can change the messages and nobody here the template.
+/// </summary>
+internal sealed class ChatPromptRenderer
+{
+    private const int MaxTemplateBytes = 4 << 20;
+
+    private readonly ChatTemplate _template;
+    private readonly ChatTemplateFeatures _features;
+    private readonly Lazy<ReplyFormat> _replies;
+    private readonly string _bos;
+    private readonly string _eos;
+    private readonly TimeProvider _clock;
+
+    public ChatPromptRenderer(ChatTemplate template, string bos, string eos, TimeProvider clock)
+    {
+        _template = template;
+        _features = template.Features;
+        _replies = new(() => ReplyFormatProbe.Learn(template));
+        _bos = bos;
+        _eos = eos;
+        _clock = clock;
+    }
+
+    /// <summary>The template, in Jinja.</summary>
+    public string TemplateSource { get; private init; } = "";
+
+    /// <summary>How the model of this template writes its replies.</summary>
+    public ReplyFormat Replies => _replies.Value;
+
+    /// <summary>Takes the operator's template, else the model's, else ChatML.</summary>
+    /// <exception cref="ServerStartException">The template cannot be read or parsed.</exception>
+    public static ChatPromptRenderer Create(string? path, string? modelTemplate, LlamaVocab vocab, TimeProvider clock, List<string> notes)
+    {
+        string source = path is not null ? ReadFile(path) : modelTemplate ?? BuiltinTemplates.ChatMLSource;
+        if (path is null && modelTemplate is null)
+            notes.Add("the model has no chat template: ChatML is used; give the right one with --chat-template");
+        try
+        {
+            return new ChatPromptRenderer(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock) { TemplateSource = source };
+        }
+        catch (TemplateException error)
+        {
+            throw new ServerStartException($"{path ?? "the model's chat template"} cannot be used: {error.Message}; give another with --chat-template", error);
+        }
+    }
+
+    public string Render(ChatConversation conversation)
+    {
+        if (conversation.ReasoningEffort is not (null or "none" or "medium") && !_template.Reads("reasoning_effort"))
+            throw RequestProblem.Unsupported(nameof(ChatRequest.ReasoningEffort), "the model's chat template has no such setting.");
+        if (conversation.Tools.Count > 0 || conversation.Messages.Any(message => message.Role == ChatRole.Tool || message.ToolCalls is not null))
+            conversation = ToolsInText.Apply(conversation, _features, Replies.Calls is [var call, ..] ? call : KnownReplyFormats.Generic);
+        try
+        {
+            return _template.Render(Context(conversation), _clock);
+        }
+        catch (TemplateRaisedException refusal)
+        {
+            throw RequestProblem.Invalid($"The model's chat template refuses these messages: {refusal.RaisedMessage}", nameof(ChatRequest.Messages), "template_refused");
+        }
+        catch (TemplateException error)
+        {
+            throw RequestProblem.Invalid($"The model's chat template cannot render these messages: {error.Message}", nameof(ChatRequest.Messages), "template_error");
+        }
+    }
+
+    private TemplateDict Context(ChatConversation conversation)
+    {
+        TemplateDict context = new();
+        context.Set("messages", Messages(conversation.Messages));
+        context.Set("add_generation_prompt", conversation.AddGenerationPrompt);
+        context.Set("bos_token", _bos);
+        context.Set("eos_token", _eos);
+        // Templates tell "none were given" by None, which Hugging Face passes.
+        context.Set("tools", conversation.Tools.Count == 0 ? TemplateValue.None : new TemplateList(conversation.Tools.Select(Tool)).Freeze());
+        context.Set("documents", TemplateValue.None);
+        if (conversation.ReasoningEffort is { } effort)
+            context.Set("reasoning_effort", effort);
+        // Whoever wants no reasoning says so to templates that only know a switch; the request's own arguments come after and win.
+        if (conversation.ReasoningEffort == "none")
+            foreach (string name in (ReadOnlySpan<string>)["enable_thinking", "thinking"])
+                if (_template.Reads(name))
+                    context.Set(name, false);
+        foreach ((string name, JsonElement value) in conversation.TemplateArguments ?? new Dictionary<string, JsonElement>())
+        {
+            if (name is "messages" or "add_generation_prompt" or "bos_token" or "eos_token" or "tools" or "documents")
+                throw RequestProblem.Invalid("{where} is set by the server.", $"{nameof(ChatRequest.TemplateArguments)}.{name}", "invalid_value");
+            context.Set(name, TemplateValue.FromJson(value));
+        }
+
+        return context;
+    }
+
+    /// <summary>A definition as clients write it. Templates look for a description and for parameters without asking whether they are there.</summary>
+    private static TemplateValue Tool(ChatTool tool)
+    {
+        TemplateValue parameters = tool.Parameters is { } schema ? TemplateValue.FromJson(schema) : NoParameters;
+        return TemplateDict.Of(("type", "function"), ("function", TemplateDict.Of(
+            ("name", tool.Name), ("description", tool.Description ?? ""), ("parameters", parameters))));
+    }
+
+    private static TemplateValue NoParameters { get; } = TemplateDict.Of(("type", "object"), ("properties", new TemplateDict().Freeze()));
+
+    private TemplateList Messages(IReadOnlyList<ChatMessage> messages)
+    {
+        TemplateList list = new(messages.Count);
+        StringBuilder held = new();
+        foreach (ChatMessage message in messages)
+        {
+            ChatRole role = message.Role == ChatRole.Developer && !_features.TakesDeveloperRole ? ChatRole.System : message.Role;
+            if (role == ChatRole.System && !_features.TakesSystemRole)
+            {
+                // The template would drop or refuse it: its text goes before the next user message.
+                held.Append(message.Text).Append("\n\n");
+                continue;
+            }
+
+            string? content = message.Text;
+            if (role == ChatRole.User && held.Length > 0)
+            {
+                content = held.Append(content).ToString();
+                held.Clear();
+            }
+
+            list.Add(Message(message, role, content));
+        }
+
+        if (held.Length > 0)
+            throw RequestProblem.Invalid("The model's chat template knows no system messages, and no user message follows to carry it.", nameof(ChatRequest.Messages), "template_refused");
+        return list.Freeze();
+    }
+
+    private TemplateDict Message(ChatMessage message, ChatRole role, string? content)
+    {
+        TemplateDict dict = new();
+        dict.Set("role", role.Name());
+        dict.Set("content", content is null ? (_features.TakesToolCalls && _features.TakesCallsWithoutContent ? TemplateValue.None : "") : Content(content));
+        if (message.AuthorName is not null)
+            dict.Set("name", message.AuthorName);
+        if (message.ToolCallId is not null)
+            dict.Set("tool_call_id", message.ToolCallId);
+        if (message.Reasoning is not null)
+            dict.Set("reasoning_content", message.Reasoning);
+        // gpt-oss's template has its own name for it, and refuses it beside content in a message that calls.
+        if (message.Reasoning is not null && _features.ReasoningField is { } field && (message.ToolCalls is null || string.IsNullOrEmpty(content)))
+            dict.Set(field, message.Reasoning);
+        if (message.ToolCalls is { } calls)
+            dict.Set("tool_calls", new TemplateList(calls.Select(ToolCall)).Freeze());
+        return dict.Freeze();
+    }
+
+    private TemplateValue Content(string text) => _features.TakesTextContent || !_features.TakesContentParts
+        ? text
+        : new TemplateList([TemplateDict.Of(("type", "text"), ("text", text))]).Freeze();
+
+    private TemplateValue ToolCall(ChatToolCall call)
+    {
+        TemplateValue arguments = call.Arguments;
+        if (!_features.WantsArgumentsAsText)
+        {
+            using JsonDocument parsed = JsonDocument.Parse(call.Arguments);
+            arguments = TemplateValue.FromJson(parsed.RootElement);
+        }
+
+        return TemplateDict.Of(("id", call.Id), ("type", "function"), ("function", TemplateDict.Of(("name", call.Name), ("arguments", arguments))));
+    }
+
+    private static string Name(LlamaVocab vocab, int? token) => token is { } known ? Encoding.UTF8.GetString(vocab.TokenBytes(known, special: true)) : "";
+
+    private static string ReadFile(string path)
+    {
+        try
+        {
+            FileInfo file = new(path);
+            if (file.Exists && file.Length > MaxTemplateBytes)
+                throw new ServerStartException($"--chat-template {path} has {file.Length} bytes, more than a template can have");
+            return File.ReadAllText(path);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new ServerStartException($"--chat-template {path} cannot be read: {error.Message}", error);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+using InferenceServer.Engine;
+
+namespace InferenceServer.Chat;
+
+/// <summary>How a reply is generated: sampling, limits, and whose it is. Ranges are checked by whoever reads the request.</summary>
+public sealed record GenerationOptions
+{
+    /// <summary>Null generates until the context is full.</summary>
+    public int? MaxOutputTokens { get; init; }
+
+    /// <summary>Texts that end a reply and are no part of it.</summary>
+    public IReadOnlyList<string> StopSequences { get; init; } = [];
+
+    /// <summary>How many replies to generate; the prompt is computed once.</summary>
+    public int Choices { get; init; } = 1;
+
+    /// <summary>Null takes one by chance.</summary>
+    public long? Seed { get; init; }
+
+    /// <summary>0 takes the most likely token.</summary>
+    public float Temperature { get; init; } = 1;
+
+    public float TopP { get; init; } = 1;
+
+    /// <summary>0 keeps all.</summary>
+    public int TopK { get; init; }
+
+    public float MinP { get; init; }
+
+    public float TypicalP { get; init; } = 1;
+
+    public float PresencePenalty { get; init; }
+
+    public float FrequencyPenalty { get; init; }
+
+    public float RepetitionPenalty { get; init; } = 1;
+
+    /// <summary>Token id to what is added to its logit.</summary>
+    public IReadOnlyDictionary<int, float>? LogitBias { get; init; }
+
+    /// <summary>What the whole reply must obey; null for anything.</summary>
+    public ConstraintSource? Constraint { get; init; }
+
+    /// <summary>Go on after a token that ends a reply.</summary>
+    public bool IgnoreEndOfGeneration { get; init; }
+
+    /// <summary>Report the log probability of every token, with this many of the most likely; null reports none.</summary>
+    public int? TopLogprobs { get; init; }
+
+    public RequestPriority Priority { get; init; }
+
+    /// <summary>Counted from submission; null for none.</summary>
+    public TimeSpan? Timeout { get; init; }
+
+    /// <summary>Names a session whose cached prefix is kept longer; null for none.</summary>
+    public string? Session { get; init; }
+
+    /// <summary>Cached prefixes are shared within it only.</summary>
+    public string CacheNamespace { get; init; } = "";
+
+    /// <summary>Who takes turns with whom.</summary>
+    public string FairnessKey { get; init; } = "";
+
+    /// <summary>As the client said it: a part of <see cref="CacheNamespace"/>.</summary>
+    public string? CacheSalt { get; init; }
+
+    /// <summary>As the client said it: <see cref="FairnessKey"/>, where nothing else tells callers apart.</summary>
+    public string? User { get; init; }
+}

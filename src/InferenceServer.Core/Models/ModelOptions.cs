@@ -1,0 +1,55 @@
+using InferenceServer.Llama;
+
+namespace InferenceServer.Models;
+
+/// <summary>Which models run, and how. Null means: decide when the model is known.</summary>
+public sealed record ModelOptions
+{
+    /// <summary>A GGUF file; null takes the model that ships.</summary>
+    public string? ModelPath { get; init; }
+
+    /// <summary>A model for embeddings or ranking, besides the one that chats; its own path lets that one embed too.</summary>
+    public string? EmbeddingModelPath { get; init; }
+
+    /// <summary>A model that judges texts beside the moderation rules; null for none.</summary>
+    public string? ModerationModelPath { get; init; }
+
+    /// <summary>A chat template to take instead of the model's own.</summary>
+    public string? ChatTemplatePath { get; init; }
+
+    /// <summary>Cells of the KV pool, in tokens.</summary>
+    public int? ContextSize { get; init; }
+
+    /// <summary>Most sequences that decode at once.</summary>
+    public int MaxSequences { get; init; } = 16;
+
+    /// <summary>Most requests that wait.</summary>
+    public int MaxQueue { get; init; } = 512;
+
+    public int? Threads { get; init; }
+
+    /// <summary>Most tokens of one step.</summary>
+    public int BatchSize { get; init; } = 2048;
+
+    /// <summary>Most tokens computed at a time within a step.</summary>
+    public int MicroBatchSize { get; init; } = 512;
+
+    public int? GpuLayers { get; init; }
+
+    public bool KvUnified { get; init; } = true;
+
+    public KvType CacheTypeK { get; init; } = KvType.F16;
+
+    public KvType CacheTypeV { get; init; } = KvType.F16;
+
+    /// <summary>The inter-token latency that prompts must leave to running streams; null: twice a step without prompts.</summary>
+    public double? TargetInterTokenSeconds { get; init; }
+
+    /// <summary>Most bytes of evicted KV in host memory; 0 turns that tier off.</summary>
+    public long? HostCacheBytes { get; init; }
+
+    /// <summary>Folder of the disk cache; null turns it off.</summary>
+    public string? DiskCacheDirectory { get; init; }
+
+    public long? DiskCacheBytes { get; init; }
+}

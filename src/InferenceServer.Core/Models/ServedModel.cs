@@ -1,0 +1,31 @@
+using InferenceServer.Chat;
+using InferenceServer.Engine;
+
+namespace InferenceServer.Models;
+
+/// <summary>A loaded model as the API sees it: how to make tokens of a request, and where to send them. Immutable; safe from any thread.</summary>
+public sealed record ServedModel
+{
+    /// <summary>What clients put into <c>model</c>.</summary>
+    public required string Id { get; init; }
+
+    public required DateTimeOffset Created { get; init; }
+
+    /// <summary>Changes whenever build or model do; OpenAI's <c>system_fingerprint</c>.</summary>
+    public required string Fingerprint { get; init; }
+
+    public required ServedVocabulary Vocabulary { get; init; }
+
+    public required IInferenceEngine Engine { get; init; }
+
+    /// <summary>Most tokens of a prompt and its reply: what the pool holds, and no more than the model was trained on; beyond that it only rambles.</summary>
+    public required int ContextLength { get; init; }
+
+    public required ChatRenderer Chat { get; init; }
+
+    public required ServedConstraints Constraints { get; init; }
+
+    public ServedReplies Replies { get; init; } = ServedReplies.Plain;
+
+    public ServedModelFile File { get; init; } = ServedModelFile.None;
+}

@@ -1,0 +1,13 @@
+using System.Text.Json;
+
+namespace InferenceServer.Api.OpenAI.Responses;
+
+/// <summary>Problems under the names that fields have here.</summary>
+internal static class ResponseErrors
+{
+    public static FieldNames Names { get; } = new(("Messages", "input"), ("ReasoningEffort", "reasoning.effort"), ("MaxOutputTokens", "max_output_tokens"));
+
+    public static ErrorShape Shape { get; } = new(
+        request => request.Path.StartsWithSegments("/v1/responses"),
+        (_, problem) => JsonSerializer.SerializeToUtf8Bytes(ErrorResponse.From(problem, Names), OpenAIJson.Wire.ErrorResponse));
+}

@@ -1,0 +1,153 @@
+using System.Text.Json;
+using InferenceServer.Chat;
+
+namespace InferenceServer.Api;
+
+/// <summary><c>tools</c>, <c>tool_choice</c> and <c>parallel_tool_calls</c>, as OpenAI writes them and others after it.</summary>
+internal static class ToolReader
+{
+    public const int MaxTools = 1024;
+    private const int MaxNameLength = 128;
+
+    public static ChatRequest Read(JsonFields body, ChatRequest request, List<string> ignored)
+    {
+        List<ChatTool> tools = (body.Array("tools", 0, MaxTools) ?? []).ConvertAll(item => ReadTool(item.Value, item.Path, ignored));
+        HashSet<string> names = NamesOf(tools, i => $"tools[{i}].function.name");
+        return request with
+        {
+            Tools = tools,
+            ToolChoice = body.Take("tool_choice") is { } given ? ReadChoice(given, names, isNested: true, ignored) : ToolChoice.Auto,
+            AllowMultipleToolCalls = body.Boolean("parallel_tool_calls") ?? true,
+        };
+    }
+
+    /// <summary>The names of functions, each of which may stand there once.</summary>
+    /// <param name="pathOf">Where the name of a function by its index stands.</param>
+    public static HashSet<string> NamesOf(IReadOnlyList<ChatTool> tools, Func<int, string> pathOf)
+    {
+        HashSet<string> names = [];
+        for (int i = 0; i < tools.Count; i++)
+            if (!names.Add(tools[i].Name))
+                throw RequestProblem.Invalid($"{{where}} names '{tools[i].Name}' for the second time.", pathOf(i), "invalid_value");
+        return names;
+    }
+
+    private static ChatTool ReadTool(JsonElement value, string path, List<string> ignored)
+    {
+        JsonFields tool = new(value, path);
+        string type = tool.RequireString("type");
+        if (type == "custom")
+            throw RequestProblem.Unsupported(tool.PathOf("type"), "only functions can be called.");
+        if (type != "function")
+            throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
+        JsonFields function = new(tool.Require("function"), tool.PathOf("function"));
+        ChatTool read = ReadFunction(function, ignored);
+        tool.Close(ignored);
+        return read;
+    }
+
+    public static ChatTool ReadFunction(JsonFields function, List<string> ignored)
+    {
+        string name = ReadName(function);
+        JsonElement? parameters = function.Take("parameters");
+        if (parameters is { ValueKind: not JsonValueKind.Object } wrong)
+            throw JsonValue.WrongType(wrong, function.PathOf("parameters"), "an object, a JSON Schema");
+        ChatTool read = new(name, function.String("description"), parameters?.Clone(), function.Boolean("strict")) { Path = function.PathOf("parameters") };
+        function.Close(ignored);
+        return read;
+    }
+
+    /// <summary>A function's name, of what every call format can write.</summary>
+    public static string ReadName(JsonFields function)
+    {
+        string name = function.RequireString("name");
+        return name.Length is > 0 and <= MaxNameLength && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-' or '.')
+            ? name
+            : throw RequestProblem.Invalid($"{{where}} must have 1 to {MaxNameLength} letters, digits, '_', '-' or '.'.", function.PathOf("name"), "invalid_value");
+    }
+
+    /// <summary><c>tool_choice</c>: a mode, a function, or the tools that may be called.</summary>
+    /// <param name="isNested">Chats put what is chosen into an object of its own, under the name of its type; responses do not.</param>
+    public static ToolChoice ReadChoice(JsonElement choice, HashSet<string> names, bool isNested, List<string> ignored)
+    {
+        const string Path = "tool_choice";
+        ToolChoice selection;
+        if (choice.ValueKind == JsonValueKind.String)
+        {
+            string mode = JsonValue.String(choice, Path);
+            selection = new(ModeOf(mode) ?? throw JsonValue.NotOneOf(Path, mode, ["none", "auto", "required"]));
+        }
+        else if (choice.ValueKind == JsonValueKind.Object)
+        {
+            JsonFields fields = new(choice, Path);
+            string type = fields.RequireString("type");
+            if (type is not ("function" or "allowed_tools"))
+                throw RequestProblem.Unsupported(fields.PathOf("type"), "only functions can be called: 'function' or 'allowed_tools'.");
+            JsonFields chosen = Chosen(fields, type, isNested);
+            selection = type == "function" ? new(ToolMode.Named, [ReadReference(chosen, names, ignored)]) : ReadAllowed(chosen, names, isNested, ignored);
+            if (isNested)
+                fields.Close(ignored);
+        }
+        else
+            throw JsonValue.WrongType(choice, Path, "a string or an object");
+        if (names.Count == 0 && selection.Mode is ToolMode.Required or ToolMode.Named)
+            throw RequestProblem.Invalid("'tool_choice' asks for a call, and 'tools' has none.", Path, "invalid_value");
+        return selection;
+    }
+
+    private static JsonFields Chosen(JsonFields fields, string type, bool isNested) => isNested ? new(fields.Require(type), fields.PathOf(type)) : fields;
+
+    private static ToolChoice ReadAllowed(JsonFields allowed, HashSet<string> names, bool isNested, List<string> ignored)
+    {
+        _ = allowed.Require("mode");
+        string mode = allowed.OneOf("mode", "auto", "required")!;
+        List<string> chosen = JsonFields.Items(allowed.Require("tools"), allowed.PathOf("tools"), 1, MaxTools).ConvertAll(item =>
+        {
+            JsonFields tool = new(item.Value, item.Path);
+            if (tool.RequireString("type") is not "function" and var type)
+                throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
+            string name = ReadReference(Chosen(tool, "function", isNested), names, ignored);
+            if (isNested)
+                tool.Close(ignored);
+            return name;
+        });
+        allowed.Close(ignored);
+        return new(ModeOf(mode)!.Value, chosen);
+    }
+
+    public static string ReadReference(JsonFields function, HashSet<string> names, List<string> ignored)
+    {
+        string name = function.RequireString("name");
+        if (!names.Contains(name))
+            throw RequestProblem.Invalid($"{{where}} is none of the functions given.", function.PathOf("name"), "invalid_value");
+        function.Close(ignored);
+        return name;
+    }
+
+    private static ToolMode? ModeOf(string mode) => mode switch
+    {
+        "none" => ToolMode.None,
+        "auto" => ToolMode.Auto,
+        "required" => ToolMode.Required,
+        _ => null,
+    };
+
+    /// <summary>A malformed call in the history would break every later turn inside the template, where no one can say which it was.</summary>
+    public static string ReadArguments(JsonFields function)
+    {
+        string arguments = function.RequireString("arguments");
+        string path = function.PathOf("arguments");
+        try
+        {
+            using JsonDocument parsed = JsonDocument.Parse(arguments);
+            if (parsed.RootElement.ValueKind != JsonValueKind.Object)
+                throw RequestProblem.Invalid($"{{where}} must hold a JSON object as text; it holds {JsonValue.Describe(parsed.RootElement)}.", path, "invalid_value");
+        }
+        catch (JsonException error)
+        {
+            throw RequestProblem.Invalid($"{{where}} must hold a JSON object as text: {error.Message}", path, "invalid_value");
+        }
+
+        return arguments;
+    }
+}

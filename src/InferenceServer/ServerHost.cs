@@ -1,0 +1,93 @@
+// Puts the web host together: Kestrel's limits, the middlewares in their order, the routes. Used as it is by the program and by the tests.
+
+using InferenceServer.Api;
+using InferenceServer.Api.Anthropic;
+using InferenceServer.Api.Embeddings;
+using InferenceServer.Api.Feedback;
+using InferenceServer.Api.Moderation;
+using InferenceServer.Api.Ollama;
+using InferenceServer.Api.OpenAI;
+using InferenceServer.Api.OpenAI.Chat;
+using InferenceServer.Api.OpenAI.Responses;
+using InferenceServer.Api.Replay;
+using InferenceServer.Api.Tokens;
+using InferenceServer.Llama;
+using InferenceServer.Models;
+using InferenceServer.Operations;
+using InferenceServer.Moderation;
+using InferenceServer.Store;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+
+namespace InferenceServer;
+
+internal static class ServerHost
+{
+    public static WebApplication Build(WebHostOptions options, ModelCatalogue models)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [] });
+        builder.WebHost.UseUrls($"http://{(options.Host.Contains(':') ? $"[{options.Host}]" : options.Host)}:{options.Port}");
+        builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, options));
+        // A stream's writes are short and never block: running them where the wake-up happens saves a thread hop a token.
+        builder.WebHost.UseSockets(sockets => sockets.UnsafePreferInlineScheduling = true);
+
+        ConfigureLogging(builder.Logging.ClearProviders(), options.LogLevel);
+
+        IServiceCollection services = builder.Services;
+        services.AddSingleton(models).AddSingleton(options).AddSingleton(options.Identity).AddSingleton(options.Clock).AddSingleton(options.Store);
+        services.AddSingleton<ServerMetrics>().AddSingleton<RecentRequests>().AddSingleton<Readiness>();
+        ApiRoutes.AddServices(services);
+        ResponseRoutes.AddServices(services);
+        FeedbackRoutes.AddServices(services);
+        services.AddHostedService<ServerLifecycle>();
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + TimeSpan.FromSeconds(10));
+        services.ConfigureHttpJsonOptions(json =>
+        {
+            json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower;
+            json.SerializerOptions.NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.Strict;
+            json.SerializerOptions.TypeInfoResolverChain.Insert(0, OpenAIJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(1, TokenJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(2, StoredCompletionJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(3, ResponsesJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(4, AnthropicJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(5, OllamaJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(6, ModerationJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(7, EmbeddingJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(8, OllamaEmbedJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(9, FeedbackJson.Default);
+        });
+        services.AddOpenApi(OpenApiDocument.Configure);
+        services.AddSingleton(options.Access.Keys);
+        services.AddSingleton(provider => new RecordingStore(options.Replay, options.Clock, provider.GetRequiredService<ServerMetrics>().Replay));
+        services.AddCors(cors => cors.AddDefaultPolicy(policy => BrowserAccess.Configure(policy, options.Access)));
+
+        WebApplication app = builder.Build();
+        app.UseMiddleware<RequestTraceMiddleware>();
+        app.UseMiddleware<ErrorMiddleware>();
+        app.UseMiddleware<HostNameMiddleware>();
+        // Before the keys: a browser asks for permission without one.
+        app.UseCors();
+        app.UseMiddleware<ApiKeyMiddleware>();
+        app.UseMiddleware<RecentRequestsMiddleware>();
+        app.UseMiddleware<ReplayMiddleware>();
+        app.UseMiddleware<QueryMiddleware>();
+        ApiRoutes.Map(app);
+        return app;
+    }
+
+    /// <summary>One line an event, with the time in UTC.</summary>
+    public static void ConfigureLogging(ILoggingBuilder logging, LogLevel level) => logging
+        .AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ss.fffZ ", true))
+        .AddFilter(null, level).AddFilter("Microsoft", LogLevel.Warning)
+        // A failed start is reported in one line by the program.
+        .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
+
+    private static void Configure(KestrelServerOptions kestrel, WebHostOptions options)
+    {
+        kestrel.AddServerHeader = false;
+        kestrel.Limits.MaxRequestBodySize = options.MaxBodyBytes;
+        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(15);
+        kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(120);
+        // Streams are slow by nature; StreamWatch ends those that nobody reads.
+        kestrel.Limits.MinResponseDataRate = null;
+    }
+}
