@@ -46,7 +46,7 @@ internal sealed partial class Document
             }
 
             before.Append(lines[i]).Append('\n');
-            foreach (Match link in LinkPattern().Matches(CodePattern().Replace(lines[i], "")))
+            foreach (Match link in LinkPattern().Matches(CodePattern().Replace(lines[i], "code")))
                 _links.Add(new(link.Groups[1].Success ? link.Groups[1].Value : link.Groups[2].Value, i + 1));
         }
     }
@@ -90,8 +90,8 @@ internal sealed partial class Document
     [GeneratedRegex(@"\]\(([^()\s]+)\)|(?:src|href)=""([^""]+)""")]
     private static partial Regex LinkPattern();
 
-    // A link's own text may be code; what looks like a link within code is none.
-    [GeneratedRegex("(?<!\\[)`[^`]*`(?!\\])")]
+    // What looks like a link within code is none.
+    [GeneratedRegex("`[^`]*`")]
     private static partial Regex CodePattern();
 
     [GeneratedRegex(@"\[([^\]]*)\]\([^)]*\)")]
