@@ -39,12 +39,21 @@ internal sealed class ApiReference(TestHost host, JsonNode document)
     public async Task<string> WriteAsync()
     {
         StringBuilder text = new();
-        text.Append("# The API, field by field\n\n")
-            .Append("Written by a test out of the running server, so it is what the server does; `README.md` says how to write it anew. A field is honoured (its row says how), refused with 400 and its name, or\n")
-            .Append("ignored: then the answer lists it in `x-ignored-params`, or is a 400 under `--strict`. `null` counts as absent. Answers and stream events are described at `/openapi/v1.json`.\n\n")
-            .Append("Headers of every request: `Authorization: Bearer` or `x-api-key` where the server has keys; `X-Request-Id`, which comes back as `x-request-id`; `traceparent`. Of every POST:\n")
-            .Append("`Idempotency-Key`, `X-Disconnect-Grace-Ms` and `Last-Event-ID` (`README.md`, \"When connections break\").\n\n");
-        foreach (IGrouping<string, (string Method, string Path, JsonNode Operation)> room in Operations.GroupBy(operation => operation.Operation["tags"]![0]!.GetValue<string>()).OrderBy(room => room.Key, StringComparer.Ordinal))
+        IGrouping<string, (string Method, string Path, JsonNode Operation)>[] rooms =
+            [.. Operations.GroupBy(operation => operation.Operation["tags"]![0]!.GetValue<string>()).OrderBy(room => room.Key, StringComparer.Ordinal)];
+        text.Append("# API reference\n\n").Append(GeneratedPage.Notice(nameof(ApiReferenceTests)))
+            .Append("This page lists every endpoint and every field of its request. The server treats a field in one of three ways:\n\n")
+            .Append("- **Honoured.** The field has a row with its type and meaning.\n")
+            .Append("- **Refused.** The answer is 400. Its message names the field.\n")
+            .Append("- **Ignored.** The answer lists the field in the header `x-ignored-params`. With `--strict` the answer is 400 instead.\n\n")
+            .Append("A field with the value `null` counts as absent. `/openapi/v1.json` describes answers and stream events.\n\n")
+            .Append("Every request may have these headers: `Authorization: Bearer` or `x-api-key`, where the server has keys; `X-Request-Id`, which the answer returns as `x-request-id`; `traceparent`.\n")
+            .Append("Every POST may have `Idempotency-Key`, `X-Disconnect-Grace-Ms` and `Last-Event-ID`. [Requests](requests.md) describes all of them.\n\n")
+            .Append("## Index\n\n| section | endpoints |\n|---|---|\n");
+        foreach (IGrouping<string, (string Method, string Path, JsonNode Operation)> room in rooms)
+            text.Append(CultureInfo.InvariantCulture, $"| [{room.Key}](#{Document.Slug(room.Key)}) | {string.Join("<br>", room.Select(one => $"[`{one.Method} {one.Path}`](#{Document.Slug($"{one.Method} {one.Path}")})"))} |\n");
+        text.Append('\n');
+        foreach (IGrouping<string, (string Method, string Path, JsonNode Operation)> room in rooms)
         {
             text.Append(CultureInfo.InvariantCulture, $"## {room.Key}\n\n");
             foreach ((string method, string path, JsonNode operation) in room)
@@ -106,7 +115,7 @@ internal sealed class ApiReference(TestHost host, JsonNode document)
             return;
         text.Append("| honoured field | type | meaning |\n|---|---|---|\n");
         foreach (DocumentedField field in fields)
-            text.Append(CultureInfo.InvariantCulture, $"| `{field.Path}`{(field.IsRequired ? ", required" : "")} | {Cell(field.Type)} | {Cell(field.Description)} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| `{field.Path}`{(field.IsRequired ? ", required" : "")} | {GeneratedPage.Cell(field.Type)} | {GeneratedPage.Cell(field.Description)} |\n");
         text.Append('\n');
     }
 
@@ -117,11 +126,9 @@ internal sealed class ApiReference(TestHost host, JsonNode document)
             return;
         text.Append("| other field | when sent as | what happens |\n|---|---|---|\n");
         foreach (FieldProbe probe in probes)
-            text.Append(CultureInfo.InvariantCulture, $"| {(probe.Field.Contains(' ') ? probe.Field : $"`{probe.Field}`")} | `{Cell(probe.Members)}` | {Cell((await TryAsync(probe)).Fate)} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| {(probe.Field.Contains(' ') ? probe.Field : $"`{probe.Field}`")} | `{GeneratedPage.Cell(probe.Members)}` | {GeneratedPage.Cell((await TryAsync(probe)).Fate)} |\n");
         text.Append('\n');
     }
-
-    private static string Cell(string text) => text.Replace("|", "\\|", StringComparison.Ordinal).ReplaceLineEndings(" ");
 
     private void Collect(JsonNode schema, string path, List<DocumentedField> fields, HashSet<string> above)
     {

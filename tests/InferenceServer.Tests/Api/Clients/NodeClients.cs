@@ -40,6 +40,17 @@ public sealed class NodeClients : IAsyncLifetime
         return JsonDocument.Parse(output).RootElement;
     }
 
+    /// <summary>Runs a module that is not one of the scripts, and returns what it prints; skips as the other does.</summary>
+    public async Task<string> RunSourceAsync(string name, string source)
+    {
+        Skip.If(_failure is not null, $"npm could not install the clients: {_failure}");
+        string file = $"{name}.mjs";
+        await File.WriteAllTextAsync(Path.Combine(_folder, file), source);
+        (int exit, string output, string error) = await RunAsync("node", [file]);
+        Assert.True(exit == 0, $"{name}: {error}{output}");
+        return output;
+    }
+
     private async Task<(int ExitCode, string Output, string Error)> RunAsync(string program, string[] arguments)
     {
         ProcessStartInfo start = new(program, arguments) { WorkingDirectory = _folder, RedirectStandardOutput = true, RedirectStandardError = true };
