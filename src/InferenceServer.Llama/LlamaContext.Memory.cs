@@ -176,7 +176,7 @@ public sealed unsafe partial class LlamaContext
     /// <summary>Copies a sequence's state out.</summary>
     /// <param name="id">The sequence.</param>
     /// <param name="destination">Room for <see cref="StateSize"/> bytes.</param>
-    /// <param name="flags">What to save; <see cref="StateFlags.OnDevice"/> replaces what was saved so for this sequence before.</param>
+    /// <param name="flags">What to save.</param>
     /// <returns>Bytes written.</returns>
     /// <exception cref="ArgumentException">The room is too small.</exception>
     /// <exception cref="LlamaException">llama.cpp could not save it.</exception>
@@ -190,8 +190,6 @@ public sealed unsafe partial class LlamaContext
             written = LlamaNative.llama_state_seq_get_data_ext(_context, room, (nuint)destination.Length, id, (uint)flags);
         if (written == 0)
             throw new LlamaException($"the state of sequence {id} could not be saved: {NativeLog.LastError ?? "llama.cpp gave no reason"}");
-        if (flags.HasFlag(StateFlags.OnDevice))
-            _deviceStates[id] = (flags, destination[..(int)written].ToArray());
         return (long)written;
     }
 
@@ -200,14 +198,12 @@ public sealed unsafe partial class LlamaContext
     /// <param name="source">What <see cref="SaveState"/> wrote with the same flags, in a context of the same model and KV types.</param>
     /// <param name="flags">The flags it was saved with.</param>
     /// <returns>Bytes read; 0 when it did not fit (no free cells, another model), and then the sequence is empty.</returns>
-    /// <exception cref="ArgumentException">The bytes are no state, or a device state that is no longer there.</exception>
+    /// <exception cref="ArgumentException">The bytes are no state.</exception>
     public long RestoreState(int id, ReadOnlySpan<byte> source, StateFlags flags)
     {
         CheckState(id, flags);
         if (source.Length < 8 || BinaryPrimitives.ReadUInt32LittleEndian(source) != StateMagic)
             throw new ArgumentException("the bytes are not the state of a sequence", nameof(source));
-        if (flags.HasFlag(StateFlags.OnDevice))
-            CheckDeviceState(source, flags);
         nuint read;
         fixed (byte* bytes = source)
             read = LlamaNative.llama_state_seq_set_data_ext(_context, bytes, (nuint)source.Length, id, (uint)flags);
@@ -216,24 +212,11 @@ public sealed unsafe partial class LlamaContext
         return (long)read;
     }
 
-    /// <summary>A device state is only described by its bytes; restoring with a stale description is an assertion in llama.cpp.</summary>
-    private void CheckDeviceState(ReadOnlySpan<byte> source, StateFlags flags)
-    {
-        int savedFrom = BinaryPrimitives.ReadInt32LittleEndian(source[4..]);
-        if (!_deviceStates.TryGetValue(savedFrom, out (StateFlags Flags, byte[] Description) saved)
-            || saved.Flags != flags || !source.SequenceEqual(saved.Description))
-            throw new ArgumentException($"the device state of sequence {savedFrom} was replaced or never saved", nameof(source));
-    }
-
     private void CheckState(int id, StateFlags flags)
     {
         CheckSequence(id);
-        if ((flags & ~(StateFlags.Partial | StateFlags.OnDevice)) != 0)
+        if ((flags & ~StateFlags.Partial) != 0)
             throw new ArgumentOutOfRangeException(nameof(flags), flags, "unknown state flags");
-        // Where cells must be found for it, a device state that finds none fails an assertion; one recurrent state per id always fits.
-        if (flags.HasFlag(StateFlags.OnDevice)
-            && (!flags.HasFlag(StateFlags.Partial) || _model.MemoryKind is not (MemoryKind.Recurrent or MemoryKind.Hybrid)))
-            throw new ArgumentException("only the partial state of a recurrent or hybrid model can stay on the device", nameof(flags));
         if (_memory == 0)
             throw new InvalidOperationException("this model keeps no memory");
         bool recurrentOnly = _model.MemoryKind is MemoryKind.Recurrent || (_model.MemoryKind is MemoryKind.Hybrid && flags.HasFlag(StateFlags.Partial));

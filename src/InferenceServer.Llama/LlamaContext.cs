@@ -26,7 +26,6 @@ public sealed unsafe partial class LlamaContext : IDisposable
     private readonly int[] _abortFlag;
     private readonly RowOutput[] _outputs; // Of each row of the last batch.
     private readonly long _kvBytesPerToken;
-    private readonly Dictionary<int, (StateFlags Flags, byte[] Description)> _deviceStates = [];
     private byte[]? _blankState; // A partial state that stands for next to nothing.
     private int _rows;
     private bool _copyPending; // Copies between separate memories are carried out when the next batch is decoded.

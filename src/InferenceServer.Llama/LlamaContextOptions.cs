@@ -121,7 +121,4 @@ public enum StateFlags
 
     /// <summary>Only what cannot be recomputed from the dense cache: sliding-window cells or recurrent states.</summary>
     Partial = 1,
-
-    /// <summary>Tensors stay on the device, one state per sequence id; the bytes returned only describe it.</summary>
-    OnDevice = 2,
 }

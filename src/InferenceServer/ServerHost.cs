@@ -56,20 +56,17 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(9, FeedbackJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
-        services.AddSingleton(options.Access.Keys);
         services.AddSingleton(provider => new RecordingStore(options.Replay, options.Clock, provider.GetRequiredService<ServerMetrics>().Replay));
         services.AddCors(cors => cors.AddDefaultPolicy(policy => BrowserAccess.Configure(policy, options.Access)));
 
         WebApplication app = builder.Build();
         app.UseMiddleware<RequestTraceMiddleware>();
         app.UseMiddleware<ErrorMiddleware>();
-        app.UseMiddleware<HostNameMiddleware>();
-        // Before the keys: a browser asks for permission without one.
+        // Before access: a browser asks for permission without a key.
         app.UseCors();
-        app.UseMiddleware<ApiKeyMiddleware>();
-        app.UseMiddleware<RecentRequestsMiddleware>();
+        app.UseMiddleware<AccessMiddleware>();
+        app.UseMiddleware<RouteMiddleware>();
         app.UseMiddleware<ReplayMiddleware>();
-        app.UseMiddleware<QueryMiddleware>();
         ApiRoutes.Map(app);
         return app;
     }

@@ -43,7 +43,7 @@ public sealed class ConstraintPart
     /// <param name="controlTokens">Names that stand for control tokens where they occur in it; none by default.</param>
     public static ConstraintPart Text(string text, IReadOnlyCollection<string>? controlTokens = null)
     {
-        JsonText.RequireWellFormed(text, "text");
+        JsonSpelling.RequireWellFormed(text, "text");
         return new(new Expression.Literal(ControlTokenBytes.Spell(text, controlTokens ?? [])));
     }
 
@@ -85,7 +85,7 @@ public sealed class ConstraintPart
         if (choices.Count == 0)
             throw new ConstraintException("choice", "must name at least one choice");
         for (int i = 0; i < choices.Count; i++)
-            JsonText.RequireWellFormed(choices[i], $"choice[{i}]");
+            JsonSpelling.RequireWellFormed(choices[i], $"choice[{i}]");
         return new(new Expression.Choice([.. choices.Select(Expression.Text)]));
     }
 
@@ -150,7 +150,7 @@ public sealed class ConstraintPart
     {
         if (trigger.Text.Length == 0)
             throw new ConstraintException("trigger", "must not be empty");
-        JsonText.RequireWellFormed(trigger.Text, "trigger");
+        JsonSpelling.RequireWellFormed(trigger.Text, "trigger");
         byte[] bytes = ControlTokenBytes.Spell(trigger.Text, trigger.IsControlToken ? [trigger.Text] : trigger.ControlTokens);
         return new(bytes, trigger.Then?.Expression ?? Expression.Empty) { AtStart = trigger.AtStart };
     }

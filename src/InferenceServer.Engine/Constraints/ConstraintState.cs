@@ -1,5 +1,4 @@
 // One sequence's progress through a constraint. Owned by whoever runs that sequence: one thread at a time.
-// Always holds: _history has one configuration per accepted token, so going back is dropping its tail.
 
 using InferenceServer.Engine.Constraints.Automaton;
 using InferenceServer.Engine.Sampling;
@@ -12,7 +11,6 @@ public sealed class ConstraintState
     private readonly CompiledConstraint _constraint;
     private readonly TokenVocabularyTrie _vocabulary;
     private readonly ConfigurationCache _cache;
-    private readonly List<(Configuration Before, int Epoch)> _history = [];
     private Configuration _current;
     private int _epoch;
     private bool _ended;
@@ -27,8 +25,8 @@ public sealed class ConstraintState
         _current = _cache.Initial;
     }
 
-    /// <summary>Tokens accepted so far and not rolled back, an end token included.</summary>
-    public int AcceptedTokens => _history.Count;
+    /// <summary>Tokens accepted so far, an end token included.</summary>
+    public int AcceptedTokens { get; private set; }
 
     /// <summary>Whether the text so far satisfies the constraint, so that an end token is allowed.</summary>
     public bool IsComplete => _current.CanEnd;
@@ -46,27 +44,15 @@ public sealed class ConstraintState
         {
             if (_ended || !_current.CanEnd)
                 return false;
-            _history.Add((_current, _epoch));
+            AcceptedTokens++;
             _ended = true;
             return true;
         }
         if (After(token) is not { } next)
             return false;
-        _history.Add((_current, _epoch));
+        AcceptedTokens++;
         _current = next;
         return true;
-    }
-
-    /// <summary>Takes back the last tokens.</summary>
-    public void Rollback(int tokens)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(tokens);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(tokens, _history.Count);
-        if (tokens == 0)
-            return;
-        (_current, _epoch) = _history[^tokens];
-        _history.RemoveRange(_history.Count - tokens, tokens);
-        _ended = false;
     }
 
     /// <summary>Overwrites a mask with the allowed tokens, end tokens included when the constraint is complete.</summary>

@@ -184,5 +184,5 @@ public sealed class TokenVocabularyTrie
     }
 
     /// <summary>Code points of a token that is plain JSON string content in whole characters; 0 for all others.</summary>
-    private static int PlainCodePoints(byte[] bytes) => JsonText.PlainFrom(bytes)[0] ? bytes.Count(b => (b & 0xC0) != 0x80) : 0;
+    private static int PlainCodePoints(byte[] bytes) => JsonSpelling.PlainFrom(bytes)[0] ? bytes.Count(b => (b & 0xC0) != 0x80) : 0;
 }

@@ -46,22 +46,3 @@ internal static class BrowserAccess
         host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase)
         || (IPAddress.TryParse(host, out IPAddress? address) && IPAddress.IsLoopback(address));
 }
-
-/// <summary>
-/// Refuses requests under a name that is not this machine's. A page of evil.example whose name was made to point to 127.0.0.1 is of the same origin
-/// as the server for the browser, whatever CORS says; but its requests carry its own name in Host. An address cannot be made to point elsewhere.
-/// </summary>
-internal sealed class HostNameMiddleware(RequestDelegate next, WebHostOptions options)
-{
-    private readonly bool _checks = options.Access.AllowedHosts.Count > 0 || (IPAddress.TryParse(options.Host, out IPAddress? address) && IPAddress.IsLoopback(address));
-
-    public Task InvokeAsync(HttpContext http)
-    {
-        string host = http.Request.Host.Host;
-        if (_checks && host.Length > 0 && !BrowserAccess.IsLocalName(host) && !IPAddress.TryParse(host, out _)
-            && !options.Access.AllowedHosts.Contains(host, StringComparer.OrdinalIgnoreCase))
-            throw new RequestProblem(ProblemKind.Forbidden,
-                "The request's Host is no name of this machine; start the server with --allowed-host to serve under it.", "Host", "host_not_allowed");
-        return next(http);
-    }
-}

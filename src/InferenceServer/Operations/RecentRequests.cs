@@ -1,5 +1,3 @@
-using InferenceServer.Store;
-
 namespace InferenceServer.Operations;
 
 /// <summary>Of a route whose requests are work for a model.</summary>
@@ -35,16 +33,5 @@ internal sealed class RecentRequests
     {
         lock (_gate)
             return _byOwner.TryGetValue(owner, out Queue<(string Endpoint, RequestTrace Trace)>? own) ? [.. own.Reverse().Where(request => !request.Trace.IsPassedOn).Take(limit)] : [];
-    }
-}
-
-/// <summary>Puts requests to models among the recent ones of whoever asks. After the keys, since it has to know who that is.</summary>
-internal sealed class RecentRequestsMiddleware(RequestDelegate next, RecentRequests recent, Readiness readiness)
-{
-    public Task InvokeAsync(HttpContext http)
-    {
-        if (http.GetEndpoint() is RouteEndpoint route && route.Metadata.GetMetadata<ModelRoute>() is not null && !readiness.IsOwn(http.Request))
-            recent.Begin(StoreOwner.Of(http), route.RoutePattern.RawText!, RequestTrace.Of(http));
-        return next(http);
     }
 }

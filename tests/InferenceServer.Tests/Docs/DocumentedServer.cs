@@ -48,7 +48,7 @@ public sealed class DocumentedServer : IAsyncLifetime
         return made;
     }
 
-    private static ServerOptions Options(string embedder) => CommandLine.Read(
+    private static ModelOptions Options(string embedder) => CommandLine.Read(
         ["--ctx-size", "8192", "--threads", "1", "--model", Path.Combine(SharedFolder.RepositoryRoot, "models", "chat-small.gguf"), "--embedding-model", embedder],
-        new ConfigurationBuilder().Build(), _ => null).Options!;
+        new ConfigurationBuilder().Build(), _ => null).Options!.Model;
 }

@@ -32,7 +32,8 @@ public sealed class MetricsReferenceTests
         Created = TestHost.Created,
         Fingerprint = "fp_test",
         Vocabulary = ScriptedVocabulary.Instance,
-        Engine = engine.AsServed() with { KvPoolBytes = 500 },
+        Engine = engine,
+        ContextLength = engine.ContextLength,
         Chat = TestHost.ChatMl,
         Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
     };
@@ -40,7 +41,7 @@ public sealed class MetricsReferenceTests
     [Fact]
     public async Task The_page_lists_every_metric_that_a_server_shows()
     {
-        ScriptedEngine engine = new();
+        ScriptedEngine engine = new() { KvPoolBytes = 500 };
         await using TempStore kept = new();
         await using TestHost host = await TestHost.StartAsync(Model(engine), store: kept.Store, embedders: EmbeddingProbes.Models,
             moderation: new ModerationGate(Rules, ModerationMode.Flag, ModerationClassifier.For(Judge, ["bad", "fine"], Rules)),

@@ -131,7 +131,6 @@ public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
         yield return ("LLAMA_FLASH_ATTN_TYPE_AUTO", (long)FlashAttention.Auto);
         yield return ("LLAMA_FLASH_ATTN_TYPE_ENABLED", (long)FlashAttention.On);
         yield return ("LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY", (long)StateFlags.Partial);
-        yield return ("LLAMA_STATE_SEQ_FLAGS_ON_DEVICE", (long)StateFlags.OnDevice);
         yield return ("LLAMA_FTYPE_MOSTLY_Q8_0", (long)LLamaFtype.MOSTLY_Q8_0);
         yield return ("LLAMA_TOKEN_ATTR_UNKNOWN", (long)LLamaTokenAttr.Unknown);
         yield return ("LLAMA_TOKEN_ATTR_CONTROL", (long)LLamaTokenAttr.Control);

@@ -252,30 +252,6 @@ public sealed class MemoryTests(LlamaFixture llama)
         Assert.Throws<ArgumentException>(() => context.CopySequence(0, 1, 0, Branch));
     }
 
-    [Theory]
-    [InlineData(TinyArchitecture.Lfm2)]
-    [InlineData(TinyArchitecture.Mamba2)]
-    [InlineData(TinyArchitecture.GraniteHybrid)]
-    public void A_recurrent_checkpoint_on_the_device_restores_and_a_stale_one_is_refused(TinyArchitecture architecture)
-    {
-        const StateFlags Flags = StateFlags.Partial | StateFlags.OnDevice;
-        using LlamaContext context = llama.Context(architecture);
-        int[] prompt = LlamaFixture.Prompt(Length);
-        int[] tail = LlamaFixture.Prompt(20, seed: 3);
-        float[] cold = context.Feed(2, [.. prompt[..Branch], .. tail], 0);
-        context.ClearMemory();
-
-        context.Feed(0, prompt.AsSpan(0, Branch), 0);
-        byte[] checkpoint = Save(context, 0, Flags);
-        context.Feed(0, prompt.AsSpan(Branch), Branch);
-        Assert.Equal(checkpoint.Length, context.RestoreState(0, checkpoint, Flags));
-        Assert.True(context.RemoveSequence(0, Branch, -1));
-        Decoding.AssertClose(cold, context.Feed(0, tail, Branch), Tolerance);
-
-        Save(context, 0, Flags);
-        Assert.Throws<ArgumentException>(() => context.RestoreState(0, checkpoint, Flags));
-    }
-
     [Fact]
     public void A_sliding_window_forgets_what_others_overwrite_and_says_so()
     {
@@ -309,7 +285,6 @@ public sealed class MemoryTests(LlamaFixture llama)
         byte[] state = Save(context, 0, StateFlags.None);
         Assert.Throws<ArgumentException>(() => context.RestoreState(1, state.AsSpan(0, 4), StateFlags.None));
         Assert.Throws<ArgumentException>(() => context.RestoreState(1, new byte[state.Length], StateFlags.None));
-        Assert.Throws<ArgumentException>(() => context.RestoreState(1, state, StateFlags.OnDevice));
         Assert.Throws<ArgumentException>(() => context.SaveState(0, new byte[state.Length - 1], StateFlags.None));
         for (int length = 8; length < state.Length; length += 997)
             Assert.Equal(0, context.RestoreState(1, state.AsSpan(0, length), StateFlags.None));

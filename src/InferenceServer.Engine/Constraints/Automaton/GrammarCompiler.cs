@@ -156,7 +156,7 @@ internal sealed class GrammarCompiler
             return next;
         }
         int counted = Lower(repeat.Body, EndNode);
-        bool plainText = repeat.Body is Expression.Characters(var set) && JsonText.Plain.Except(set).IsEmpty;
+        bool plainText = repeat.Body is Expression.Characters(var set) && JsonSpelling.Plain.Except(set).IsEmpty;
         _nodes[counted].IsPlainTextCharacter |= plainText;
         return Add(new()
         {
@@ -236,9 +236,9 @@ internal sealed class GrammarCompiler
                 return (set, []);
             List<string> escapes = [];
             for (int c = 0; c <= '\\'; c++)
-                if (JsonText.MustEscape.Contains(c) && set.Contains(c))
-                    escapes.AddRange(JsonText.EscapesOf((char)c).Select(e => e[1..]));
-            return (set.Except(JsonText.MustEscape), [.. escapes]);
+                if (JsonSpelling.MustEscape.Contains(c) && set.Contains(c))
+                    escapes.AddRange(JsonSpelling.EscapesOf((char)c).Select(e => e[1..]));
+            return (set.Except(JsonSpelling.MustEscape), [.. escapes]);
         }
     }
 
@@ -269,7 +269,7 @@ internal sealed class GrammarCompiler
             new Expression.Sequence([OneOf("dD"), OneOf("01234567"), digit, digit])]);
         Expression pair = new Expression.Sequence([OneOf("dD"), OneOf("89abAB"), digit, digit, Expression.Text("\\u"), OneOf("dD"), OneOf("cdefCDEF"), digit, digit]);
         Expression escape = new Expression.Choice([OneOf("\"\\/bfnrt"), new Expression.Sequence([Expression.Text("u"), new Expression.Choice([notSurrogate, pair])])]);
-        List<ByteEdge> edges = [.. _characters.EdgesOf(CodePointSet.All.Except(JsonText.MustEscape), EndNode)];
+        List<ByteEdge> edges = [.. _characters.EdgesOf(CodePointSet.All.Except(JsonSpelling.MustEscape), EndNode)];
         edges.Add(new('\\', '\\', Lower(escape, EndNode)));
         _jsonCharacter = AddBytes([.. edges]);
         _nodes[_jsonCharacter].IsPlainTextCharacter = true;

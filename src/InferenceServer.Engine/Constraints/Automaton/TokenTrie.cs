@@ -54,7 +54,7 @@ internal sealed class TokenTrie
             }
             Span<Node> made = CollectionsMarshal.AsSpan(nodes);
             made[path[bytes.Length]].OwnEndAt = at + 1;
-            bool[] plainFrom = JsonText.PlainFrom(bytes);
+            bool[] plainFrom = JsonSpelling.PlainFrom(bytes);
             ulong[] groupsFrom = CharacterGroups.From(bytes);
             for (int depth = 1; depth <= bytes.Length; depth++)
                 made[path[depth]].Groups |= groupsFrom[depth - 1];

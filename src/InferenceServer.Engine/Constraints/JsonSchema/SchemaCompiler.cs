@@ -198,7 +198,7 @@ internal sealed class SchemaCompiler
 
     /// <summary>A member's key and what parts it from the value.</summary>
     public Expression Key(string name) => _quote is null
-        ? new Expression.Sequence([Expression.Text(JsonText.Quote(name)), Expression.Text(":"), AfterColon])
+        ? new Expression.Sequence([Expression.Text(JsonSpelling.Quote(name)), Expression.Text(":"), AfterColon])
         : Expression.Text(name + ":");
 
     /// <summary>The key of a member whose name is not declared; null where there can be none.</summary>

@@ -88,7 +88,7 @@ internal static class SchemaValues
 
     public static JsonElement NameElement(string name)
     {
-        using JsonDocument document = JsonDocument.Parse(JsonText.Quote(name));
+        using JsonDocument document = JsonDocument.Parse(JsonSpelling.Quote(name));
         return document.RootElement.Clone();
     }
 
@@ -98,7 +98,7 @@ internal static class SchemaValues
         switch (value.ValueKind)
         {
             case JsonValueKind.String:
-                text.Append(JsonText.Quote(value.GetString()!));
+                text.Append(JsonSpelling.Quote(value.GetString()!));
                 break;
             case JsonValueKind.Array:
                 text.Append('[');
@@ -116,7 +116,7 @@ internal static class SchemaValues
                 {
                     if (text[^1] != '{')
                         text.Append(',');
-                    text.Append(JsonText.Quote(member.Name)).Append(':');
+                    text.Append(JsonSpelling.Quote(member.Name)).Append(':');
                     Write(member.Value, text);
                 }
                 text.Append('}');

@@ -288,7 +288,7 @@ public sealed class ResponseStateTests
     [Fact]
     public async Task Changes_of_items_share_a_conversation_and_a_turn_has_it_for_itself()
     {
-        InferenceServer.Api.OpenAI.Responses.ConversationLocks locks = new();
+        InferenceServer.Api.OpenAI.Responses.ConversationLocks locks = new(TimeProvider.System);
         using (await locks.ChangeAsync("o", "c", CancellationToken.None))
         {
             using (await locks.ChangeAsync("o", "c", CancellationToken.None))

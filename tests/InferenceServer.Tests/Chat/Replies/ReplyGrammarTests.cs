@@ -197,14 +197,16 @@ public sealed class ReplyGrammarTests
                 break;
             string piece = pieces[random.Next(pieces.Length)];
             byte[] bytes = Encoding.UTF8.GetBytes(piece);
-            int taken = 0;
-            while (taken < bytes.Length && state.TryAccept(ConstraintTesting.TokenOfByte(bytes[taken])))
-                taken++;
-            if (taken < bytes.Length)
-                state.Rollback(taken);
-            else
+            // What does not fit as a whole is tried on another state, since a state does not go back.
+            ConstraintState tried = ConstraintTesting.After(constraint, reply.ToString());
+            bool fits = bytes.All(value => tried.TryAccept(ConstraintTesting.TokenOfByte(value)));
+            if (fits)
+            {
+                state = tried;
                 reply.Append(piece);
-            if (taken == bytes.Length || random.Next(4) > 0)
+            }
+
+            if (fits || random.Next(4) > 0)
                 continue;
             List<int> ascii = [.. ConstraintTesting.AllowedTokens(state).Where(token => ConstraintTesting.TokenBytes[token] is [< 128])];
             if (ascii.Count == 0)

@@ -46,6 +46,15 @@ internal static class ConstraintTesting
 
     public static ConstraintState Start(CompiledConstraint constraint) => new(constraint, Vocabulary);
 
+    /// <summary>The state past a text that the constraint accepts, byte by byte.</summary>
+    public static ConstraintState After(CompiledConstraint constraint, string text)
+    {
+        ConstraintState state = Start(constraint);
+        foreach (byte value in Encoding.UTF8.GetBytes(text))
+            Assert.True(state.TryAccept(TokenOfByte(value)));
+        return state;
+    }
+
     /// <summary>Whether the constraint accepts the whole text, byte by byte.</summary>
     public static bool Accepts(CompiledConstraint constraint, string text)
     {

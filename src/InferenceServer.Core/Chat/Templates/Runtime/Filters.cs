@@ -23,7 +23,7 @@ internal static partial class Filters
         new("int", "default? base?", ToInteger),
         new("round", "precision? method?", Round),
         new("filesizeformat", "binary?", (state, value, args) => FileSize(state, value, args[0].IsTruthy)),
-        new("tojson", "ensure_ascii? indent? separators? sort_keys?", JsonText.Filter),
+        new("tojson", "ensure_ascii? indent? separators? sort_keys?", PythonJson.Filter),
         new("items", "", (state, value, _) => Lazy(Items(state, value))),
         .. Named("", (state, value, _) => Length(state, value), "length", "count"),
         new("list", "", (state, value, _) => TemplateList.From(Iteration.ToList(state, value))),

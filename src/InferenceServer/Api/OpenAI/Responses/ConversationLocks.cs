@@ -4,17 +4,24 @@ namespace InferenceServer.Api.OpenAI.Responses;
 /// One turn of a conversation at a time: the next one has to see what the last one added, and nobody changes its items meanwhile. Those who change items do not
 /// exclude each other: the store takes one change after the other. As many entries as conversations are in use.
 /// </summary>
-internal sealed class ConversationLocks
+internal sealed class ConversationLocks(TimeProvider clock)
 {
-    private const int Turn = -1;
+    // A turn lets go a moment after its answer has gone out, and a client may be as fast as that.
+    private static readonly TimeSpan Limit = TimeSpan.FromMilliseconds(500);
 
-    // How many are changing items, or Turn.
-    private readonly Dictionary<(string Owner, string Id), int> _taken = [];
+    private readonly Dictionary<(string Owner, string Id), Use> _inUse = [];
     private readonly Lock _gate = new();
 
-    // A turn lets go a moment after its answer has gone out, and a client may be as fast as that.
-    private const int Tries = 50;
-    private static readonly TimeSpan BetweenTries = TimeSpan.FromMilliseconds(10);
+    /// <summary>Who is in a conversation: a turn, or some that change items.</summary>
+    private sealed class Use
+    {
+        public bool IsTurn { get; set; }
+
+        public int Changing { get; set; }
+
+        /// <summary>Completes when somebody leaves.</summary>
+        public TaskCompletionSource Left { get; set; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
 
     /// <summary>The right to the next turn.</summary>
     /// <exception cref="RequestProblem">400, as OpenAI answers it: another turn is running.</exception>
@@ -26,36 +33,46 @@ internal sealed class ConversationLocks
 
     private async Task<ConversationTurn> WaitAsync((string Owner, string Id) conversation, bool turn, string param, CancellationToken cancellation)
     {
-        for (int tries = 1; !TryTake(conversation, turn); tries++)
+        using CancellationTokenSource late = new(Limit, clock);
+        using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, cancellation);
+        try
         {
-            if (tries == Tries)
-                throw RequestProblem.Invalid("Another response is being made in this conversation; retry once it has ended.", param, "conversation_locked");
-            await Task.Delay(BetweenTries, cancellation);
+            while (Enter(conversation, turn) is { } left)
+                await left.WaitAsync(either.Token);
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            throw RequestProblem.Invalid("Another response is being made in this conversation; retry once it has ended.", param, "conversation_locked");
         }
 
-        return new ConversationTurn(() => Release(conversation));
+        return new ConversationTurn(() => Leave(conversation, turn));
     }
 
-    private bool TryTake((string Owner, string Id) conversation, bool turn)
+    /// <summary>Null when one is in; else what completes when somebody leaves.</summary>
+    private Task? Enter((string Owner, string Id) conversation, bool turn)
     {
         lock (_gate)
         {
-            int taken = _taken.GetValueOrDefault(conversation);
-            if (taken == Turn || (turn && taken > 0))
-                return false;
-            _taken[conversation] = turn ? Turn : taken + 1;
-            return true;
+            if (!_inUse.TryGetValue(conversation, out Use? use))
+                _inUse[conversation] = use = new();
+            else if (use.IsTurn || turn)
+                return use.Left.Task;
+            use.IsTurn = turn;
+            use.Changing += turn ? 0 : 1;
+            return null;
         }
     }
 
-    private void Release((string Owner, string Id) conversation)
+    private void Leave((string Owner, string Id) conversation, bool turn)
     {
         lock (_gate)
         {
-            if (_taken[conversation] is Turn or 1)
-                _taken.Remove(conversation);
-            else
-                _taken[conversation]--;
+            Use use = _inUse[conversation];
+            if (turn || --use.Changing == 0)
+                _inUse.Remove(conversation);
+            TaskCompletionSource left = use.Left;
+            use.Left = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            left.SetResult();
         }
     }
 }

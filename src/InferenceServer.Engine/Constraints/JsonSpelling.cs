@@ -6,7 +6,7 @@ using InferenceServer.Engine.Constraints.Regular;
 
 namespace InferenceServer.Engine.Constraints;
 
-internal static class JsonText
+internal static class JsonSpelling
 {
     /// <summary>What RFC 8259 does not allow unescaped inside a string.</summary>
     public static CodePointSet MustEscape { get; } = CodePointSet.FromRanges([new(0, 0x1F), new('"', '"'), new('\\', '\\')]);

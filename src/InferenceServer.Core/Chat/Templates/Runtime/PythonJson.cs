@@ -4,7 +4,7 @@ using System.Globalization;
 
 namespace InferenceServer.Chat.Templates;
 
-internal sealed class JsonText
+internal sealed class PythonJson
 {
     private readonly RenderState _state;
     private readonly bool _asciiOnly;
@@ -13,7 +13,7 @@ internal sealed class JsonText
     private readonly string _itemSeparator;
     private readonly string _keySeparator;
 
-    private JsonText(RenderState state, bool asciiOnly, string? indent, string itemSeparator, string keySeparator, bool sortKeys)
+    private PythonJson(RenderState state, bool asciiOnly, string? indent, string itemSeparator, string keySeparator, bool sortKeys)
     {
         _state = state;
         _asciiOnly = asciiOnly;
@@ -41,7 +41,7 @@ internal sealed class JsonText
                 throw new TemplateException("tojson: separators is a pair of strings");
             (itemSeparator, keySeparator) = (item, key);
         }
-        JsonText writer = new(state, args[0].IsTruthy, indent, itemSeparator, keySeparator, args[3].IsTruthy);
+        PythonJson writer = new(state, args[0].IsTruthy, indent, itemSeparator, keySeparator, args[3].IsTruthy);
         int mark = state.Output.Length;
         writer.Append(value, 0);
         state.Reserve(state.Output.Length - mark);

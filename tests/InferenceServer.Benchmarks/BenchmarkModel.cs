@@ -1,10 +1,12 @@
 // The model that speed is measured on: the shape of a 100M-parameter qwen2 with a real vocabulary's size, random weights.
+using InferenceServer.Llama;
 using InferenceServer.Llama.Gguf;
+using InferenceServer.Llama.TestModels;
 
-namespace InferenceServer.Llama.TestModels;
+namespace InferenceServer.Benchmarks;
 
 /// <summary>Makes the benchmark model: 8 layers, width 512, 8 heads, 4 of them for keys and values, 151,936 tokens, tied embeddings, Q8_0.</summary>
-public static class BenchmarkModel
+internal static class BenchmarkModel
 {
     /// <summary>Context length that the metadata claims.</summary>
     public const int ContextLength = 32_768;
