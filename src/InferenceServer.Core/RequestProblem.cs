@@ -54,7 +54,7 @@ public enum ProblemKind
 /// <param name="text">For the person who wrote the client. <c>{where}</c> stands for the place, in quotes, where the text names it.</param>
 /// <param name="where">
 /// Path of the field to blame, null when no field is: a property of the conversation core, such as <c>Prompts[2]</c>, which a dialect calls by its own name; or, from
-/// whoever reads a dialect, that dialect's own path, such as <c>messages[2].content[0].type</c>. The first letter tells them apart.
+/// whoever reads a dialect, that dialect's own path, such as <c>messages[2].content[0].type</c>.
 /// </param>
 /// <param name="code">A name that programs compare; null when the kind says it all.</param>
 #pragma warning disable CA1710 // It is a problem of the request, told to whoever sent it; that it is thrown on its way is no matter of its name.

@@ -50,10 +50,10 @@ public sealed record ChatMessage
     /// <summary>The texts that it says, in their order; null where it says nothing, such as a message that only calls.</summary>
     public IReadOnlyList<string>? Parts { get; init; }
 
-    /// <summary>What it says, in one piece; null as <see cref="Parts"/> is.</summary>
+    /// <summary>What it says, a line for each part; null as <see cref="Parts"/> is.</summary>
     public string? Text
     {
-        get => Parts is null ? null : Parts.Count == 1 ? Parts[0] : string.Concat(Parts);
+        get => Parts is null ? null : Parts.Count == 1 ? Parts[0] : string.Join('\n', Parts);
         init => Parts = value is null ? null : [value];
     }
 

@@ -11,7 +11,7 @@ internal static class ChatPrompt
     /// <param name="rendered">The conversation's text, as <see cref="Render"/> makes it.</param>
     /// <param name="isSplit">Whether the replies will be taken apart, so that control tokens in markers must come as text.</param>
     /// <returns>One request each choice.</returns>
-    public static IReadOnlyList<GenerationRequest> Requests(ChatRequest request, ServedModel model, string rendered, TokenConstraint? constraint, bool isSplit)
+    public static IReadOnlyList<GenerationRequest> Requests(ChatRequest request, ServedModel model, RenderedPrompt rendered, TokenConstraint? constraint, bool isSplit)
     {
         int[] tokens = Tokenize(rendered, model);
         List<GenerationRequest> requests = [];
@@ -21,28 +21,29 @@ internal static class ChatPrompt
             MaxTokens = 0,
             PredictedTokens = Predicted(request, model),
             Constraint = constraint,
-            Thinking = Thinking(request, model, rendered),
+            Thinking = Thinking(request, model, rendered.Text),
             ControlTokensInText = isSplit ? model.Replies.ControlTokensInText : null,
-            MessageBoundaries = model.Engine.TakesCheckpoints ? MessageBoundaries.Of(model, Conversation(request), rendered, tokens) : [],
+            MessageBoundaries = model.Engine.TakesCheckpoints ? MessageBoundaries.Of(model, Conversation(request), rendered.Text, tokens) : [],
         });
         return requests;
     }
 
     /// <summary>The text that the model is given. Where no thinking is left over, what the template has opened is closed again.</summary>
-    public static string Render(ChatRequest request, ServedModel model)
+    /// <param name="adaptations">Takes what had to be done to the conversation.</param>
+    public static RenderedPrompt Render(ChatRequest request, ServedModel model, ICollection<string>? adaptations = null)
     {
-        string rendered = model.Chat(Conversation(request));
-        return request.ReasoningBudget == 0 && model.Replies.Format is { Reasoning: { } markers } format && format.OpeningOf(rendered) == ReplyOpening.Reasoning
-            ? rendered + EndOfThinking(format, markers)
+        RenderedPrompt rendered = RenderedPrompt.Of(model.Chat(Conversation(request) with { Adaptations = adaptations }));
+        return request.ReasoningBudget == 0 && model.Replies.Format is { Reasoning: { } markers } format && format.OpeningOf(rendered.Text) == ReplyOpening.Reasoning
+            ? rendered.With(EndOfThinking(format, markers))
             : rendered;
     }
 
     /// <summary>Its tokens.</summary>
     public static int[] Tokenize(ChatRequest request, ServedModel model) => Tokenize(Render(request, model), model);
 
-    private static int[] Tokenize(string rendered, ServedModel model)
+    private static int[] Tokenize(RenderedPrompt rendered, ServedModel model)
     {
-        GenerationRequests.CheckTextLength(model, rendered, nameof(ChatRequest.Messages));
+        GenerationRequests.CheckTextLength(model, rendered.Text, nameof(ChatRequest.Messages));
         return model.Vocabulary.TokenizeChat(rendered);
     }
 
@@ -52,6 +53,8 @@ internal static class ChatPrompt
         Tools = request.ToolChoice.Mode == ToolMode.None ? [] : request.Tools,
         ReasoningEffort = request.ReasoningEffort,
         TemplateArguments = request.TemplateArguments,
+        AddGenerationPrompt = request.AddGenerationPrompt,
+        ContinuesFinalMessage = request.ContinuesFinalMessage,
     };
 
     /// <summary>The limit on what is thought in the open, in terms of the model's markers.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using InferenceServer.Chat.Replies;
@@ -14,15 +15,21 @@ internal sealed class ChatPromptRenderer
 {
     private const int MaxTemplateBytes = 4 << 20;
 
+    // As the marks of OutsideText no text has it.
+    private const char EndOfText = '\uFDD2';
+
     private readonly ChatTemplate _template;
     private readonly ChatTemplateFeatures _features;
     private readonly Lazy<ReplyFormat> _replies;
     private readonly string _bos;
     private readonly string _eos;
     private readonly TimeProvider _clock;
+    private readonly OutsideText _outside;
 
-    public ChatPromptRenderer(ChatTemplate template, string bos, string eos, TimeProvider clock)
+    /// <param name="controlNames">Of the vocabulary's control tokens: what reads like one in a text from outside is marked (<see cref="RenderedPrompt"/>).</param>
+    public ChatPromptRenderer(ChatTemplate template, string bos, string eos, TimeProvider clock, IEnumerable<string>? controlNames = null)
     {
+        _outside = new OutsideText(controlNames ?? []);
         _template = template;
         _features = template.Features;
         _replies = new(() => ReplyFormatProbe.Learn(template));
@@ -46,7 +53,7 @@ internal sealed class ChatPromptRenderer
             notes.Add("the model has no chat template: ChatML is used; give the right one with --chat-template");
         try
         {
-            return new ChatPromptRenderer(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock) { TemplateSource = source };
+            return new ChatPromptRenderer(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock, ControlNames(vocab)) { TemplateSource = source };
         }
         catch (TemplateException error)
         {
@@ -54,25 +61,43 @@ internal sealed class ChatPromptRenderer
         }
     }
 
+    /// <summary>The prompt's text, with marks as <see cref="RenderedPrompt.Of"/> reads them.</summary>
     public string Render(ChatConversation conversation)
     {
         if (conversation.ReasoningEffort is not (null or "none" or "medium") && !_template.Reads("reasoning_effort"))
             throw RequestProblem.Unsupported(nameof(ChatRequest.ReasoningEffort), "the model's chat template has no such setting.");
+        if (conversation.ContinuesFinalMessage)
+            conversation = EndWithin(conversation);
+        conversation = SayableConversation.WithWholeCalls(_outside.Mark(conversation));
         if (conversation.Tools.Count > 0 || conversation.Messages.Any(message => message.Role == ChatRole.Tool || message.ToolCalls is not null))
             conversation = ToolsInText.Apply(conversation, _features, Replies.Calls is [var call, ..] ? call : KnownReplyFormats.Generic);
+        conversation = SayableConversation.Of(conversation, _features);
         try
         {
-            return _template.Render(Context(conversation), _clock);
+            string rendered = _template.Render(Context(conversation), _clock);
+            return conversation.ContinuesFinalMessage ? UpToEnd(rendered) : rendered;
         }
         catch (TemplateRaisedException refusal)
         {
-            throw RequestProblem.Invalid($"The model's chat template refuses these messages: {refusal.RaisedMessage}", nameof(ChatRequest.Messages), "template_refused");
+            throw RequestProblem.Invalid($"The model's chat template refuses these messages: {RenderedPrompt.Of(refusal.RaisedMessage).Text}", nameof(ChatRequest.Messages), "template_refused");
         }
         catch (TemplateException error)
         {
-            throw RequestProblem.Invalid($"The model's chat template cannot render these messages: {error.Message}", nameof(ChatRequest.Messages), "template_error");
+            throw RequestProblem.Invalid($"The model's chat template cannot render these messages: {RenderedPrompt.Of(error.Message).Text}", nameof(ChatRequest.Messages), "template_error");
         }
     }
+
+    /// <summary>What a template puts after the last message's text is told from the text by a mark at its end, which also keeps its white space.</summary>
+    private static ChatConversation EndWithin(ChatConversation conversation)
+    {
+        if (conversation.Messages is not [.., { Role: ChatRole.Assistant, ToolCalls: null } last])
+            throw RequestProblem.Invalid("The last message is to be continued: it must be the assistant's, and call nothing.", nameof(ChatRequest.Messages), "invalid_value");
+        return conversation with { AddGenerationPrompt = false, Messages = [.. conversation.Messages.SkipLast(1), last with { Text = last.Text + EndOfText }] };
+    }
+
+    private static string UpToEnd(string rendered) => rendered.LastIndexOf(EndOfText) is >= 0 and var end
+        ? rendered[..end]
+        : throw RequestProblem.Invalid("The model's chat template does not show the last message as it is, so it cannot be continued.", nameof(ChatRequest.Messages), "template_refused");
 
     private TemplateDict Context(ChatConversation conversation)
     {
@@ -81,8 +106,17 @@ internal sealed class ChatPromptRenderer
         context.Set("add_generation_prompt", conversation.AddGenerationPrompt);
         context.Set("bos_token", _bos);
         context.Set("eos_token", _eos);
-        // Templates tell "none were given" by None, which Hugging Face passes.
-        context.Set("tools", conversation.Tools.Count == 0 ? TemplateValue.None : new TemplateList(conversation.Tools.Select(Tool)).Freeze());
+        // Most templates tell "none were given" by None, which Hugging Face passes; some would go through it.
+        if (conversation.Tools.Count > 0)
+            context.Set("tools", new TemplateList(conversation.Tools.Select(Tool)).Freeze());
+        else if (!_features.WantsToolsUndefined)
+            context.Set("tools", TemplateValue.None);
+        // Firefunction's names for what others compute.
+        if (_template.Reads("functions"))
+            context.Set("functions", JsonText(conversation.Tools));
+        foreach (string name in (ReadOnlySpan<string>)["datetime", "date_string"])
+            if (_template.Reads(name))
+                context.Set(name, _clock.GetLocalNow().ToString(name == "datetime" ? "MMM dd yyyy HH:mm:ss 'GMT'" : "dd MMM yyyy", CultureInfo.InvariantCulture));
         context.Set("documents", TemplateValue.None);
         if (conversation.ReasoningEffort is { } effort)
             context.Set("reasoning_effort", effort);
@@ -109,41 +143,24 @@ internal sealed class ChatPromptRenderer
             ("name", tool.Name), ("description", tool.Description ?? ""), ("parameters", parameters))));
     }
 
+    /// <summary>The functions as JSON, for templates that print it as it is.</summary>
+    private static string JsonText(IReadOnlyList<ChatTool> tools) => $"[{string.Join(", ", tools.Select(ToolsInText.Definition))}]";
+
     private static TemplateValue NoParameters { get; } = TemplateDict.Of(("type", "object"), ("properties", new TemplateDict().Freeze()));
 
     private TemplateList Messages(IReadOnlyList<ChatMessage> messages)
     {
         TemplateList list = new(messages.Count);
-        StringBuilder held = new();
         foreach (ChatMessage message in messages)
-        {
-            ChatRole role = message.Role == ChatRole.Developer && !_features.TakesDeveloperRole ? ChatRole.System : message.Role;
-            if (role == ChatRole.System && !_features.TakesSystemRole)
-            {
-                // The template would drop or refuse it: its text goes before the next user message.
-                held.Append(message.Text).Append("\n\n");
-                continue;
-            }
-
-            string? content = message.Text;
-            if (role == ChatRole.User && held.Length > 0)
-            {
-                content = held.Append(content).ToString();
-                held.Clear();
-            }
-
-            list.Add(Message(message, role, content));
-        }
-
-        if (held.Length > 0)
-            throw RequestProblem.Invalid("The model's chat template knows no system messages, and no user message follows to carry it.", nameof(ChatRequest.Messages), "template_refused");
+            list.Add(Message(message));
         return list.Freeze();
     }
 
-    private TemplateDict Message(ChatMessage message, ChatRole role, string? content)
+    private TemplateDict Message(ChatMessage message)
     {
+        string? content = message.Text;
         TemplateDict dict = new();
-        dict.Set("role", role.Name());
+        dict.Set("role", message.Role.Name());
         dict.Set("content", content is null ? (_features.TakesToolCalls && _features.TakesCallsWithoutContent ? TemplateValue.None : "") : Content(content));
         if (message.AuthorName is not null)
             dict.Set("name", message.AuthorName);
@@ -173,6 +190,13 @@ internal sealed class ChatPromptRenderer
         }
 
         return TemplateDict.Of(("id", call.Id), ("type", "function"), ("function", TemplateDict.Of(("name", call.Name), ("arguments", arguments))));
+    }
+
+    private static IEnumerable<string> ControlNames(LlamaVocab vocab)
+    {
+        for (int token = 0; token < vocab.Count; token++)
+            if (vocab.TokenBytes(token).IsEmpty || vocab.IsEndOfGeneration(token))
+                yield return Encoding.UTF8.GetString(vocab.TokenBytes(token, special: true));
     }
 
     private static string Name(LlamaVocab vocab, int? token) => token is { } known ? Encoding.UTF8.GetString(vocab.TokenBytes(known, special: true)) : "";

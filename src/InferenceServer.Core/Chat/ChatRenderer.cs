@@ -14,6 +14,12 @@ public sealed record ChatConversation
     /// <summary>End where the reply begins; false for a conversation's beginning as it is seen from later turns.</summary>
     public bool AddGenerationPrompt { get; init; } = true;
 
+    /// <summary>End within the last message, which is the assistant's.</summary>
+    public bool ContinuesFinalMessage { get; init; }
+
+    /// <summary>Takes the names of what had to be done to the conversation so that the template can say it; null where nobody wants to know.</summary>
+    public ICollection<string>? Adaptations { get; init; }
+
     /// <summary>The functions that the model is told of.</summary>
     public IReadOnlyList<ChatTool> Tools { get; init; } = [];
 

@@ -25,6 +25,12 @@ public sealed record ChatRequest
     /// <summary>Variables for the chat template.</summary>
     public IReadOnlyDictionary<string, JsonElement>? TemplateArguments { get; init; }
 
+    /// <summary>End the prompt where a reply begins.</summary>
+    public bool AddGenerationPrompt { get; init; } = true;
+
+    /// <summary>Go on within the last message, which is the assistant's, instead of answering it.</summary>
+    public bool ContinuesFinalMessage { get; init; }
+
     /// <summary>A text that the reply is expected to resemble; null for none.</summary>
     public string? Prediction { get; init; }
 
@@ -41,6 +47,9 @@ public sealed record TextRequest
 
     /// <summary>The text to end up at; null for none.</summary>
     public string? Suffix { get; init; }
+
+    /// <summary>Take the names of control tokens in the texts for the tokens themselves.</summary>
+    public bool ParsesSpecial { get; init; }
 
     /// <summary>Report the log probabilities of the prompt's tokens, with this many of the most likely; null reports none.</summary>
     public int? PromptLogprobs { get; init; }

@@ -27,6 +27,9 @@ internal sealed class ChatTurn : IDisposable
     /// <summary>Null where nobody asked for moderation.</summary>
     public TurnModeration? Moderation { get; private init; }
 
+    /// <summary>What had to be done to the conversation so that the model's template can say it.</summary>
+    public IReadOnlyList<string> Adaptations { get; private init; } = [];
+
     /// <summary>What the engine was given: a request each choice.</summary>
     public IReadOnlyList<GenerationRequest> Requests { get; }
 
@@ -35,8 +38,9 @@ internal sealed class ChatTurn : IDisposable
     /// <exception cref="RequestProblem">The request cannot be answered as asked.</exception>
     public static async Task<ChatTurn> StartAsync(ServedModel model, ChatRequest request, ModerationGate gate, ITurnObserver? observer, CancellationToken aborted)
     {
-        string rendered = ChatPrompt.Render(request, model);
-        ReplyGuard guard = ReplyGuard.Of(request, model, rendered);
+        List<string> adaptations = [];
+        RenderedPrompt rendered = ChatPrompt.Render(request, model, adaptations);
+        ReplyGuard guard = ReplyGuard.Of(request, model, rendered.Text);
         TokenConstraint? constraint = guard.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
         IReadOnlyList<GenerationRequest> requests = ChatPrompt.Requests(request, model, rendered, constraint, guard.Split is not null);
         observer?.Accepted(model.Id, requests);
@@ -48,7 +52,7 @@ internal sealed class ChatTurn : IDisposable
         GenerationSet generations = moderation is { RefusesInput: true }
             ? GenerationSet.Ended(requests, aborted)
             : GenerationSet.Submit(model.Engine, requests, aborted);
-        return new(model, requests, generations, splitters, observer) { Moderation = moderation };
+        return new(model, requests, generations, splitters, observer) { Moderation = moderation, Adaptations = adaptations };
     }
 
     /// <summary>Submits prompts that no template made: their replies are content as they stand.</summary>

@@ -25,7 +25,7 @@ internal static class MessageBoundaries
                 continue;
             try
             {
-                string part = model.Chat(conversation with { Messages = [.. messages.Take(count)], AddGenerationPrompt = false });
+                string part = RenderedPrompt.Of(model.Chat(conversation with { Messages = [.. messages.Take(count)], AddGenerationPrompt = false })).Text;
                 ends.Add(part.AsSpan().CommonPrefixLength(rendered));
             }
             catch (RequestProblem)

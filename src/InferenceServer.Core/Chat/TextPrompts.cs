@@ -18,7 +18,7 @@ internal static class TextPrompts
         for (int i = 0; i < request.Prompts.Count; i++)
         {
             string where = request.Prompts.Count == 1 ? nameof(TextRequest.Prompts) : $"{nameof(TextRequest.Prompts)}[{i}]";
-            int[] tokens = request.Suffix is { } suffix ? FillInMiddle(request.Prompts[i], suffix, model, where) : Tokens(request.Prompts[i], model, where);
+            int[] tokens = request.Suffix is { } suffix ? FillInMiddle(request.Prompts[i], suffix, model, where) : Tokens(request.Prompts[i], request.ParsesSpecial, model, where);
             GenerationRequests.Add(requests, model, request.Options, where,
                 new GenerationRequest { PromptTokens = tokens, MaxTokens = 0, Constraint = constraint, PromptLogprobs = request.PromptLogprobs });
         }
@@ -26,12 +26,12 @@ internal static class TextPrompts
         return requests;
     }
 
-    private static int[] Tokens(TextPrompt prompt, ServedModel model, string where)
+    private static int[] Tokens(TextPrompt prompt, bool parsesSpecial, ServedModel model, string where)
     {
         if (prompt.Text is { } text)
         {
             GenerationRequests.CheckTextLength(model, text, where);
-            return model.Vocabulary.Tokenize(text, true, true);
+            return model.Vocabulary.Tokenize(text, true, parsesSpecial);
         }
 
         model.Vocabulary.Check(prompt.Tokens!, where);

@@ -79,7 +79,7 @@ internal static class ToolsInText
             .Append(CallWriter.Write(format, [("name", "id0000001", example.RootElement)]).TrimStart()).ToString();
     }
 
-    private static string Definition(ChatTool function)
+    public static string Definition(ChatTool function)
     {
         ArrayBufferWriter<byte> bytes = new();
         using (Utf8JsonWriter json = new(bytes, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using InferenceServer.Chat;
 using InferenceServer.Llama;
 
 namespace InferenceServer.Models;
@@ -18,6 +19,8 @@ public sealed record MiddleTokens(int BeforePrefix, int BeforeSuffix, int Before
 /// <summary>What the API must know of a vocabulary.</summary>
 public sealed record ServedVocabulary
 {
+    private SearchValues<string>? _search;
+
     public required int Count { get; init; }
 
     public required Tokenizer Tokenize { get; init; }
@@ -34,6 +37,12 @@ public sealed record ServedVocabulary
     /// <summary>Tokens that end a reply.</summary>
     public required IReadOnlyCollection<int> EndTokens { get; init; }
 
+    /// <summary>What is read as a token of its own where control tokens are parsed, by its name.</summary>
+    internal IReadOnlyDictionary<string, int> SpecialNames => field ??= NamesOf(this);
+
+    /// <summary>Tokens that are neither text nor control, such as the one for what is unknown.</summary>
+    public IReadOnlyDictionary<int, string> UnknownTokens { get; init; } = new Dictionary<int, string>();
+
     /// <summary>The other control tokens with their names, such as <c>&lt;|channel|&gt;</c>.</summary>
     public required IReadOnlyDictionary<int, string> ControlTokens { get; init; }
 
@@ -47,7 +56,7 @@ public sealed record ServedVocabulary
     {
         int longest = 1;
         List<int> ends = [];
-        Dictionary<int, string> controls = [];
+        Dictionary<int, string> controls = [], unknown = [];
         for (int token = 0; token < vocab.Count; token++)
         {
             ReadOnlySpan<byte> bytes = vocab.TokenBytes(token, special: true);
@@ -56,6 +65,8 @@ public sealed record ServedVocabulary
                 ends.Add(token);
             else if (vocab.IsControl(token))
                 controls.Add(token, Encoding.UTF8.GetString(bytes));
+            else if (bytes.Length > 0 && vocab.TokenBytes(token).IsEmpty)
+                unknown.Add(token, Encoding.UTF8.GetString(bytes));
         }
 
         return new ServedVocabulary
@@ -69,6 +80,7 @@ public sealed record ServedVocabulary
             AddBos = vocab.AddBos,
             EndTokens = ends,
             ControlTokens = controls,
+            UnknownTokens = unknown,
             LongestTokenBytes = longest,
             Middle = vocab is { FimPre: { } prefix, FimSuf: { } suffix, FimMid: { } middle } ? new MiddleTokens(prefix, suffix, middle) : null,
         };
@@ -95,9 +107,63 @@ public sealed record ServedVocabulary
     public string Text(int token) => Encoding.UTF8.GetString(Bytes(token, true));
 
     /// <summary>A rendered chat: control tokens are parsed, and the beginning-of-sequence token is there once, whether template or tokenizer put it.</summary>
-    public int[] TokenizeChat(string rendered)
+    public int[] TokenizeChat(string rendered) => TokenizeChat(new RenderedPrompt(rendered, []));
+
+    /// <summary>As the other. What comes from outside is text, whatever it reads like.</summary>
+    internal int[] TokenizeChat(RenderedPrompt rendered)
     {
-        int[] tokens = Tokenize(rendered, true, true);
+        int[] tokens = rendered.Outside.Count == 0 ? Tokenize(rendered.Text, true, true) : TokenizeApart(rendered);
         return AddBos && tokens.Length > 1 && tokens[0] == Bos && tokens[1] == Bos ? tokens[1..] : tokens;
+    }
+
+    /// <summary>Takes the template's own control tokens out first, as llama.cpp does with all; each stretch between them is text as a whole.</summary>
+    private List<int> Parts(RenderedPrompt rendered)
+    {
+        string text = rendered.Text;
+        List<int> tokens = [];
+        int textFrom = 0, at = 0;
+        foreach ((int start, int end) in rendered.Outside.Append((text.Length, text.Length)))
+        {
+            while (text.AsSpan(at, start - at).IndexOfAny(_search ??= SearchValues.Create([.. SpecialNames.Keys], StringComparison.Ordinal)) is >= 0 and var found)
+            {
+                at += found;
+                string name = SpecialNames.Keys.Where(name => string.CompareOrdinal(text, at, name, 0, name.Length) == 0 && at + name.Length <= start).MaxBy(name => name.Length) ?? "";
+                if (name.Length == 0)
+                {
+                    at++;
+                    continue;
+                }
+
+                AddText(tokens, text[textFrom..at]);
+                tokens.Add(SpecialNames[name]);
+                textFrom = at += name.Length;
+            }
+
+            at = end;
+        }
+
+        AddText(tokens, text[textFrom..]);
+        return tokens;
+    }
+
+    private void AddText(List<int> tokens, string text)
+    {
+        if (text.Length > 0)
+            tokens.AddRange(Tokenize(text, false, false));
+    }
+
+    private int[] TokenizeApart(RenderedPrompt rendered)
+    {
+        List<int> tokens = Parts(rendered);
+        return AddBos && Bos is { } bos ? [bos, .. tokens] : [.. tokens];
+    }
+
+    private static Dictionary<string, int> NamesOf(ServedVocabulary vocabulary)
+    {
+        Dictionary<string, int> names = [];
+        foreach ((int token, string name) in vocabulary.ControlTokens.Concat(vocabulary.UnknownTokens).Concat(vocabulary.EndTokens.Select(token => KeyValuePair.Create(token, vocabulary.Text(token)))))
+            if (name.Length > 0)
+                names.TryAdd(name, token);
+        return names;
     }
 }

@@ -1,4 +1,4 @@
-using System.Text.Json;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api;
 
@@ -8,13 +8,16 @@ internal sealed class FieldNames(params (string Field, string Name)[] own)
 {
     private static readonly (string Field, string Name)[] Common =
     [
-        ("Choices", "n"),
-        ("IgnoreEndOfGeneration", "ignore_eos"),
-        ("MaxOutputTokens", "max_tokens"),
-        ("Prediction", "prediction.content"),
-        ("Prompts", "prompt"),
-        ("StopSequences", "stop"),
-        ("TemplateArguments", "chat_template_kwargs"),
+        (nameof(ChatRequest.Messages), "messages"),
+        (nameof(ChatRequest.Prediction), "prediction.content"),
+        (nameof(ChatRequest.ReasoningBudget), "reasoning_budget"),
+        (nameof(ChatRequest.ReasoningEffort), "reasoning_effort"),
+        (nameof(ChatRequest.TemplateArguments), "chat_template_kwargs"),
+        (nameof(GenerationOptions.Choices), "n"),
+        (nameof(GenerationOptions.IgnoreEndOfGeneration), "ignore_eos"),
+        (nameof(GenerationOptions.LogitBias), "logit_bias"),
+        (nameof(TextRequest.Prompts), "prompt"),
+        (nameof(TextRequest.Suffix), "suffix"),
     ];
 
     /// <summary>OpenAI's.</summary>
@@ -23,14 +26,14 @@ internal sealed class FieldNames(params (string Field, string Name)[] own)
     /// <summary>The path in this dialect; what is one already stays as it is.</summary>
     public string? Of(string? where)
     {
-        if (where is not [>= 'A' and <= 'Z', ..])
-            return where;
+        if (where is null)
+            return null;
         int end = where.AsSpan().IndexOfAny('.', '[');
         string field = end < 0 ? where : where[..end];
         foreach ((string known, string name) in own.Concat(Common))
             if (known == field)
                 return name + where[field.Length..];
-        return JsonNamingPolicy.SnakeCaseLower.ConvertName(field) + where[field.Length..];
+        return where;
     }
 
     /// <summary>The problem's message, with the place under its name here.</summary>

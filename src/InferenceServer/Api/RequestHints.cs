@@ -20,10 +20,19 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
 
     /// <summary>Starts a turn for this request: what the headers say of it counts beside what its body does.</summary>
     /// <param name="stream">The answer comes as a stream.</param>
-    public Task<ChatTurn> StartAsync(HttpContext http, ServedModel model, ChatRequest chat, bool stream)
+    public async Task<ChatTurn> StartAsync(HttpContext http, ServedModel model, ChatRequest chat, bool stream)
     {
         RequestTrace.Of(http).Stream = stream;
-        return StartAsync(model, chat, RequestTrace.Of(http), http.RequestAborted);
+        ChatTurn turn = await StartAsync(model, chat, RequestTrace.Of(http), http.RequestAborted);
+        Announce(http, turn);
+        return turn;
+    }
+
+    /// <summary>Tells in a header what had to be done to the conversation.</summary>
+    public static void Announce(HttpContext http, ChatTurn turn)
+    {
+        if (turn.Adaptations.Count > 0)
+            http.Response.Headers["x-conversation-adapted"] = string.Join(", ", turn.Adaptations);
     }
 
     /// <summary>As the other, for what goes on without the request.</summary>

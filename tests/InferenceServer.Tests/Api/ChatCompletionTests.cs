@@ -102,7 +102,7 @@ public sealed partial class ChatCompletionTests
         Assert.Equal((1f, -1f, 1.1f, ulong.MaxValue, 2),
             (sampling.PresencePenalty, sampling.FrequencyPenalty, sampling.RepetitionPenalty, sampling.Seed, sampling.TopLogprobs));
         Assert.Equal(KeyValuePair.Create(65, -100f), Assert.Single(sampling.LogitBias));
-        Assert.Equal(TestHost.ChatMl(new() { Messages = [new() { Role = ChatRole.Developer, Text = "AB" }] }),
+        Assert.Equal(TestHost.ChatMl(new() { Messages = [new() { Role = ChatRole.Developer, Text = "A\nB" }] }),
             string.Concat(got.PromptTokens.ToArray().Select(ScriptedVocabulary.Instance.Text)));
     }
 

@@ -65,7 +65,6 @@ public sealed class FormerFunctionTests
 
     [Theory]
     [InlineData("{\"role\":\"function\",\"name\":\"now\",\"content\":\"x\"}", "messages[0].role")]
-    [InlineData("{\"role\":\"assistant\",\"function_call\":{\"name\":\"now\",\"arguments\":\"[\"}}", "messages[0].function_call.arguments")]
     public async Task What_is_wrong_with_the_history_is_named(string message, string param)
     {
         await using TestHost host = await StartAsync(Saying("x"));

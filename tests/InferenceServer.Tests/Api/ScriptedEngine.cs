@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text;
+using InferenceServer.Chat;
+using InferenceServer.Chat.Templates;
 using InferenceServer.Engine;
 using InferenceServer.Models;
 
@@ -32,6 +34,24 @@ internal sealed class ScriptedEngine : IInferenceEngine
     public Func<Task> OnStop { get; set; } = () => Task.CompletedTask;
 
     public long? KvPoolBytes { get; set; }
+
+    /// <summary>This engine under ChatML's own template, whose markup its vocabulary knows.</summary>
+    public ServedModel AsMarked()
+    {
+        ChatPromptRenderer renderer = new(ChatTemplate.Parse(BuiltinTemplates.ChatMLSource), "", "", TimeProvider.System, ["<|im_start|>", "<|im_end|>", "<s>"]);
+        return new()
+        {
+            Id = TestHost.ModelId,
+            Created = TestHost.Created,
+            Fingerprint = "fp_test",
+            Vocabulary = ScriptedVocabulary.Instance,
+            Engine = this,
+            ContextLength = ContextLength,
+            Chat = renderer.Render,
+            Replies = new ServedReplies(renderer.Replies, ScriptedVocabulary.Instance.ControlTokens),
+            Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
+        };
+    }
 
     public Task<List<CachedSession>> ListSessionsAsync(string cacheNamespace) => Task.FromResult(new List<CachedSession>());
 

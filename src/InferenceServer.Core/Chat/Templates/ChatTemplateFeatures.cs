@@ -12,8 +12,35 @@ public sealed record ChatTemplateFeatures
     /// <summary>Prints a system message; else the caller puts its text before the first user message.</summary>
     public bool TakesSystemRole { get; init; }
 
-    /// <summary>Prints a developer message as it is; else the caller renames the role to system.</summary>
+    /// <summary>Names the role developer, and prints such a message; a template that prints any role's name knows none. Else the caller renames the role to system.</summary>
     public bool TakesDeveloperRole { get; init; }
+
+    /// <summary>Prints the second of two messages of instructions at the head; else the caller joins them.</summary>
+    public bool TakesSeveralInstructions { get; init; }
+
+    /// <summary>Prints instructions between turns; else the caller gives them to the user.</summary>
+    public bool TakesLateInstructions { get; init; }
+
+    /// <summary>Prints two messages of a user, and two of an assistant, in a row; else the caller joins them.</summary>
+    public bool TakesEqualNeighbours { get; init; }
+
+    /// <summary>Prints a conversation that an assistant begins; else the caller puts a user's turn before it.</summary>
+    public bool TakesAssistantFirst { get; init; }
+
+    /// <summary>Prints what a user says right after a result; else the caller puts an assistant's turn between.</summary>
+    public bool TakesUserAfterResult { get; init; }
+
+    /// <summary>Prints a conversation in which an assistant says nothing; else the caller leaves that turn out.</summary>
+    public bool TakesSilentAssistant { get; init; }
+
+    /// <summary>Prints a result whose call is not there; else the caller tells it as the user's.</summary>
+    public bool TakesToolFirst { get; init; }
+
+    /// <summary>Prints a conversation without a user; else the caller makes one of the last instructions.</summary>
+    public bool TakesNoUser { get; init; }
+
+    /// <summary>Fails where it is told of no tools by None, and not where it is told nothing.</summary>
+    public bool WantsToolsUndefined { get; init; }
 
     /// <summary>Prints the tools given in <c>tools</c>.</summary>
     public bool TakesTools { get; init; }
@@ -69,7 +96,21 @@ public sealed record ChatTemplateFeatures
             TakesTextContent = text,
             TakesContentParts = parts,
             TakesSystemRole = Prints(template, Mark, Message("system", marked), user),
-            TakesDeveloperRole = Prints(template, Mark, Message("developer", marked), user),
+            TakesDeveloperRole = template.Source.Contains("developer", StringComparison.Ordinal) && Prints(template, Mark, Message("developer", marked), user),
+            TakesSeveralInstructions = Prints(template, Mark, Message("system", hello), Message("system", marked), user)
+                && Prints(template, Mark, Message("system", marked), Message("system", hello), user)
+                && (!template.Source.Contains("developer", StringComparison.Ordinal) || Prints(template, Mark, Message("system", hello), Message("developer", marked), user)),
+            TakesLateInstructions = Prints(template, Mark, user, Message("assistant", hello), Message("system", marked), user)
+                && Prints(template, Mark, user, Message("assistant", hello), user, Message("system", marked))
+                && Prints(template, Mark, Message("system", marked), user, Message("assistant", hello), Message("system", hello), user),
+            TakesEqualNeighbours = Prints(template, Mark, user, Message("user", marked), Message("assistant", hello), Message("assistant", hello), user)
+                && Prints(template, Mark, user, Message("user", hello), Message("assistant", hello), Message("assistant", marked), user),
+            TakesAssistantFirst = Prints(template, Mark, Message("assistant", marked), user),
+            TakesUserAfterResult = Prints(template, Mark, user, takesObject ? ToolCall(new TemplateDict(), hello) : ToolCall("{}", hello), ToolResult("x", hello), Message("user", marked)),
+            TakesSilentAssistant = Prints(template, Mark, user, Message("assistant", ""), Message("user", marked)),
+            TakesToolFirst = Prints(template, Mark, ToolResult(Mark, marked), user),
+            TakesNoUser = Prints(template, Mark, Message("system", marked)),
+            WantsToolsUndefined = !Prints(template, Mark, [Message("user", marked)], TemplateValue.None) && Prints(template, Mark, Message("user", marked)),
             TakesTools = Prints(template, Mark, [user], Tools()),
             TakesToolCalls = takesObject || takesText,
             WantsArgumentsAsText = takesText && !takesObject,

@@ -21,9 +21,12 @@ internal static class MessagesParser
         JsonFields body = new(root, "");
         int? maxTokens = counts ? body.Integer("max_tokens", 0, int.MaxValue) : (int)JsonValue.Integer(body.Require("max_tokens"), "max_tokens", 0, int.MaxValue);
         string model = body.RequireString("model");
+        List<ChatMessage> messages = MessagesReader.Read(body, ignored);
         (ChatRequest chat, bool omitsThinking) = ReadThinking(body, maxTokens, ignored, new ChatRequest
         {
-            Messages = MessagesReader.Read(body, ignored),
+            Messages = messages,
+            // A reply that is begun for the model is gone on with.
+            ContinuesFinalMessage = messages[^1] is { Role: ChatRole.Assistant, ToolCalls: null },
             Options = new GenerationOptions
             {
                 MaxOutputTokens = maxTokens,

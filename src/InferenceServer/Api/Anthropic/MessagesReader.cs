@@ -12,7 +12,7 @@ internal static class MessagesReader
     public static List<ChatMessage> Read(JsonFields body, List<string> ignored)
     {
         List<ChatMessage> messages = [];
-        if (body.Take("system") is { } system && ReadText(system, "system", ignored) is { Length: > 0 } instructions)
+        if (body.Take("system") is { } system && WithoutMarker(ReadText(system, "system", ignored)) is { Length: > 0 } instructions)
             messages.Add(new ChatMessage { Role = ChatRole.System, Text = instructions });
         HashSet<string> calls = [];
         List<(JsonElement Value, string Path)> turns = JsonFields.Items(body.Require("messages"), "messages", 1, MaxMessages);
@@ -34,8 +34,6 @@ internal static class MessagesReader
             turn.Close(ignored);
         }
 
-        if (messages[^1].Role == ChatRole.Assistant)
-            throw RequestProblem.Unsupported(turns[^1].Path, "the last message must be a user's; a reply cannot be begun for the model.");
         return messages;
     }
 
@@ -47,6 +45,18 @@ internal static class MessagesReader
         _ = control.Require("type");
         control.OneOf("type", "ephemeral");
         control.OneOf("ttl", "5m", "1h");
+    }
+
+    /// <summary>
+    /// Without the line that some clients put first for their own accounting, such as <c>x-anthropic-billing-header: ...; cch=fa690;</c>. It changes with each request, and
+    /// nothing after it could come from the cache.
+    /// </summary>
+    private static string WithoutMarker(string instructions)
+    {
+        if (!instructions.StartsWith("x-anthropic-", StringComparison.OrdinalIgnoreCase))
+            return instructions;
+        int end = instructions.IndexOf('\n');
+        return end < 0 ? "" : instructions[(end + 1)..].TrimStart('\n');
     }
 
     /// <summary>Turns of one role in a row are one turn, as the dialect has it and templates want it.</summary>
@@ -97,7 +107,7 @@ internal static class MessagesReader
             return new ChatMessage { Role = ChatRole.Assistant, Text = JsonValue.String(content, path) };
         List<string> texts = [], thinking = [];
         List<ChatToolCall> calls = [];
-        foreach ((JsonFields block, string type) in Blocks(content, path, 1))
+        foreach ((JsonFields block, string type) in Blocks(content, path, 0))
         {
             switch (type)
             {
@@ -109,6 +119,10 @@ internal static class MessagesReader
                     break;
                 case "tool_use":
                     calls.Add(ReadCall(block, ignored));
+                    break;
+                case "redacted_thinking":
+                    // Only who encrypted it can read it.
+                    block.String("data");
                     break;
                 default:
                     throw Refuse(block, type, path);

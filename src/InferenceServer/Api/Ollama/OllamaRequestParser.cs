@@ -24,7 +24,7 @@ internal static class OllamaRequestParser
         JsonFields body = new(root, "");
         string name = body.RequireString("model");
         List<ChatMessage> messages = OllamaMessages.Read(body, ignored);
-        ChatRequest chat = ReadThinking(body, new ChatRequest { Messages = messages, Options = OllamaOptionReader.Read(body, ignored) }, out bool? thinks);
+        ChatRequest chat = ReadThinking(body, new ChatRequest { Messages = messages, ContinuesFinalMessage = messages is [.., { Role: ChatRole.Assistant, ToolCalls: null }], Options = OllamaOptionReader.Read(body, ignored) }, out bool? thinks);
         chat = ToolReader.Read(body, chat, ignored);
         chat = chat with { Options = chat.Options with { Constraint = ReadFormat(body), TopLogprobs = ReadLogprobs(body) } };
         bool stream = body.Boolean("stream") ?? true, timing = body.Boolean("timing") ?? false;
@@ -62,7 +62,7 @@ internal static class OllamaRequestParser
         if (!raw && suffix is null)
             return call with { Chat = chat with { Options = options } };
         return thinks != true
-            ? call with { Text = new TextRequest { Prompts = [new TextPrompt(prompt, null)], Suffix = suffix, Options = options } }
+            ? call with { Text = new TextRequest { Prompts = [new TextPrompt(prompt, null)], Suffix = suffix, ParsesSpecial = raw, Options = options } }
             : throw RequestProblem.Invalid("{where} cannot be given beside 'raw' or 'suffix': there is no template to ask for it.", "think", "invalid_value");
     }
 

@@ -68,7 +68,7 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
     public async Task ApplyTemplateAsync(HttpContext http)
     {
         (ServedModel model, ChatRequest request) = await ReadChatAsync(http);
-        await JsonAnswer.WriteAsync(http, new RenderedPrompt(ChatPrompt.Render(request, model)), TokenJson.Wire.RenderedPrompt);
+        await JsonAnswer.WriteAsync(http, new RenderedPrompt(ChatPrompt.Render(request, model).Text), TokenJson.Wire.RenderedPrompt);
     }
 
     public async Task CountChatAsync(HttpContext http)

@@ -83,7 +83,7 @@ public sealed class ResponseTests
               {"role":"assistant","content":"It is noon.","phase":"final_answer"},
               {"role":"user","content":"Thanks"}]
             """);
-        Assert.Equal("<|im_start|>developer\nD<|im_end|>\n<|im_start|>user\nab<|im_end|>\n<|im_start|>assistant\nx<|im_end|>\n<|im_start|>tool\n12:00<|im_end|>\n"
+        Assert.Equal("<|im_start|>developer\nD<|im_end|>\n<|im_start|>user\na\nb<|im_end|>\n<|im_start|>assistant\nx<|im_end|>\n<|im_start|>tool\n12:00<|im_end|>\n"
             + "<|im_start|>assistant\nIt is noon.<|im_end|>\n<|im_start|>user\nThanks<|im_end|>\n<|im_start|>assistant\n", host.LastPrompt);
         JsonElement list = await host.GetAsync($"{ResponseHost.Path}/{response.GetProperty("id")}/input_items?order=asc&limit=100", "ResponseItemList");
         Assert.Equal(["developer: D", "user: ab", "reasoning: r", "assistant: x", "call now {}", "output [{\"type\":\"input_text\",\"text\":\"12:00\"}]", "assistant: It is noon.", "user: Thanks"],
@@ -270,7 +270,6 @@ public sealed class ResponseTests
     [InlineData("\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_image\",\"image_url\":\"u\"}]}]", "input[0].content[0].type")]
     [InlineData("\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_file\",\"file_id\":\"f\"}]}]", "input[0].content[0].type")]
     [InlineData("\"input\":[{\"type\":\"web_search_call\",\"id\":\"w\"}]", "input[0].type")]
-    [InlineData("\"input\":[{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"n\",\"arguments\":\"{\"}]", "input[0].arguments")]
     [InlineData("\"input\":\"x\",\"tools\":[{\"type\":\"function\",\"name\":\"a\",\"parameters\":{\"x\":\"\\ud800\"}}]", "tools[0].parameters")]
     [InlineData("\"input\":\"x\",\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":{\"x\":[\"\\udc00\"]}}}", "text.format.schema")]
     [InlineData("\"input\":[{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":\"o\"}]", "input")]

@@ -52,6 +52,12 @@ public sealed record ChatCompletionRequest : GenerationParameters
     [Description("Extra: variables for the chat template, such as enable_thinking.")]
     public IReadOnlyDictionary<string, JsonElement>? ChatTemplateKwargs { get; init; }
 
+    [Description("Extra: end the prompt where a reply begins; false ends it after the last message.")]
+    public bool AddGenerationPrompt { get; init; } = true;
+
+    [Description("Extra: go on within the last message, which is the assistant's, instead of answering it.")]
+    public bool ContinueFinalMessage { get; init; }
+
     [Description("Keep the completion, to be listed and fetched later.")]
     public bool Store { get; init; }
 

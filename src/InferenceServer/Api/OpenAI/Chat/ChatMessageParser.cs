@@ -45,7 +45,7 @@ internal static class ChatMessageParser
         ChatMessage message = new()
         {
             Role = ChatRoles.Of(role),
-            Text = fields.Take("content") is { } content ? ReadText(content, fields.PathOf("content"), ignored) : null,
+            Parts = fields.Take("content") is { } content ? ReadParts(content, fields.PathOf("content"), ignored) : null,
             AuthorName = role == "function" ? fields.RequireString("name") : fields.String("name"),
             ToolCallId = role == "tool" ? fields.RequireString("tool_call_id") : null,
             ToolCalls = role == "assistant" ? ReadToolCalls(fields, ignored) : null,
@@ -75,13 +75,13 @@ internal static class ChatMessageParser
     }
 
     /// <summary>Text given as a string or as parts of type text.</summary>
-    public static string ReadText(JsonElement value, string path, List<string> ignored)
+    public static List<string> ReadParts(JsonElement value, string path, List<string> ignored)
     {
         if (value.ValueKind == JsonValueKind.String)
-            return JsonValue.String(value, path);
+            return [JsonValue.String(value, path)];
         if (value.ValueKind != JsonValueKind.Array)
             throw JsonValue.WrongType(value, path, "a string or an array of content parts");
-        return string.Concat(JsonFields.Items(value, path, 1, MaxParts).ConvertAll(part => ReadPart(part.Value, part.Path, ignored)));
+        return JsonFields.Items(value, path, 0, MaxParts).ConvertAll(part => ReadPart(part.Value, part.Path, ignored));
     }
 
     private static string ReadPart(JsonElement value, string path, List<string> ignored)

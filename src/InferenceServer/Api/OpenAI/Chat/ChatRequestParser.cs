@@ -47,6 +47,8 @@ internal static class ChatRequestParser
             ReasoningEffort = body.OneOf("reasoning_effort", "none", "minimal", "low", "medium", "high", "xhigh", "max"),
             ReasoningBudget = body.Integer("reasoning_budget", -1, int.MaxValue),
             TemplateArguments = ReadKwargs(body),
+            AddGenerationPrompt = body.Boolean("add_generation_prompt") ?? true,
+            ContinuesFinalMessage = body.Boolean("continue_final_message") ?? false,
             Moderation = ModerationReader.Read(body, ignored),
             Options = ParameterReader.Key(body, "safety_identifier") is { } identifier ? options with { User = options.User ?? identifier } : options,
         };
@@ -102,7 +104,7 @@ internal static class ChatRequestParser
             return null;
         _ = prediction.OneOf("type", "content")
             ?? throw RequestProblem.Invalid("{where} is required and must be 'content'.", "prediction.type", "missing_required_parameter");
-        string content = ChatMessageParser.ReadText(prediction.Require("content"), "prediction.content", ignored);
+        string content = string.Concat(ChatMessageParser.ReadParts(prediction.Require("content"), "prediction.content", ignored));
         prediction.Close(ignored);
         return content;
     }

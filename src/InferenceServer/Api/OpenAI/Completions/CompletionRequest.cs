@@ -21,6 +21,9 @@ public sealed record CompletionRequest : GenerationParameters
     [Range(0, 20)]
     public int? BestOf { get; init; }
 
+    [Description("Extra: take the names of control tokens in the prompt for the tokens themselves. Off, since who writes the text is not always who means the markup.")]
+    public bool ParseSpecial { get; init; }
+
     [Description("A text to end up at: the model fills in what belongs between prompt and suffix, if it has the tokens for that.")]
     public string? Suffix { get; init; }
 }

@@ -38,6 +38,7 @@ internal static class CompletionRequestParser
         string? suffix = body.String("suffix") is { Length: > 0 } given ? given : null;
         (GenerationOptions options, CallOptions call) = ParameterReader.Read(body, new GenerationOptions { MaxOutputTokens = body.Integer("max_tokens", 0, int.MaxValue) ?? DefaultMaxTokens }, ignored);
         call = call with { IncludesUsage = ParameterReader.IncludesUsage(body, call.Stream, ignored) };
+        bool parsesSpecial = body.Boolean("parse_special") ?? false;
         body.Close(ignored);
         int n = options.Choices;
         if (bestOf < n)
@@ -50,6 +51,7 @@ internal static class CompletionRequestParser
         {
             Prompts = prompts,
             Suffix = suffix,
+            ParsesSpecial = parsesSpecial,
             PromptLogprobs = echo ? logprobs : null,
             // Which choices are best is told by the log probabilities of their tokens.
             Options = options with { Choices = bestOf ?? n, TopLogprobs = logprobs ?? (bestOf > n ? 0 : null) },

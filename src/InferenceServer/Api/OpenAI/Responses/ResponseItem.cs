@@ -74,7 +74,7 @@ public record ResponseItem
         && !id.Any(char.IsAsciiLetterUpper);
 
     /// <summary>What was said in a message, or thought in reasoning.</summary>
-    public string Text() => string.Concat((Content ?? []).Select(part => part.Text ?? part.Refusal));
+    public string Text() => string.Join('\n', (Content ?? []).Select(part => part.Text ?? part.Refusal));
 
     private static string Prefix(string type) => type switch
     {
@@ -88,7 +88,7 @@ public record ResponseItem
     /// <summary>What a function gave back.</summary>
     public string OutputText() => Output is not { } output ? ""
         : output.ValueKind == JsonValueKind.String ? output.GetString()!
-        : string.Concat(output.EnumerateArray().Select(part => part.GetProperty("text").GetString()));
+        : string.Join('\n', output.EnumerateArray().Select(part => part.GetProperty("text").GetString()));
 }
 
 /// <summary>A part of a message, or of reasoning.</summary>
