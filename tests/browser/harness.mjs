@@ -25,7 +25,7 @@ export const patience = 30_000;
 export async function startServer(options = {}) {
   const folder = options.folder ?? await mkdtemp(join(tmpdir(), "browser-tests-"));
   const [program, ...first] = command;
-  const child = spawn(program, [...first, "--model", model, "--port", String(options.port ?? 0), "--data-dir", join(folder, "data"), ...options.arguments ?? []],
+  const child = spawn(program, [...first, "--model", model, "--port", String(options.port ?? 0), "--data-dir", options.keepsNothing ? "off" : join(folder, "data"), ...options.arguments ?? []],
     { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise(resolve => child.once("exit", resolve));
   const address = await new Promise((resolve, reject) => {
@@ -125,7 +125,7 @@ export const lastReply = page => page.locator(".assistant-turn[data-item]").last
 export async function withLongReplies(page, tokens) {
   await page.route("**/v1/responses", async route => {
     const body = route.request().postDataJSON();
-    await route.continue(route.request().method() === "POST" && body.background ? { postData: JSON.stringify({ ...body, ignore_eos: true, max_output_tokens: tokens }) } : {});
+    await route.continue(route.request().method() === "POST" && body.stream ? { postData: JSON.stringify({ ...body, ignore_eos: true, max_output_tokens: tokens }) } : {});
   });
 }
 

@@ -21,6 +21,7 @@ public sealed class BrowserTests(BrowserTests.Packages packages) : IClassFixture
     [InlineData("resume")]
     [InlineData("security")]
     [InlineData("transfer")]
+    [InlineData("unkept")]
     public async Task Flows_work_in_a_browser(string flows)
     {
         Skip.If(packages.Failure is not null, $"npm could not install what drives the browser: {packages.Failure}");

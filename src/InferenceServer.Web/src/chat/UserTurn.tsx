@@ -1,6 +1,7 @@
 import { useContext, useRef, useState } from "preact/hooks";
 import { explain } from "../api/client.ts";
 import type { MessageItem } from "../api/types.ts";
+import { compareReplies } from "../feedback/dialogs.ts";
 import { count } from "../ui/format.ts";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { Icon } from "../ui/Icon.tsx";
@@ -45,6 +46,7 @@ export function UserTurn({ conversation, id, last }: { conversation: Conversatio
           <>
             <Siblings conversation={conversation} id={id} />
             <CopyButton text={() => text} label="Copy message" />
+            {conversation.isKept.value && <IconButton icon="compare" label="Compare two replies" onClick={() => compareReplies(conversation, id)} />}
             <IconButton icon="edit" label="Edit message" class="edit-message" onClick={() => setEditing(true)} />
           </>
         )}

@@ -1,4 +1,4 @@
-import { getConversation, getItems, listConversations } from "../api/conversations.ts";
+import { getConversation, getItems, listConversations } from "../chat/kept.ts";
 import { readMeta } from "../chat/metadata.ts";
 import { Tree } from "../chat/tree.ts";
 import { download } from "../ui/download.ts";
