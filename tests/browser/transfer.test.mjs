@@ -82,3 +82,26 @@ test("A file that is none is refused in words, and makes no conversation", async
   assert.equal(await page.locator(".conversation").count(), before);
   await checkClean(opened);
 });
+
+test("Own personas come along with an export, and are there in a browser that imports it", async () => {
+  const opened = await openPage(browser, server.address);
+  const { page } = opened;
+  await page.getByRole("button", { name: "Persona" }).click();
+  await page.getByLabel("System prompt of this conversation").fill("You are a pirate.");
+  await page.getByLabel(/Keep it as a persona/).fill("Pirate");
+  await page.getByRole("button", { name: "Use it" }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Import and export" }).click();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export everything" }).click()]);
+  const json = await readFile(await download.path(), "utf8");
+  await checkClean(opened);
+
+  const other = await openPage(browser, server.address);
+  await importFile(other.page, "export.json", JSON.stringify({ ...JSON.parse(json), conversations: [] }));
+  await other.page.getByText("1 persona imported.").waitFor();
+  await other.page.keyboard.press("Escape");
+  await other.page.getByRole("button", { name: "Persona" }).click();
+  await other.page.getByRole("button", { name: /^Pirate/ }).click();
+  assert.equal(await other.page.getByLabel("System prompt of this conversation").inputValue(), "You are a pirate.");
+  await checkClean(other);
+});
