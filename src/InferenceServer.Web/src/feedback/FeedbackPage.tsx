@@ -50,7 +50,7 @@ export function FeedbackPage() {
     return (
       <main class="page-main" id="main" tabIndex={0}>
         <PageHead title="Feedback" />
-        <p class="notice">This server keeps nothing, so there is no feedback to give or to see. Started with a data directory (--data-dir), it keeps both.</p>
+        <p class="notice">This server keeps nothing, so there is no feedback to give or to see. Start it with a data directory (--data-dir) to collect feedback.</p>
       </main>
     );
   return (
