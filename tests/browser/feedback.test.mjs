@@ -1,18 +1,17 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { accessibilityProblems, ask, checkClean, greedy, lastReply, openPage, replied, startBrowser, startServer, withLongReplies } from "./harness.mjs";
+import { accessibilityProblems, ask, closeClean, contentOf, fetchFrom, greedy, lastReply, nothingRuns, openPage, openServer, replied, startBrowser, withLongReplies } from "./harness.mjs";
 
 let server, browser;
 before(async () => {
-  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  [server, browser] = await Promise.all([openServer(), startBrowser()]);
 });
 after(async () => {
   await browser?.close();
   await server?.stop();
 });
 
-const kept = async kind => (await (await fetch(`${server.address}/v1/feedback?kind=${kind}`)).json()).data;
+const kept = async kind => (await (await fetchFrom(server.address, `/v1/feedback?kind=${kind}`)).json()).data;
 
 test("Thumbs, a comparison and a better answer are kept, counted, exported and deleted", async () => {
   const opened = await openPage(browser, server.address, { settings: greedy });
@@ -52,13 +51,13 @@ test("Thumbs, a comparison and a better answer are kept, counted, exported and d
   assert.match(row, /chat-small\s+0\s+1\s+1\s+0% \(0% to \d+%\)/);
   assert.equal(await page.locator(".feedback-entry").count(), 3);
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: /\(dpo\)/ }).click()]);
-  assert.match(await readFile(await download.path(), "utf8"), /capital of France/);
+  assert.match(await contentOf(download), /capital of France/);
   await page.getByText("Better answers", { exact: true }).last().click();
   await page.waitForFunction(() => document.querySelectorAll(".feedback-entry").length === 1);
   await page.getByRole("button", { name: "Delete this entry" }).click();
   await page.locator(".feedback-entry").waitFor({ state: "detached" });
   assert.equal((await kept("edit")).length, 0);
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("Two replies to one message are made side by side, and the better one is kept", async () => {
@@ -102,8 +101,8 @@ test("Two replies to one message are made side by side, and the better one is ke
   assert.equal(plain(await dialog.locator(".comparison .markdown").first().innerText()), plain(texts[1]));
   await dialog.getByRole("button", { name: "Stop" }).click();
   await page.waitForFunction(() => !document.querySelector(".comparison section[aria-busy=true]"));
-  await page.waitForFunction(async () => (await (await fetch("/health")).json()).running_requests === 0);
+  await nothingRuns(server.address);
   await page.keyboard.press("Escape");
   await page.locator(".assistant-turn .siblings-count", { hasText: "3 / 3" }).waitFor();
-  await checkClean(opened);
+  await closeClean(opened);
 });

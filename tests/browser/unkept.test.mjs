@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { accessibilityProblems, ask, checkClean, greedy, lastReply, openPage, replied, startBrowser, startServer, withLongReplies } from "./harness.mjs";
+import { accessibilityProblems, ask, closeClean, contentOf, greedy, lastReply, nothingRuns, openPage, replied, startBrowser, startServer, withLongReplies } from "./harness.mjs";
 
 let server, browser;
 before(async () => {
@@ -45,10 +44,10 @@ test("A server that keeps nothing chats all the same: with its history, branches
 
   const other = await openPage(browser, server.address, { path: new URL(page.url()).pathname, expected });
   await other.page.getByText("This conversation was in another browser tab, or ended with it.").waitFor();
-  await checkClean(other);
+  await closeClean(other);
   await page.goto(`${server.address}/feedback`);
   await page.getByText("This server keeps nothing, so there is no feedback to give or to see.").waitFor();
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("Stopping a reply that nobody keeps stops the engine, and what was said stays over a reload", async () => {
@@ -61,7 +60,7 @@ test("Stopping a reply that nobody keeps stops the engine, and what was said sta
   await said(40);
   await page.getByRole("button", { name: "Stop" }).click();
   await page.getByText("You stopped this reply.").waitFor();
-  await page.waitForFunction(async () => (await (await fetch("/health")).json()).running_requests === 0);
+  await nothingRuns(server.address);
   const begun = await lastReply(page);
   await page.reload();
   await page.getByText("This reply was stopped before its end.").waitFor();
@@ -77,7 +76,7 @@ test("Stopping a reply that nobody keeps stops the engine, and what was said sta
   await page.reload();
   await page.getByText("This reply was stopped before its end.").waitFor();
   assert.notEqual(await ask(page, "What is 12 + 7?"), "");
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("Chats of the tab are renamed, exported, deleted and imported like others", async () => {
@@ -92,13 +91,13 @@ test("Chats of the tab are renamed, exported, deleted and imported like others",
   await page.locator(".conversation-title", { hasText: "French towns" }).waitFor();
   await options.click();
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("menuitem", { name: "Export as JSON" }).click()]);
-  const json = await readFile(await download.path());
+  const json = await contentOf(download);
   await options.click();
   await page.getByRole("menuitem", { name: "Delete…" }).click();
   await page.getByRole("button", { name: "Delete", exact: true }).click();
   await page.getByText("Your chats will be listed here.").waitFor();
   await page.getByRole("button", { name: "Import and export" }).click();
-  await page.getByLabel("File to import").setInputFiles({ name: "export.json", mimeType: "application/json", buffer: json });
+  await page.getByLabel("File to import").setInputFiles({ name: "export.json", mimeType: "application/json", buffer: Buffer.from(json) });
   await page.getByText("1 conversation imported.").waitFor();
   await page.keyboard.press("Escape");
   await page.getByRole("link", { name: "French towns" }).click();
@@ -107,5 +106,5 @@ test("Chats of the tab are renamed, exported, deleted and imported like others",
   await ask(page, "Thank you!");
   await page.reload();
   await replied(page, 2);
-  await checkClean(opened);
+  await closeClean(opened);
 });
