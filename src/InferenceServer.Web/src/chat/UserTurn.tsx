@@ -41,7 +41,7 @@ export function UserTurn({ conversation, id, last }: { conversation: Conversatio
       )}
       {text !== "" && <div class="bubble" dir="auto">{folds ? `${text.slice(0, FoldedLength)}…` : text}</div>}
       {text.length > FoldedLength && <button type="button" class="link" onClick={() => setWhole(!whole)}>{folds ? "Show all of it" : "Show less"}</button>}
-      <div class="turn-tools">
+      <div class={conversation.tree.siblings(id).length > 1 ? "turn-tools shown" : "turn-tools"}>
         {full && (
           <>
             <Siblings conversation={conversation} id={id} />
