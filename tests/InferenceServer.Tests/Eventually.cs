@@ -10,6 +10,9 @@ internal static class Eventually
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(5);
 
     /// <exception cref="TimeoutException">It does not come true, however slow the machine may be.</exception>
+    public static Task HoldsAsync(Func<bool> condition, [CallerArgumentExpression(nameof(condition))] string what = "") => HoldsAsync(() => Task.FromResult(condition()), what);
+
+    /// <exception cref="TimeoutException">It does not come true, however slow the machine may be.</exception>
     public static async Task HoldsAsync(Func<Task<bool>> condition, [CallerArgumentExpression(nameof(condition))] string what = "")
     {
         long start = Stopwatch.GetTimestamp();

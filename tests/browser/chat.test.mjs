@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ask, checkClean, greedy, lastReply, openPage, patience, replied, startBrowser, startServer, withLongReplies } from "./harness.mjs";
+import { ask, closeClean, greedy, lastReply, openPage, openServer, patience, replied, runningReplies, startBrowser, withLongReplies } from "./harness.mjs";
 
 let server, browser;
 before(async () => {
-  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  [server, browser] = await Promise.all([openServer(), startBrowser()]);
 });
 after(async () => {
   await browser?.close();
@@ -29,7 +29,7 @@ test("A first chat: ready to type, an example answered, a title, an address of i
   await page.reload();
   await replied(page, 2);
   assert.equal(await lastReply(page), second);
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("Stop ends the engine's work, and what was said stays", async () => {
@@ -42,13 +42,12 @@ test("Stop ends the engine's work, and what was said stays", async () => {
   await page.getByRole("button", { name: "Stop" }).click();
   await page.getByText("You stopped this reply.").waitFor();
   const said = await lastReply(page);
-  const { running_requests: running } = await (await fetch(`${server.address}/health`)).json();
-  assert.equal(running, 0);
+  assert.equal(await runningReplies(server.address), 0);
   await page.reload();
   await page.getByText("This reply was stopped before its end.").waitFor();
   assert.equal(await lastReply(page), said);
   assert.notEqual(await ask(page, "What is 12 + 7?"), "");
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("An edited message is a branch, a reply can be made again, and the arrows switch", async () => {
@@ -74,7 +73,7 @@ test("An edited message is a branch, a reply can be made again, and the arrows s
   await page.locator(".assistant-turn .siblings-count", { hasText: "1 / 2" }).waitFor();
   await page.reload();
   await page.locator(".assistant-turn .siblings-count", { hasText: "1 / 2" }).waitFor();
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("Conversations are renamed, pinned, found by what was said in them, and deleted", async () => {
@@ -92,8 +91,7 @@ test("Conversations are renamed, pinned, found by what was said in them, and del
   await page.getByRole("heading", { name: "Pinned" }).waitFor();
 
   await page.getByLabel("Search chats").fill("force that pulls");
-  await page.locator(".match mark").first().waitFor();
-  assert.match(await page.locator(".match").first().innerText(), /pulls/);
+  await page.locator(".match", { hasText: "pulls", has: page.locator("mark") }).first().waitFor();
   await page.getByLabel("Search chats").fill("zzzz");
   await page.getByText("Nothing found.").waitFor();
   await page.getByLabel("Search chats").fill("");
@@ -104,7 +102,7 @@ test("Conversations are renamed, pinned, found by what was said in them, and del
   await page.getByRole("button", { name: "Delete", exact: true }).click();
   await page.getByText("What can I help with?").waitFor();
   assert.equal(await page.getByText("Falling things").count(), 0);
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("What is typed, and what is attached, survives a reload and counts its tokens", async () => {
@@ -123,7 +121,7 @@ test("What is typed, and what is attached, survives a reload and counts its toke
   await page.locator(".user-turn summary", { hasText: "notes.txt" }).click();
   await page.getByText("The sea is salt.").waitFor();
   assert.equal(await page.locator("#composer").inputValue(), "");
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("A persona goes before every request, and settings reach the server", async () => {
@@ -145,7 +143,7 @@ test("A persona goes before every request, and settings reach the server", async
   assert.deepEqual(body.text, { format: { type: "json_object" } });
   await page.reload();
   await page.getByRole("button", { name: "Brief" }).waitFor({ timeout: patience });
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("A search opens the branch that holds what it found", async () => {
@@ -163,7 +161,7 @@ test("A search opens the branch that holds what it found", async () => {
   await page.locator(".conversation a", { has: page.locator(".match mark") }).first().click();
   await page.locator(".user-turn .siblings-count", { hasText: "1 / 2" }).waitFor();
   assert.match(await lastReply(page), /Photosynthesis is the way/);
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("Summing up makes room, and the whole conversation stays to be seen", async () => {
@@ -180,7 +178,7 @@ test("Summing up makes room, and the whole conversation stays to be seen", async
   await page.getByRole("button", { name: "Show the whole conversation" }).click();
   await page.getByText(/blue light/).waitFor();
   assert.equal(await page.locator(".assistant-turn[data-item]").count(), 2);
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("A call is shown with its arguments, and the model gets the result that the user gives", async () => {
@@ -203,5 +201,5 @@ test("A call is shown with its arguments, and the model gets the result that the
   await page.reload();
   await page.locator(".tool-call summary", { hasText: "Result" }).click();
   assert.match(await page.locator(".tool-call .code-block").last().innerText(), /"sky": "clear"/);
-  await checkClean(opened);
+  await closeClean(opened);
 });

@@ -2,12 +2,14 @@
 //   BROWSER_TEST_SERVER  the server's command line as a JSON array; by default the Release build's
 //   BROWSER_TEST_MODEL   the model's path; by default the one that comes with the server
 //   CHROMIUM             the browser's path; by default the first that is found
+//   BROWSER_TEST_SHARED  what flows.mjs started for all files: {address, endpoint} as JSON. Each file has an API key there, its own name, and so its own
+//                        conversations and feedback. Without it a file starts a server and a browser of its own.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -17,15 +19,27 @@ const model = process.env.BROWSER_TEST_MODEL ?? join(root, "models/chat-small.gg
 const executablePath = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(path => existsSync(path));
 const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const startLimitMs = 120_000;
+const shared = process.env.BROWSER_TEST_SHARED === undefined ? null : JSON.parse(process.env.BROWSER_TEST_SHARED);
+const sharedKey = basename(process.argv[1], ".test.mjs");
 
 /** Long enough for a reply on a busy machine of two cores. */
 export const patience = 30_000;
+
+/** The server that the flows share, or one of this file's own. */
+export async function openServer() {
+  return shared === null ? await startServer() : { address: shared.address, stop: async () => {} };
+}
+
+/** Asks a server as this file does. */
+export function fetchFrom(address, path, options = {}) {
+  return fetch(`${address}${path}`, address === shared?.address ? { ...options, headers: { ...options.headers, authorization: `Bearer ${sharedKey}` } } : options);
+}
 
 /** Starts the server on the small model with a data folder of its own, or with the folder and port of one before it. */
 export async function startServer(options = {}) {
   const folder = options.folder ?? await mkdtemp(join(tmpdir(), "browser-tests-"));
   const [program, ...first] = command;
-  const child = spawn(program, [...first, "--model", model, "--port", String(options.port ?? 0), "--data-dir", join(folder, "data"), ...options.arguments ?? []],
+  const child = spawn(program, [...first, "--model", model, "--port", String(options.port ?? 0), "--data-dir", options.keepsNothing ? "off" : join(folder, "data"), ...options.arguments ?? []],
     { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise(resolve => child.once("exit", resolve));
   const address = await new Promise((resolve, reject) => {
@@ -58,9 +72,16 @@ export async function startServer(options = {}) {
 }
 
 export async function startBrowser() {
+  return shared === null ? await chromium.launch(launchOptions()) : await chromium.connect(shared.endpoint);
+}
+
+/** A browser that other processes open pages in: `startBrowser` does, with its endpoint. */
+export const startSharedBrowser = () => chromium.launchServer(launchOptions());
+
+function launchOptions() {
   if (executablePath === undefined)
     throw new Error("no Chromium was found: install it, or name it in CHROMIUM");
-  return await chromium.launch({ executablePath, args: flags });
+  return { executablePath, args: flags };
 }
 
 /** A page of its own, whose errors and refused loads are collected in `problems`. */
@@ -86,6 +107,8 @@ export async function openPage(browser, address, options = {}) {
     globalThis.violations = [];
     document.addEventListener("securitypolicyviolation", event => globalThis.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
   });
+  if (address === shared?.address)
+    await page.addInitScript(key => sessionStorage.setItem("inference-server.key", key), sharedKey);
   if (settings)
     await page.addInitScript(stored => {
       if (localStorage.getItem("inference-server.settings") === null)
@@ -96,9 +119,10 @@ export async function openPage(browser, address, options = {}) {
   return { page, problems };
 }
 
-/** Nothing went wrong on this page, and the policy had nothing to refuse. */
-export async function checkClean({ page, problems }) {
+/** Closes a page on which nothing went wrong, and where the policy had nothing to refuse. */
+export async function closeClean({ page, problems }) {
   const violations = await page.evaluate(() => globalThis.violations);
+  await page.context().close();
   const all = [...problems, ...violations];
   if (all.length > 0)
     throw new Error(`the page had problems:\n${all.join("\n")}`);
@@ -125,16 +149,36 @@ export const lastReply = page => page.locator(".assistant-turn[data-item]").last
 export async function withLongReplies(page, tokens) {
   await page.route("**/v1/responses", async route => {
     const body = route.request().postDataJSON();
-    await route.continue(route.request().method() === "POST" && body.background ? { postData: JSON.stringify({ ...body, ignore_eos: true, max_output_tokens: tokens }) } : {});
+    await route.continue(route.request().method() === "POST" && body.stream ? { postData: JSON.stringify({ ...body, ignore_eos: true, max_output_tokens: tokens }) } : {});
   });
+}
+
+/** What a downloaded file says; its path would be the browser's machine's. */
+export async function contentOf(download) {
+  return Buffer.concat(await (await download.createReadStream()).toArray()).toString("utf8");
+}
+
+/** How many replies the server makes for this file. */
+export async function runningReplies(address) {
+  const { data } = await (await fetchFrom(address, "/v1/requests?limit=256")).json();
+  return data.filter(request => request.outcome === "running").length;
+}
+
+/** Waits until the engine works on nothing of this file's any more. */
+export async function nothingRuns(address) {
+  for (const end = Date.now() + patience; await runningReplies(address) > 0;) {
+    if (Date.now() > end)
+      throw new Error("the engine still works on a reply");
+    await new Promise(resolve => setTimeout(resolve, 50));
+  }
 }
 
 const axeSource = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** What axe-core finds wrong with the page as it stands, in words. */
-export async function accessibilityProblems(page) {
+export async function accessibilityProblems(page, options = {}) {
   await page.evaluate(axeSource);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  const { violations } = await page.evaluate(given => globalThis.axe.run(document, { resultTypes: ["violations"], ...given }), options);
   return violations.flatMap(violation => violation.nodes.map(node => `${violation.id}: ${node.target.join(" ")}: ${node.failureSummary?.replaceAll("\n", " ")}`));
 }
 

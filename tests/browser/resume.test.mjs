@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ask, checkClean, lastReply, openPage, patience, replied, startBrowser, startServer, withLongReplies } from "./harness.mjs";
+import { ask, closeClean, lastReply, openPage, openServer, patience, replied, startBrowser, startServer, withLongReplies } from "./harness.mjs";
 
 let browser;
 before(async () => {
@@ -11,7 +11,7 @@ after(async () => await browser?.close());
 const textLength = page => page.evaluate(() => document.querySelector(".assistant-turn .markdown")?.textContent.length ?? 0);
 
 test("A reload in mid-stream goes on with the same reply", async () => {
-  const server = await startServer();
+  const server = await openServer();
   try {
     const opened = await openPage(browser, server.address);
     const { page } = opened;
@@ -28,15 +28,17 @@ test("A reload in mid-stream goes on with the same reply", async () => {
     assert.ok(whole.startsWith(begun.slice(0, 50)), `${whole.slice(0, 80)} does not go on from ${begun.slice(0, 80)}`);
     assert.ok(whole.length > begun.length);
     assert.equal(await page.locator(".assistant-turn").count(), 1);
-    await checkClean(opened);
+    await closeClean(opened);
   } finally {
     await server.stop();
   }
 });
 
+/** The server that was started again, for the flow that follows. */
+let again = null;
+
 test("A server that is killed in mid-chat and started again: nothing typed is lost, and the chat goes on", async () => {
   const first = await startServer();
-  let second;
   try {
     const opened = await openPage(browser, first.address, { expected: [/Failed to load resource|ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY/] });
     const { page } = opened;
@@ -48,7 +50,7 @@ test("A server that is killed in mid-chat and started again: nothing typed is lo
     await page.getByText("The server does not answer.").waitFor();
     assert.ok(await textLength(page) > 60);
     await page.locator("#composer").fill("Typed meanwhile");
-    second = await startServer({ folder: first.folder, port: first.port });
+    again = await startServer({ folder: first.folder, port: first.port });
     await page.getByText("The server does not answer.").waitFor({ state: "detached" });
     const failed = page.locator(".notice.failed");
     await failed.waitFor();
@@ -62,14 +64,15 @@ test("A server that is killed in mid-chat and started again: nothing typed is lo
     await page.reload();
     await replied(page, 2);
     assert.equal(await page.locator(".user-turn").count(), 2);
-    await checkClean(opened);
+    await closeClean(opened);
   } finally {
-    await (second ?? first).stop().catch(() => null);
+    if (again === null)
+      await first.stop();
   }
 });
 
 test("A message that cannot be sent stays in the field", async () => {
-  const server = await startServer();
+  const server = again ?? await startServer();
   const opened = await openPage(browser, server.address, { expected: [/Failed to load resource|ERR_/] });
   const { page } = opened;
   await page.locator(".model-name", { hasText: "chat-small" }).waitFor();
@@ -78,6 +81,6 @@ test("A message that cannot be sent stays in the field", async () => {
   await page.keyboard.press("Enter");
   await page.getByText("Your message is still here.").waitFor({ timeout: patience });
   assert.equal(await page.locator("#composer").inputValue(), "Is anybody there?");
-  await checkClean(opened);
+  await closeClean(opened);
   await server.stop();
 });

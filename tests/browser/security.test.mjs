@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { checkClean, openPage, replied, startBrowser, startServer } from "./harness.mjs";
+import { closeClean, openPage, openServer, replied, startBrowser } from "./harness.mjs";
 
 let server, browser;
 before(async () => {
-  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  [server, browser] = await Promise.all([openServer(), startBrowser()]);
 });
 after(async () => {
   await browser?.close();
@@ -45,7 +45,7 @@ async function checkNothingRan(opened) {
     visible: getComputedStyle(document.body).display,
   }));
   assert.deepEqual(found, { active: 0, handlers: [], links: [], visible: "block" });
-  await checkClean(opened);
+  await closeClean(opened);
 }
 
 const exportOf = (title, items) => JSON.stringify({ format: "inference-server.conversations", version: 1, conversations: [{ created_at: 1, metadata: { title, titled_by: "user" }, items }] });
@@ -77,7 +77,8 @@ test("Nothing in replies, messages, file names, calls, reasoning or titles runs"
 });
 
 test("Nothing in a stream runs, however it is cut", async () => {
-  const opened = await openPage(browser, server.address);
+  // The server has not what the page shows here, and says so when its tokens are to be counted.
+  const opened = await openPage(browser, server.address, { expected: [/400/] });
   const { page } = opened;
   // The model repeats nothing on demand: its words are replaced on their way, event by event, in pieces of three letters.
   const text = attacks.join("\n\n");
@@ -123,15 +124,80 @@ test("A title, a search and a settings text are text", async () => {
   await checkNothingRan(opened);
 });
 
-test("The page and its files come with the policy, and a changed script is refused", async () => {
+const assets = async () => {
+  const html = await (await fetch(server.address)).text();
+  return JSON.parse(/<script type="importmap">(.*?)<\/script>/s.exec(html)?.[1] ?? "{}").integrity ?? {};
+};
+
+test("The page and its files come with the policy, and every script and style with its integrity", async () => {
   const answer = await fetch(server.address);
   const policy = answer.headers.get("content-security-policy") ?? "";
-  for (const part of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
+  for (const part of ["default-src 'none'", "script-src 'self' 'sha256-", "style-src 'self';", "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
     assert.ok(policy.includes(part), `${part} is not in ${policy}`);
   assert.doesNotMatch(policy, /unsafe|\*/);
   const html = await answer.text();
-  const scripts = [...html.matchAll(/<script[^>]*>/g), ...html.matchAll(/<link rel="(?:stylesheet|modulepreload)"[^>]*>/g)].map(match => match[0]);
-  assert.ok(scripts.length >= 2);
-  for (const script of scripts)
-    assert.match(script, /integrity="sha384-/);
+  const loaded = [...html.matchAll(/<script[^>]* src=[^>]*>/g), ...html.matchAll(/<link rel="(?:stylesheet|modulepreload)"[^>]*>/g)].map(match => match[0]);
+  assert.ok(loaded.length >= 2);
+  for (const tag of loaded)
+    assert.match(tag, /integrity="sha384-/);
+  // What is loaded while the page is used is in the map.
+  const opened = await openPage(browser, server.address);
+  const { page } = opened;
+  const seen = new Set();
+  page.on("request", request => /\.(?:js|css)$/.test(request.url()) && seen.add(new URL(request.url()).pathname));
+  await page.reload();
+  const code = { id: "a", parent_id: null, type: "message", role: "assistant", content: [{ type: "output_text", text: "$x$\n\n```python\ndef f(): pass\n```", annotations: [] }] };
+  await page.getByRole("button", { name: "Import and export" }).click();
+  await page.getByLabel("File to import").setInputFiles({ name: "x.json", mimeType: "application/json", buffer: Buffer.from(exportOf("Loads much", [code])) });
+  await page.getByText("1 conversation imported.").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("link", { name: "Loads much" }).click();
+  await page.locator(".katex").first().waitFor();
+  await page.locator(".hljs-keyword").first().waitFor();
+  for (const [link, ready] of [["Status", ".plot"], ["Feedback", ".page-head"], ["Try the API", ".request"]]) {
+    await page.getByRole("link", { name: link }).click();
+    await page.locator(ready).first().waitFor();
+  }
+  const map = await assets();
+  const tags = loaded.join();
+  assert.ok(seen.size >= 7, [...seen].join());
+  assert.deepEqual([...seen].filter(path => !map[path]?.startsWith("sha384-") && !tags.includes(path)), []);
+  await closeClean(opened);
 });
+
+for (const [name, file] of [["the entry", /^\/assets\/index-.*\.js$/], ["a page that is loaded later", /StatusPage/], ["the style", /\.css$/], ["KaTeX", /katex/], ["the highlighter", /worker/]]) {
+  test(`A changed file is refused: ${name}`, async () => {
+    const [path] = [...Object.keys(await assets()), ...(await (await fetch(server.address)).text()).match(/\/assets\/[^"]*\.css/g)].filter(asset => file.test(asset));
+    assert.ok(path, `no ${file} in the page`);
+    const { page } = await openPage(browser, server.address, { path: "/playground" });
+    await page.locator(".request").waitFor();
+    let changed = 0;
+    await page.route(`**${path}`, async route => {
+      changed++;
+      const answer = await route.fetch();
+      await route.fulfill({ response: answer, body: path.endsWith(".css") ? `${await answer.text()} body { --changed: 1; }` : `globalThis.hit = 1; ${await answer.text()}` });
+    });
+    const refused = page.waitForEvent("console", message => /integrity/i.test(message.text()));
+    await page.goto(server.address);
+    if (!/index/.test(path)) {
+      await page.locator("#composer").waitFor();
+      await page.getByRole("button", { name: "Import and export" }).click();
+      const code = { id: "a", parent_id: null, type: "message", role: "assistant", content: [{ type: "output_text", text: "$x$\n\n```python\ndef f(): pass\n```", annotations: [] }] };
+      await page.getByLabel("File to import").setInputFiles({ name: "x.json", mimeType: "application/json", buffer: Buffer.from(exportOf("Loads much", [code])) });
+      await page.getByText("1 conversation imported.").waitFor();
+      await page.keyboard.press("Escape");
+      await page.getByRole("link", { name: "Loads much" }).first().click();
+      await page.locator(".code-block").waitFor();
+      await page.getByRole("link", { name: "Status" }).click();
+    }
+    await refused;
+    assert.ok(changed > 0);
+    assert.equal(await page.evaluate(() => globalThis.hit), undefined);
+    assert.notEqual(await page.evaluate(() => getComputedStyle(document.body).getPropertyValue("--changed")), "1");
+    if (/Status/.test(path))
+      await page.getByText("The page could not be loaded").waitFor();
+    else if (/worker/.test(path))
+      assert.equal(await page.locator(".hljs-keyword").count(), 0);
+    await page.context().close();
+  });
+}

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { ask, checkClean, greedy, lastReply, openPage, replied, startBrowser, startServer } from "./harness.mjs";
+import { ask, closeClean, contentOf, greedy, lastReply, openPage, openServer, replied, startBrowser } from "./harness.mjs";
 
 let server, browser;
 before(async () => {
-  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  [server, browser] = await Promise.all([openServer(), startBrowser()]);
 });
 after(async () => {
   await browser?.close();
@@ -15,7 +14,7 @@ after(async () => {
 async function saved(page, entry) {
   await page.getByRole("button", { name: "Conversation", exact: true }).click();
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("menuitem", { name: entry }).click()]);
-  return { name: download.suggestedFilename(), text: await readFile(await download.path(), "utf8") };
+  return { name: download.suggestedFilename(), text: await contentOf(download) };
 }
 
 async function importFile(page, name, text) {
@@ -48,7 +47,7 @@ test("What is exported can be read by people, and imported with all its branches
   assert.equal(await page.locator(".siblings-count").last().innerText(), "2 / 2");
   // It is a conversation like any other.
   assert.notEqual(await ask(page, "Thank you!"), "");
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("ChatGPT's export comes in with its branches and its order", async () => {
@@ -68,7 +67,7 @@ test("ChatGPT's export comes in with its branches and its order", async () => {
   await page.locator(".turn").nth(29).waitFor({ state: "attached" });
   assert.equal(await page.locator(".turn").count(), 30);
   assert.equal(await page.locator(".siblings-count").last().innerText(), "1 / 2");
-  await checkClean(opened);
+  await closeClean(opened);
 });
 
 test("A file that is none is refused in words, and makes no conversation", async () => {
@@ -80,5 +79,28 @@ test("A file that is none is refused in words, and makes no conversation", async
   await page.getByText("The file is neither this server's export nor ChatGPT's conversations.json.").waitFor();
   await page.keyboard.press("Escape");
   assert.equal(await page.locator(".conversation").count(), before);
-  await checkClean(opened);
+  await closeClean(opened);
+});
+
+test("Own personas come along with an export, and are there in a browser that imports it", async () => {
+  const opened = await openPage(browser, server.address);
+  const { page } = opened;
+  await page.getByRole("button", { name: "Persona" }).click();
+  await page.getByLabel("System prompt of this conversation").fill("You are a pirate.");
+  await page.getByLabel(/Keep it as a persona/).fill("Pirate");
+  await page.getByRole("button", { name: "Use it" }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Import and export" }).click();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export everything" }).click()]);
+  const json = await contentOf(download);
+  await closeClean(opened);
+
+  const other = await openPage(browser, server.address);
+  await importFile(other.page, "export.json", JSON.stringify({ ...JSON.parse(json), conversations: [] }));
+  await other.page.getByText("1 persona imported.").waitFor();
+  await other.page.keyboard.press("Escape");
+  await other.page.getByRole("button", { name: "Persona" }).click();
+  await other.page.getByRole("button", { name: /^Pirate/ }).click();
+  assert.equal(await other.page.getByLabel("System prompt of this conversation").inputValue(), "You are a pirate.");
+  await closeClean(other);
 });

@@ -5,6 +5,7 @@ import { App } from "./app/App.tsx";
 import { listenToKeys } from "./app/shortcuts.ts";
 import { current, followRoute } from "./chat/current.ts";
 import { applyTheme } from "./settings/settings.ts";
+import { loadList } from "./sidebar/list.ts";
 import { connection, refreshHealth } from "./store/connection.ts";
 import { loadModels } from "./store/models.ts";
 import { route } from "./store/router.ts";
@@ -31,7 +32,7 @@ effect(() => {
 
 async function start(): Promise<void> {
   try {
-    await Promise.all([loadModels(), refreshHealth()]);
+    await Promise.all([loadModels(), refreshHealth(), loadList()]);
   } catch (error) {
     // A server that is gone is watched for already, and one that loads its model will be ready.
     if (error instanceof ApiError && error.kind === "loading")

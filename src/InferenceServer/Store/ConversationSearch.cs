@@ -22,6 +22,9 @@ internal sealed class ConversationSearch
     // Tokens of text around what was found: a line or two.
     private const int Around = 24;
 
+    // In an indexed text these are no text: the first two stand around what was found, the third makes a word of each letter of a script without spaces.
+    private const char Begin = '\u0001', End = '\u0002', Break = '\u0003';
+
     /// <summary>Goes before a SELECT.</summary>
     public const string Hits = """
         WITH titles AS MATERIALIZED (SELECT rowid AS seq FROM title_search WHERE title_search MATCH $match),
@@ -54,7 +57,7 @@ internal sealed class ConversationSearch
 
         EndWord();
         // Quoted, a word is never an operator; of letters and digits, it cannot end its quotes.
-        return words.Count == 0 ? null : new ConversationSearch($"{string.Join(" AND ", words.Select(part => $"\"{part}\""))}*");
+        return words.Count == 0 ? null : new ConversationSearch($"{string.Join(" AND ", words.Select(part => $"\"{ToSearchable(part)}\""))}*");
 
         void EndWord()
         {
@@ -63,6 +66,27 @@ internal sealed class ConversationSearch
             word.Clear();
         }
     }
+
+    /// <summary>
+    /// A text as FTS5 is to see it. Chinese and Japanese have no spaces between words, and a run of them would be one word: here each letter is a word,
+    /// so that words in quotes, one after the other, are found anywhere inside a run. Other scripts stay as they are.
+    /// </summary>
+    public static string ToSearchable(string text)
+    {
+        StringBuilder searchable = new(text.Length);
+        foreach (Rune rune in text.EnumerateRunes())
+            if (rune.Value is >= Begin and <= Break)
+                searchable.Append(' ');
+            else if (IsUnspaced(rune.Value))
+                searchable.Append(Break).Append(rune.ToString()).Append(Break);
+            else
+                searchable.Append(rune.ToString());
+        return searchable.ToString();
+    }
+
+    // Unicode's blocks of ideographs, Hiragana and Katakana, half-width and supplementary ones included, and the ideographs among the punctuation.
+    private static bool IsUnspaced(int letter) => letter is >= 0x3005 and <= 0x3007 or >= 0x3041 and <= 0x30FF or >= 0x31F0 and <= 0x31FF or >= 0x3400 and <= 0x4DBF
+        or >= 0x4E00 and <= 0x9FFF or >= 0xF900 and <= 0xFAFF or >= 0xFF66 and <= 0xFF9F or >= 0x20000 and <= 0x3FFFF;
 
     /// <summary>What was found, with what stands around it.</summary>
     public SearchMatch? Show(SqliteConnection connection, SearchHit hit)
@@ -79,8 +103,9 @@ internal sealed class ConversationSearch
 
     private static SearchMatch Read(SqliteDataReader row)
     {
-        string[] parts = row.GetString(1).Split('\u0001', 2);
-        string[] rest = parts.Length == 2 ? parts[1].Split('\u0002', 2) : ["", ""];
-        return new SearchMatch(row.Text(0), parts[0], rest[0], rest[^1].Replace("\u0001", "", StringComparison.Ordinal).Replace("\u0002", "", StringComparison.Ordinal));
+        string shown = row.GetString(1).Replace($"{Break}", "", StringComparison.Ordinal);
+        string[] parts = shown.Split(Begin, 2);
+        string[] rest = parts.Length == 2 ? parts[1].Split(End, 2) : ["", ""];
+        return new SearchMatch(row.Text(0), parts[0], rest[0], rest[^1].Replace($"{Begin}", "", StringComparison.Ordinal).Replace($"{End}", "", StringComparison.Ordinal));
     }
 }

@@ -1,4 +1,6 @@
 using System.Security.Cryptography;
+using System.Text;
+using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.StaticFiles;
 
 namespace InferenceServer.Web;
@@ -11,7 +13,7 @@ internal sealed record PageFile(string ContentType, IReadOnlyList<(string Coding
 /// The built page, read once at the start: a page that is built anew beside a running server changes nothing of it. Files are found by their names in the folder,
 /// so no request reaches the file system.
 /// </summary>
-internal sealed class PageFiles
+internal sealed partial class PageFiles
 {
     public const string IndexName = "index.html";
 
@@ -26,6 +28,11 @@ internal sealed class PageFiles
 
     /// <summary>Null where the page was not built.</summary>
     public PageFile? Index => Find(IndexName);
+
+    /// <summary>The SHA-256 in base64 of the one script that stands in the index itself: the import map, which says what the other scripts must be. Null where there is none.</summary>
+    public string? ImportMapHash => Index is { } index && ImportMap().Match(Encoding.UTF8.GetString(index.Encodings[^1].Bytes)) is { Success: true } map
+        ? Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(map.Groups[1].Value)))
+        : null;
 
     /// <summary>Those beside the index: icons and the like.</summary>
     public IEnumerable<string> RootNames => _files.Keys.Where(name => name != IndexName && !name.Contains('/'));
@@ -52,11 +59,14 @@ internal sealed class PageFiles
         List<(string, byte[], string)> encodings = [];
         foreach ((string coding, string suffix) in Compressed)
             if (File.Exists(path + suffix))
-                encodings.Add(Encoding(coding, File.ReadAllBytes(path + suffix)));
-        encodings.Add(Encoding("identity", File.ReadAllBytes(path)));
+                encodings.Add(Encode(coding, File.ReadAllBytes(path + suffix)));
+        encodings.Add(Encode("identity", File.ReadAllBytes(path)));
         return new PageFile(contentType, encodings);
     }
 
-    private static (string Coding, byte[] Bytes, string ETag) Encoding(string coding, byte[] bytes) =>
+    [GeneratedRegex("<script type=\"importmap\">(.*?)</script>", RegexOptions.Singleline)]
+    private static partial Regex ImportMap();
+
+    private static (string Coding, byte[] Bytes, string ETag) Encode(string coding, byte[] bytes) =>
         (coding, bytes, $"\"{Convert.ToHexStringLower(SHA256.HashData(bytes).AsSpan(0, 16))}\"");
 }

@@ -7,8 +7,8 @@ namespace InferenceServer.Web;
 /// <summary>The chat page: its addresses, its files, and what a browser is told of them. It holds no secret, so that it opens without a key; what it asks the API wants one.</summary>
 internal static class PageRoutes
 {
-    // The page asks nobody but this server, and runs no script and no style but its own files.
-    private const string Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; "
+    // The page asks nobody but this server, and runs no script and no style but its own files and the map of their hashes, which must stand in the page itself.
+    private static string Policy(string? importMapHash) => $"default-src 'none'; script-src 'self'{(importMapHash is null ? "" : $" 'sha256-{importMapHash}'")}; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; "
         + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
     // A build gives a file a new name when its content changes.
@@ -23,22 +23,23 @@ internal static class PageRoutes
     public static void Map(WebApplication app)
     {
         PageFiles page = PageFiles.Load(app.Services.GetRequiredService<WebHostOptions>().PageDirectory);
-        MapFile(app, "/", http => page.Index is { } index ? WriteAsync(http, index, AskAgain) : WithoutPageAsync(http));
+        string policy = Policy(page.ImportMapHash);
+        MapFile(app, "/", http => page.Index is { } index ? WriteAsync(http, index, policy, AskAgain) : WithoutPageAsync(http));
         foreach (string place in Places)
-            MapFile(app, place, http => WriteAsync(http, page.Index ?? throw NoPage(), AskAgain));
+            MapFile(app, place, http => WriteAsync(http, page.Index ?? throw NoPage(), policy, AskAgain));
         foreach (string name in page.RootNames)
-            MapFile(app, $"/{name}", http => WriteAsync(http, page.Find(name)!, AskAgain));
-        MapFile(app, "/assets/{**name}", http => page.Find($"assets/{http.Request.RouteValues["name"]}") is { } file ? WriteAsync(http, file, Forever) : NotFoundAsync(http));
+            MapFile(app, $"/{name}", http => WriteAsync(http, page.Find(name)!, policy, AskAgain));
+        MapFile(app, "/assets/{**name}", http => page.Find($"assets/{http.Request.RouteValues["name"]}") is { } file ? WriteAsync(http, file, policy, Forever) : NotFoundAsync(http));
     }
 
     private static void MapFile(WebApplication app, string path, RequestDelegate answer) => app.MapMethods(path, Reading, answer).WithMetadata(QuietRoute.Marker).AllowAnonymous().ExcludeFromDescription();
 
-    private static async Task WriteAsync(HttpContext http, PageFile file, string caching)
+    private static async Task WriteAsync(HttpContext http, PageFile file, string policy, string caching)
     {
         IList<StringWithQualityHeaderValue> accepted = http.Request.GetTypedHeaders().AcceptEncoding;
         (string coding, byte[] bytes, string tag) = file.Encodings.First(encoding => encoding.Coding == "identity" || IsAccepted(accepted, encoding.Coding));
         HttpResponse response = http.Response;
-        response.Headers.ContentSecurityPolicy = Policy;
+        response.Headers.ContentSecurityPolicy = policy;
         response.Headers.CacheControl = caching;
         response.Headers.ETag = tag;
         response.Headers.Vary = HeaderNames.AcceptEncoding;

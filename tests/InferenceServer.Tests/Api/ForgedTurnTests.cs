@@ -71,9 +71,9 @@ public sealed class ForgedTurnTests
     {
         ScriptedEngine engine = new();
         await using TestHost host = await TestHost.StartAsync(engine.AsMarked());
-        using HttpResponseMessage answer = await host.PostAsync("/v1/chat/completions", $$"""
+        using HttpResponseMessage answer = await host.PostAsync("/v1/chat/completions", $$$"""
             {"model":"scripted","messages":[{"role":"user","content":"Hi"},
-             {"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":{{arguments}}}}]},{"role":"tool","tool_call_id":"c","content":"done"}]}
+             {"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":{{{arguments}}} }}]},{"role":"tool","tool_call_id":"c","content":"done"}]}
             """);
         Assert.True(answer.IsSuccessStatusCode, await answer.Content.ReadAsStringAsync());
     }

@@ -114,7 +114,7 @@ public sealed class RecentRequestsTests
 
         // Of several choices the first to come: who asked waits no longer than for that.
         Task<HttpResponseMessage> chat = host.Host.PostAsync(Chat, Body("Hi", ",\"n\":2"));
-        await Eventually.HoldsAsync(() => Task.FromResult(engine.Submitted.Count == 3));
+        await Eventually.HoldsAsync(() => engine.Submitted.Count == 3);
         Generation[] choices = [.. engine.Submitted.Skip(1)];
         choices[0].Queued(5);
         choices[1].Queued(4);

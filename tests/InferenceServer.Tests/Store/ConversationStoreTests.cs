@@ -143,7 +143,22 @@ public sealed class ConversationStoreTests
     [InlineData("don't", "item c2")]
     [InlineData("NOT zebra", "")]
     [InlineData("text:zebra", "")]
-    [InlineData("日本", "item c3")]
+    [InlineData("日本", "item b3,item c3")]
+    [InlineData("本語", "item b3,item c3")]
+    [InlineData("語", "item b3,item c3")]
+    [InlineData("語日", "")]
+    [InlineData("日語", "")]
+    [InlineData("话历史", "item a1")]
+    [InlineData("カナ", "item b3")]
+    [InlineData("ひら カタ", "item b3")]
+    [InlineData("ひ語", "")]
+    [InlineData("𠮟る", "item b3")]
+    [InlineData("GPT4で", "item b3")]
+    [InlineData("gpt4", "item b3")]
+    [InlineData("PT4", "")]
+    [InlineData("사과", "item a1")]
+    [InlineData("과를", "")]
+    [InlineData("東京", "title d")]
     [InlineData("absent", "")]
     public async Task A_search_finds_words_in_titles_and_messages_and_the_beginning_of_the_last(string text, string found)
     {
@@ -151,8 +166,9 @@ public sealed class ConversationStoreTests
         foreach ((string id, string title, NewItem[] items) in ((string, string, NewItem[])[])
         [
             ("c", "Drinks", [Item("c1", "A CAFÉ by the sea"), Item("c2", "We don't know"), Item("c3", "日本語 です")]),
-            ("b", "Stripes", [Item("b1", "A zebra is striped."), Item("b2", "Is the striped one a zebra?"), Item("b3", "It is.")]),
-            ("a", "The zebra", [Item("a1", "A horse")]),
+            ("b", "Stripes", [Item("b1", "A zebra is striped."), Item("b2", "Is the striped one a zebra?"), Item("b3", "ひらがなカタカナと日本語を𠮟るGPT4で書く")]),
+            ("a", "The zebra", [Item("a1", "A horse 我们说过的对话历史。사과를 먹다")]),
+            ("d", "大東京タワー", [Item("d1", "Tall")]),
         ])
             await store.Store.Conversations.AddAsync(new StoredConversation(id, "", DateTimeOffset.UnixEpoch, new Dictionary<string, string> { ["title"] = title, ["note"] = "absent" }), items);
         var page = await store.Store.Conversations.ListAsync("", All, ConversationSearch.Of(text));
@@ -173,6 +189,8 @@ public sealed class ConversationStoreTests
         Assert.Equal(new SearchMatch(null, "A ", "needle", ""), await MatchAsync("needle"));
         await store.Store.Conversations.SetMetadataAsync("", "c", None);
         Assert.Equal("a", (await MatchAsync("needle")).ItemId);
+        await store.Store.Conversations.SetMetadataAsync("", "c", new Dictionary<string, string> { ["title"] = "大きな東京タワーの話" });
+        Assert.Equal(new SearchMatch(null, "大きな", "東京", "タワーの話"), await MatchAsync("東京"));
         await store.Store.Conversations.DeleteItemAsync("", "c", "a");
         Assert.Empty((await store.Store.Conversations.ListAsync("", All, ConversationSearch.Of("needle"))).Items);
 

@@ -33,6 +33,21 @@ public sealed class MigrationTests : IDisposable
         PRAGMA user_version = 1;
         """;
 
+    // The search of layout 2 as that server made it, in place of the present one.
+    private const string Layout2Search = """
+        DROP TRIGGER item_search_delete; DROP TRIGGER title_search_insert; DROP TRIGGER title_search_update; DROP TRIGGER title_search_delete;
+        DROP TABLE item_search; DROP TABLE title_search;
+        CREATE VIRTUAL TABLE item_search USING fts5(text, tokenize = 'unicode61 remove_diacritics 2');
+        CREATE VIRTUAL TABLE title_search USING fts5(text, tokenize = 'unicode61 remove_diacritics 2');
+        INSERT INTO item_search(rowid, text) SELECT seq, CAST(body AS TEXT) ->> '$.content[0].text' FROM conversation_items;
+        INSERT INTO title_search(rowid, text) SELECT seq, metadata ->> '$.title' FROM conversations;
+        CREATE TRIGGER item_search_delete AFTER DELETE ON conversation_items BEGIN DELETE FROM item_search WHERE rowid = old.seq; END;
+        CREATE TRIGGER title_search_insert AFTER INSERT ON conversations BEGIN INSERT INTO title_search(rowid, text) SELECT new.seq, new.metadata ->> '$.title'; END;
+        CREATE TRIGGER title_search_update AFTER UPDATE OF metadata ON conversations BEGIN UPDATE title_search SET text = new.metadata ->> '$.title' WHERE rowid = new.seq; END;
+        CREATE TRIGGER title_search_delete AFTER DELETE ON conversations BEGIN DELETE FROM title_search WHERE rowid = old.seq; END;
+        PRAGMA user_version = 2;
+        """;
+
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("migration-");
 
     public void Dispose() => _folder.Delete(recursive: true);
@@ -52,7 +67,7 @@ public sealed class MigrationTests : IDisposable
                 ("$id", id), ("$owner", owner), ("$used", used));
         // Of two conversations in turn, as they came.
         foreach ((string conversation, string id, string role, string text) in ((string, string, string, string)[])
-            [("conv_1", "u1", "user", "Where are olives from?"), ("conv_2", "v1", "user", "Mine"), ("conv_1", "a1", "assistant", "From trees."), ("conv_1", "u2", "user", "Which?")])
+            [("conv_1", "u1", "user", "Where are olives from?"), ("conv_2", "v1", "user", "Mine"), ("conv_1", "a1", "assistant", "From trees. 橄榄树来自地中海。"), ("conv_1", "u2", "user", "Which?")])
             old.Execute("INSERT INTO conversation_items(conversation, id, body) VALUES($conversation, $id, $body)", ("$conversation", conversation), ("$id", id), ("$body", Message(role, text)));
         foreach ((string id, string body) in ((string, string)[])
         [
@@ -72,13 +87,13 @@ public sealed class MigrationTests : IDisposable
         WriteOldFile();
         await using Database database = Database.Open(new StoreOptions { Directory = _folder.FullName }, TimeProvider.System, NullLogger.Instance);
         ServerStore store = new(database);
-        Assert.Equal(2, await database.ReadAsync(connection => connection.QueryNumber("PRAGMA user_version")));
+        Assert.Equal(3, await database.ReadAsync(connection => connection.QueryNumber("PRAGMA user_version")));
 
         List<StoredItem> path = await store.Conversations.PathAsync("", "conv_1", null);
         Assert.Equal(["u1   5000", "a1 u1 resp_1 2000", "u2 a1  5000"], path.Select(item => $"{item.Id} {item.Parent} {item.Response} {item.Created.ToUnixTimeMilliseconds()}"));
         Assert.Equal([null], (await store.Conversations.PathAsync("key", "conv_2", null)).Select(item => item.Parent));
 
-        foreach ((string text, string? item) in ((string, string?)[])[("olive", "u1"), ("trees", "a1"), ("olbaum", null)])
+        foreach ((string text, string? item) in ((string, string?)[])[("olive", "u1"), ("trees", "a1"), ("来自", "a1"), ("olbaum", null)])
         {
             (StoredConversation conversation, SearchMatch? match) = Assert.Single((await store.Conversations.ListAsync("", new PageQuery(null, 10, true), ConversationSearch.Of(text))).Items);
             Assert.Equal(("conv_1", 5_000, item), (conversation.Id, conversation.Updated.ToUnixTimeMilliseconds(), match!.ItemId));
@@ -92,6 +107,26 @@ public sealed class MigrationTests : IDisposable
         Assert.True(await store.Conversations.DeleteAsync("", "conv_1"));
         Assert.Null(await store.Responses.FindAsync("", "resp_1"));
         Assert.Empty((await store.Conversations.ListAsync("", new PageQuery(null, 10, true), ConversationSearch.Of("olive"))).Items);
+    }
+
+    [Fact]
+    public async Task Words_that_an_earlier_server_indexed_are_found_inside_unspaced_texts_too()
+    {
+        WriteOldFile();
+        await Database.Open(new StoreOptions { Directory = _folder.FullName }, TimeProvider.System, NullLogger.Instance).DisposeAsync();
+        using (SqliteConnection old = new(new SqliteConnectionStringBuilder { DataSource = Path.Combine(_folder.FullName, "store.db"), Pooling = false }.ToString()))
+        {
+            old.Open();
+            old.Execute(Layout2Search);
+        }
+
+        await using Database database = Database.Open(new StoreOptions { Directory = _folder.FullName }, TimeProvider.System, NullLogger.Instance);
+        ServerStore store = new(database);
+        foreach (string text in (string[])["来自", "olive", "olbaum"])
+            Assert.Single((await store.Conversations.ListAsync("", new PageQuery(null, 10, true), ConversationSearch.Of(text))).Items);
+        await store.Conversations.SetMetadataAsync("", "conv_1", new Dictionary<string, string> { ["title"] = "古い橄欖の木" });
+        Assert.Single((await store.Conversations.ListAsync("", new PageQuery(null, 10, true), ConversationSearch.Of("橄欖"))).Items);
+        Assert.Empty((await store.Conversations.ListAsync("", new PageQuery(null, 10, true), ConversationSearch.Of("olbaum"))).Items);
     }
 
     [Fact]

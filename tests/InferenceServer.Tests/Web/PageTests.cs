@@ -84,6 +84,17 @@ public sealed class PageTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task The_map_of_the_files_integrity_is_the_one_script_in_the_page_that_may_run()
+    {
+        Build();
+        Put("index.html", "<!doctype html><script type=\"importmap\">{\"integrity\":{}}</script><script>alert(1)</script>");
+        await using TestHost host = await StartAsync();
+        using HttpResponseMessage answer = await SendAsync(host, "/", null, ("Accept-Encoding", "br"));
+        // printf '{"integrity":{}}' | openssl dgst -sha256 -binary | base64
+        Assert.Contains("; script-src 'self' 'sha256-v1IUEqDyKCfHdg2mkshdZlh1JwxKZIMqsI0JxkeP1Qo='; style-src", answer.Headers.GetValues("Content-Security-Policy").Single(), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("gzip, deflate, br, zstd", "br")]
     [InlineData("BR;q=0.1, gzip", "br")]

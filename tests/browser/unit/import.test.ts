@@ -23,7 +23,7 @@ const chatGpt = JSON.stringify([{
 }]);
 
 test("ChatGPT's export keeps its branches, without what was hidden", () => {
-  const [one] = parseImport(chatGpt);
+  const [one] = parseImport(chatGpt).conversations;
   assert.deepEqual(one?.items.map(item => [item.id, item.parent_id]), [["u1", null], ["a1", "u1"], ["a2", "u1"]]);
   assert.equal(one?.items[0]?.created_at, 1700000000);
   const meta = readMeta(one?.metadata ?? {});
@@ -32,25 +32,31 @@ test("ChatGPT's export keeps its branches, without what was hidden", () => {
 
 test("A chat as deep as it is long is read", () => {
   const mapping = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`n${index}`, node(`n${index}`, index === 0 ? null : `n${index - 1}`, index % 2 ? "assistant" : "user", "x")]));
-  const [one] = parseImport(JSON.stringify([{ title: "Long", mapping, current_node: "n4999" }]));
+  const [one] = parseImport(JSON.stringify([{ title: "Long", mapping, current_node: "n4999" }])).conversations;
   assert.equal(one?.items.length, 5000);
   assert.equal(inCalls(one?.items ?? [], 20).length, 250);
 });
 
 test("Our own export comes back as it was", () => {
   const items: Item[] = [{ id: "a", parent_id: null, type: "message", role: "user", content: [{ type: "input_text", text: "x" }] }];
-  const [one] = parseImport(JSON.stringify({ format: "inference-server.conversations", version: 1, conversations: [{ created_at: 1, metadata: { title: "T" }, items }] }));
-  assert.deepEqual(one, { metadata: { title: "T" }, items });
+  const file = { format: "inference-server.conversations", version: 1, conversations: [{ created_at: 1, metadata: { title: "T" }, items }] };
+  assert.deepEqual(parseImport(JSON.stringify(file)), { conversations: [{ metadata: { title: "T" }, items }], personas: [] });
+  const personas = [{ id: "p", name: "Pirate", instructions: "You are a pirate." }];
+  assert.deepEqual(parseImport(JSON.stringify({ ...file, personas })).personas, personas);
 });
 
 test("What cannot be imported is refused with where and why", () => {
-  const own = (conversations: unknown) => JSON.stringify({ format: "inference-server.conversations", version: 1, conversations });
+  const own = (conversations: unknown, personas?: unknown) => JSON.stringify({ format: "inference-server.conversations", version: 1, conversations, personas });
   const refused: [string, RegExp][] = [
     ["{", /not JSON/], ["[]", /neither/], ["{\"a\":1}", /neither/], ["[{\"mapping\":[]}]", /neither/],
     [JSON.stringify({ format: "inference-server.conversations", version: 2 }), /version 2/],
     [own([{ items: [{ type: "message" }] }]), /conversations\[0\]\.items\[0\] has no id/],
     [own([{ items: [{ id: "a", type: "message" }] }]), /conversations\[0\]\.items\[0\] is a message without/],
     [own({}), /conversations is not an array/],
+    [own([], "x"), /personas is not an array/],
+    [own([], [{ id: "p", name: "P" }]), /personas\[0\] has no id, no name or no instructions/],
+    [own([], [{ id: "p", name: "P", instructions: "x".repeat(5121) }]), /personas\[0\] is too long/],
+    [own([], Array.from({ length: 501 }, (_, index) => ({ id: String(index), name: "P", instructions: "" }))), /501 personas/],
   ];
   for (const [text, why] of refused)
     assert.throws(() => parseImport(text), why, text);

@@ -4,10 +4,13 @@ import type { ConversationInfo, Item, ModelResponse, ResponseEvent, ResponseRequ
 
 const path = (id: string) => `/v1/responses/${encodeURIComponent(id)}`;
 
-/** Begins a response in the background and gives its events. The same key twice is the same response, so a broken call can be sent again. */
+/**
+ * Begins a response and gives its events: in the background, or, where nothing is to be stored, as long as somebody listens.
+ * The same key twice is the same response, so a broken call can be sent again.
+ */
 export async function* startResponse(request: ResponseRequest, idempotencyKey: string, signal: AbortSignal): AsyncGenerator<ResponseEvent> {
   const answer = await fetchApi("/v1/responses", {
-    body: { ...request, background: true, stream: true }, headers: { "Idempotency-Key": idempotencyKey }, signal,
+    body: { ...request, background: request.store !== false, stream: true }, headers: { "Idempotency-Key": idempotencyKey }, signal,
   });
   yield* eventsOf(answer);
 }

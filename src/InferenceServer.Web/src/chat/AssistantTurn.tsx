@@ -1,7 +1,7 @@
 import { useContext } from "preact/hooks";
 import type { CallItem, Item } from "../api/types.ts";
 import { RateButtons } from "../feedback/RateButtons.tsx";
-import { openComparison, openIdeal } from "../feedback/dialogs.ts";
+import { compareReplies, openComparison, openIdeal } from "../feedback/dialogs.ts";
 import { CodeBlock } from "../markdown/CodeBlock.tsx";
 import { Markdown } from "../markdown/Markdown.tsx";
 import { settings } from "../settings/settings.ts";
@@ -36,6 +36,8 @@ export function AssistantTurn({ conversation, turn, last }: Props) {
   const message = items.findLast(item => item.type === "message");
   const words = () => items.filter(item => item.type === "message").map(textOf).join("\n\n");
   const rival = conversation.tree.siblings(turn.id).findLast(id => id !== turn.id);
+  const prompt = conversation.tree.parent(turn.id);
+  const judged = message !== undefined && responseId !== null && conversation.isKept.value;
   const lost = items.some(item => conversation.unsaved.value.has(item.id)) && !live;
   return (
     <div class="turn assistant-turn" data-item={turn.id} aria-busy={live}>
@@ -49,12 +51,13 @@ export function AssistantTurn({ conversation, turn, last }: Props) {
         <div class="turn-tools">
           <Siblings conversation={conversation} id={turn.id} />
           {message && <CopyButton text={words} label="Copy reply" />}
-          <IconButton icon="refresh" label="Reply again" class="regenerate" onClick={() => conversation.reply(conversation.tree.parent(turn.id))} />
-          {message && responseId !== null && !lost && <RateButtons item={message.id} />}
-          {message && responseId !== null && !lost && <Menu label="More" align="start" entries={[
+          <IconButton icon="refresh" label="Reply again" class="regenerate" onClick={() => conversation.reply(prompt)} />
+          {judged && !lost && <RateButtons item={message.id} />}
+          {judged && !lost && <Menu label="More" align="start" entries={[
             { icon: "edit", label: "Write a better answer", run: () => openIdeal(message.id, textOf(message)) },
+            ...prompt === null ? [] : [{ icon: "compare" as const, label: "Compare with a new reply", run: () => compareReplies(conversation, prompt) }],
           ]} />}
-          {message && rival !== undefined && <button type="button" class="quiet small" onClick={() => openComparison(conversation, turn.id, rival)}><Icon name="compare" />Which is better?</button>}
+          {judged && rival !== undefined && <button type="button" class="quiet small" onClick={() => openComparison(conversation, turn.id, rival)}><Icon name="compare" />Which is better?</button>}
           {settings.value.showNumbers && responseId !== null && <Numbers conversation={conversation} response={responseId} eager={last} />}
         </div>
       )}

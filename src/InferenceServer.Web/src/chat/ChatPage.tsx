@@ -32,7 +32,10 @@ export function ChatPage() {
           : <MessageList key={conversation} conversation={conversation} />}
       <div class="composer-place">
         <Composer conversation={conversation} />
-        <p class="small-print">Models make mistakes. Check what matters.</p>
+        <p class="small-print">
+          Models make mistakes. Check what matters.
+          {!conversation.isKept.value && <> <strong>This server keeps no conversations: they are in this browser tab alone, and end with it.</strong></>}
+        </p>
       </div>
     </main>
   );

@@ -26,6 +26,7 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
   const waits = run !== null && run.parent === conversation.leaf.value && run.state.value !== "completed";
   const unanswered = !waits && turns.at(-1)?.role === "user" && conversation.busy.value === "";
   const groups = useGroups(turns);
+  const opened = useNextTask();
 
   useLayoutEffect(() => {
     const { current: element } = scroller;
@@ -91,7 +92,7 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
         <div class="column" ref={content} role="log" aria-live="off" aria-label="Conversation">
           {groups.map(group => (
             <div key={group.first} class="group">
-              {group.turns.map(turn => <TurnView key={turn.id} conversation={conversation} turn={turn} ids={idsOf(turn)} last={turn === turns.at(-1)} />)}
+              {group.turns.map(turn => <TurnView key={turn.id} conversation={conversation} turn={turn} ids={idsOf(turn)} last={opened && turn === turns.at(-1)} />)}
             </div>
           ))}
           {waits && run && <div class="turn assistant-turn"><RunNotice run={run} conversation={conversation} hasText={false} lost={false} /></div>}
@@ -110,6 +111,16 @@ export function MessageList({ conversation }: { conversation: Conversation }) {
       }} />
     </Nearness.Provider>
   );
+}
+
+/** False at first, true in a task of its own: what is there at once and what comes after it are never one long task. */
+function useNextTask(): boolean {
+  const [came, setCame] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setCame(true));
+    return () => clearTimeout(timer);
+  }, []);
+  return came;
 }
 
 /** Turns that the browser may leave out of its work together. */

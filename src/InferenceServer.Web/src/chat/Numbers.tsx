@@ -18,7 +18,7 @@ export function Numbers({ conversation, response, eager }: Props) {
   const known = eager || open ? conversation.response(response).value : null;
   const numbers = known && numbersOf(known);
   return (
-    <span class="numbers">
+    <span class={open ? "numbers open" : "numbers"}>
       <button type="button" class="quiet small" aria-expanded={open} aria-controls={open ? id : undefined} onClick={() => setOpen(!open)} title="Numbers of this reply">
         <Icon name="gauge" /><span>{numbers && !open ? summarize(numbers) : "Numbers"}</span>
       </button>

@@ -1,6 +1,7 @@
 import { useContext, useRef, useState } from "preact/hooks";
 import { explain } from "../api/client.ts";
 import type { MessageItem } from "../api/types.ts";
+import { compareReplies } from "../feedback/dialogs.ts";
 import { count } from "../ui/format.ts";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { Icon } from "../ui/Icon.tsx";
@@ -40,11 +41,12 @@ export function UserTurn({ conversation, id, last }: { conversation: Conversatio
       )}
       {text !== "" && <div class="bubble" dir="auto">{folds ? `${text.slice(0, FoldedLength)}…` : text}</div>}
       {text.length > FoldedLength && <button type="button" class="link" onClick={() => setWhole(!whole)}>{folds ? "Show all of it" : "Show less"}</button>}
-      <div class="turn-tools">
+      <div class={conversation.tree.siblings(id).length > 1 ? "turn-tools shown" : "turn-tools"}>
         {full && (
           <>
             <Siblings conversation={conversation} id={id} />
             <CopyButton text={() => text} label="Copy message" />
+            {conversation.isKept.value && <IconButton icon="compare" label="Compare two replies" onClick={() => compareReplies(conversation, id)} />}
             <IconButton icon="edit" label="Edit message" class="edit-message" onClick={() => setEditing(true)} />
           </>
         )}

@@ -1,19 +1,23 @@
 import { batch, computed, signal, type Signal } from "@preact/signals";
 import { explain } from "../api/client.ts";
-import { addItems, createConversation, getConversation, getItems, setMetadata } from "../api/conversations.ts";
 import { compact, createResponse, getResponse, runningOf } from "../api/responses.ts";
 import type { CallItem, ConversationInfo, Item, Metadata, ModelResponse, NewItem, ResponseRequest } from "../api/types.ts";
 import { requestSettings, settings } from "../settings/settings.ts";
 import { noteChange, noteUse } from "../sidebar/list.ts";
 import { model } from "../store/models.ts";
 import { toParts, type Attachment } from "./attachments.ts";
+import { addItems, createConversation, getConversation, getItems, serverKeeps, setMetadata } from "./kept.ts";
 import { emptyMeta, readMeta, writeMeta, type ConversationMeta } from "./metadata.ts";
 import { Run, type RunOwner } from "./run.ts";
+import { isOfTab, keepItem, toInput } from "./tabConversations.ts";
 import { acceptTitle, firstWords, titlePrompt } from "./title.ts";
 import { textOf, Tree, turnsOf } from "./tree.ts";
 
 /** A title's prompt is answered within so many tokens, or not at all. */
 const TitleTokens = 24;
+
+/** A reply to compare with another: its first item's id, or the run that makes it. */
+export type Candidate = string | Run;
 
 /** One conversation as the page shows it: the tree of its items, the branch that is read, and the replies being made. */
 export class Conversation implements RunOwner {
@@ -45,6 +49,9 @@ export class Conversation implements RunOwner {
     const leaf = this.leaf.value;
     return this.runs.value.findLast(run => run.parent === leaf || (leaf !== null && run.id !== null && this.item(leaf)?.response_id === run.id)) ?? null;
   });
+
+  /** It is on the server, or will be: elsewhere this tab alone has it, and no feedback can be given to it. */
+  readonly isKept = computed(() => this.id.value === null ? serverKeeps.value !== false : !isOfTab(this.id.value));
 
   get tree(): Tree {
     void this.#shape.value;
@@ -86,10 +93,17 @@ export class Conversation implements RunOwner {
     }
   }
 
-  /** Stops reading; replies go on at the server. */
+  /** Stops reading; replies go on at the server. What only this tab has goes on here. */
   leave(): void {
+    if (this.id.value !== null && !this.isKept.value)
+      return;
     this.#reading.abort();
     this.runs.value.forEach(run => run.leave());
+  }
+
+  /** Stops all replies that are being made. */
+  stop(): void {
+    this.runs.value.filter(run => run.isLive).forEach(run => run.stop());
   }
 
   /** Keeps a user's message on the server and has it answered. Throws where it could not be kept: nothing has changed then. */
@@ -128,10 +142,27 @@ export class Conversation implements RunOwner {
       this.leaf.value = parent;
     });
     void run.start({
-      ...decided, model: name, conversation: { id, parent_id: parent }, input: [], ...this.#instructions(),
-      timing: true, x_cache_report: true,
+      ...decided, model: name, ...this.#history(parent), ...this.#instructions(), timing: true, x_cache_report: true,
+      ...!this.isKept.value && { store: false },
     });
     return run;
+  }
+
+  /** Two replies to what stands at `parent`: the one that is shown or being made, where there is one, and another that is begun now. */
+  compare(parent: string): [Candidate, Candidate] | null {
+    const children = this.#tree.value.children(parent);
+    const shown = children.find(id => this.#tree.value.path(this.leaf.value).some(item => item.id === id)) ?? children.at(-1);
+    const first = this.runs.value.find(run => run.isLive && run.parent === parent) ?? shown ?? this.reply(parent);
+    const second = first === null ? null : this.reply(parent);
+    return first === null || second === null ? null : [first, second];
+  }
+
+  /** The first item of a reply; null as long as it has none. */
+  turnOf(candidate: Candidate): string | null {
+    void this.#shape.value;
+    if (typeof candidate === "string")
+      return candidate;
+    return this.#tree.value.children(candidate.parent).find(id => candidate.id !== null && this.item(id)?.response_id === candidate.id) ?? null;
   }
 
   /** Shows the branch of this item, down to its newest reply. */
@@ -162,7 +193,7 @@ export class Conversation implements RunOwner {
       return;
     this.busy.value = "compacting";
     try {
-      const { output } = await compact({ model: name, conversation: { id: this.id.value, parent_id: this.anchor() }, ...this.#instructions() }, this.#reading.signal);
+      const { output } = await compact({ model: name, ...this.#history(this.anchor()), ...this.#instructions() }, this.#reading.signal);
       await this.#add(output.map(({ id: _, ...item }) => item as NewItem), null);
     } catch (error) {
       this.error.value = explain(error);
@@ -184,9 +215,9 @@ export class Conversation implements RunOwner {
     const name = model.value?.id;
     if (name === undefined)
       return null;
-    const conversation = this.id.value === null ? {} : { conversation: { id: this.id.value, parent_id: this.anchor() } };
-    const input: NewItem[] = text === "" && files.length === 0 ? [] : [{ type: "message", role: "user", content: toParts(text, files) }];
-    return { model: name, ...conversation, input, ...this.#instructions() };
+    const { conversation, input } = this.#history(this.anchor());
+    const message: NewItem[] = text === "" && files.length === 0 ? [] : [{ type: "message", role: "user", content: toParts(text, files) }];
+    return { model: name, ...conversation && { conversation }, input: [...input, ...message], ...this.#instructions() };
   }
 
   /** The stored response that made an item, with its numbers; null until it is here, or where it is no more. */
@@ -196,7 +227,8 @@ export class Conversation implements RunOwner {
       known = signal<ModelResponse | null>(null);
       this.#responses.set(id, known);
       const into = known;
-      getResponse(id).then(response => into.value = response, () => null);
+      if (this.isKept.value)
+        getResponse(id).then(response => into.value = response, () => null);
     }
     return known;
   }
@@ -207,11 +239,14 @@ export class Conversation implements RunOwner {
       const placed = { ...item, parent_id: known.peek().parent_id ?? null, created_at: known.peek().created_at };
       this.#tree.value.add(placed);
       known.value = placed;
+      this.#keep(placed);
       return;
     }
     const run = this.runs.value.find(one => one.id === item.response_id);
     const parent = this.#lastOf(run) ?? run?.parent ?? null;
-    this.#place({ ...item, parent_id: parent, created_at: Date.now() / 1000 });
+    const placed = { ...item, parent_id: parent, created_at: Date.now() / 1000 };
+    this.#place(placed);
+    this.#keep(placed);
     if (this.leaf.peek() === parent)
       this.leaf.value = item.id;
   }
@@ -232,6 +267,17 @@ export class Conversation implements RunOwner {
   anchor(): string | null {
     const path = this.#tree.value.path(this.leaf.value);
     return path.findLast(item => !this.unsaved.value.has(item.id))?.id ?? null;
+  }
+
+  /** What an answer continues: the stored conversation by its name, or all that is to be read of it. */
+  #history(parent: string | null): { conversation?: { id: string; parent_id: string | null }; input: NewItem[] } {
+    const { value: id } = this.id;
+    return id !== null && this.isKept.value ? { conversation: { id, parent_id: parent }, input: [] } : { input: toInput(this.#tree.value.path(parent)) };
+  }
+
+  #keep(item: Item): void {
+    if (this.id.value !== null && !this.isKept.value)
+      keepItem(this.id.value, item);
   }
 
   async #create(text: string): Promise<void> {

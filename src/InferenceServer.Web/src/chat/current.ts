@@ -5,6 +5,9 @@ import { Conversation } from "./conversation.ts";
 /** The conversation that is on the screen. */
 export const current = signal(new Conversation());
 
+/** Conversations of this tab alone that were open: their replies go on while another is on the screen. */
+const open = new Map<string, Conversation>();
+
 /** Where the next conversation is opened: at the item that a search found. */
 let wanted: string | null = null;
 
@@ -29,8 +32,9 @@ export function followRoute(): void {
       if (value.conversation === current.value.id.value)
         return;
       current.value.leave();
-      current.value = new Conversation();
-      if (value.conversation !== null)
+      const known = value.conversation === null ? undefined : open.get(value.conversation);
+      current.value = known ?? new Conversation();
+      if (value.conversation !== null && !known)
         void current.value.load(value.conversation, wanted);
       wanted = null;
     });
@@ -38,10 +42,20 @@ export function followRoute(): void {
   effect(() => {
     const id = current.value.id.value;
     untracked(() => {
+      if (id !== null && !current.value.isKept.value)
+        open.set(id, current.value);
       if (id !== null && route.value.page === "chat" && route.value.conversation !== id)
         navigate(conversationPath(id));
     });
   });
+}
+
+/** Leaves a conversation that was deleted. */
+export function dropConversation(id: string): void {
+  open.get(id)?.stop();
+  open.delete(id);
+  if (current.value.id.value === id)
+    newChat();
 }
 
 export function newChat(): void {

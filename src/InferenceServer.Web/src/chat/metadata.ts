@@ -7,6 +7,9 @@ const InstructionParts = 10;
 /** Characters that a conversation's own instructions may have. */
 export const InstructionsLimit = ValueLength * InstructionParts;
 
+/** Characters of a persona's name or id. */
+export const PersonaNameLimit = 60;
+
 /** What the page keeps in a conversation's metadata. */
 export interface ConversationMeta {
   title: string;

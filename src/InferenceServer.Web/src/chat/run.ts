@@ -47,6 +47,8 @@ export class Run {
   readonly #pieces = new Map<string, { item: Item; parts: Map<number, string[]> }>();
   readonly #changed = new Set<string>();
   readonly #show = oncePerFrame(() => this.#flush());
+  /** The server has the reply, too: it can be read again, and is stopped there. Else it is this stream, and ends with it. */
+  #isKept = true;
   #sequence: number | null = null;
   #received = 0;
   #stopping = false;
@@ -63,6 +65,7 @@ export class Run {
   /** Asks for a reply and reads it to its end. Never throws: the state and the failure say what came of it. */
   async start(request: ResponseRequest): Promise<void> {
     const idempotencyKey = randomId();
+    this.#isKept = request.store !== false;
     await this.#read(() => this.id === null
       ? startResponse(request, idempotencyKey, this.#abort.signal)
       : resumeResponse(this.id, this.#sequence, this.#abort.signal));
@@ -78,7 +81,10 @@ export class Run {
   /** Stops the engine. The events that follow end the run. */
   stop(): void {
     this.#stopping = true;
-    if (this.id !== null)
+    if (!this.#isKept) {
+      this.#abort.abort();
+      this.#end("cancelled");
+    } else if (this.id !== null)
       void cancelResponse(this.id).catch(() => this.#end("cancelled"));
     else if (this.state.value === "reconnecting")
       this.#end("cancelled");
@@ -100,12 +106,13 @@ export class Run {
       } catch (error) {
         if (this.#abort.signal.aborted)
           return;
-        if (error instanceof ApiError && error.kind === "gone")
+        const isLost = (error instanceof ApiError && error.kind === "gone") || error instanceof TypeError || (error instanceof DOMException && error.name === "NetworkError");
+        if (isLost && (this.#isKept || this.id === null))
           await this.#wait();
+        else if (isLost)
+          this.#fail("The connection broke. This server keeps no replies, so that the rest of this one is lost.", null, false);
         else if (error instanceof ApiError)
-          this.#fail(error);
-        else if (error instanceof TypeError || (error instanceof DOMException && error.name === "NetworkError"))
-          await this.#wait();
+          this.#refuse(error);
         else
           throw error;
       }
@@ -115,6 +122,8 @@ export class Run {
   async #isOver(): Promise<boolean> {
     if (this.id === null)
       return false;
+    if (!this.#isKept)
+      throw new ApiError("gone", "The stream ended before the reply did.", 0);
     const response = await getResponse(this.id);
     if (response.status === "queued" || response.status === "in_progress")
       return false;
@@ -129,11 +138,15 @@ export class Run {
     await reconnected();
   }
 
-  #fail(error: ApiError): void {
+  #refuse(error: ApiError): void {
     const message = this.id !== null && error.status === 404
       ? "The server was started again while it made this reply, and the rest of it is lost."
       : explain(error);
-    this.failure.value = { message, retryAfter: error.retryAfter, full: error.kind === "full" };
+    this.#fail(message, error.retryAfter, error.kind === "full");
+  }
+
+  #fail(message: string, retryAfter: number | null, full: boolean): void {
+    this.failure.value = { message, retryAfter, full };
     this.#end("failed");
   }
 
@@ -179,8 +192,7 @@ export class Run {
       case "error":
         if (event.code === "cancelled")
           return this.#end("cancelled");
-        this.failure.value = { message: event.message, retryAfter: null, full: false };
-        this.#end("failed");
+        this.#fail(event.message, null, false);
         break;
     }
   }

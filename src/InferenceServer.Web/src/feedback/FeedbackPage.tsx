@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { explain } from "../api/client.ts";
 import { deleteAllFeedback, deleteFeedback, exportFeedback, feedbackSummary, listFeedback } from "../api/feedback.ts";
 import type { Feedback, FeedbackKind, FeedbackSummary, Rate } from "../api/types.ts";
+import { serverKeeps } from "../chat/kept.ts";
 import { PageHead } from "../ui/PageHead.tsx";
 import { download } from "../ui/download.ts";
 import { count, dateAndTime, percent } from "../ui/format.ts";
@@ -40,7 +41,18 @@ const loadMore = () => attempt(async () => {
 });
 
 export function FeedbackPage() {
-  useEffect(() => void load(), []);
+  const keepsNothing = serverKeeps.value === false;
+  useEffect(() => {
+    if (!keepsNothing)
+      void load();
+  }, [keepsNothing]);
+  if (keepsNothing)
+    return (
+      <main class="page-main" id="main" tabIndex={0}>
+        <PageHead title="Feedback" />
+        <p class="notice">This server keeps nothing, so there is no feedback to give or to see. Start it with a data directory (--data-dir) to collect feedback.</p>
+      </main>
+    );
   return (
     <main class="page-main" id="main" tabIndex={0}>
       <PageHead title="Feedback" />

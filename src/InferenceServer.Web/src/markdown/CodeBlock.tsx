@@ -26,7 +26,7 @@ export function CodeBlock({ text, language }: Props) {
         </button>
         <CopyButton text={() => text} label="Copy code" short="Copy" />
       </div>
-      <pre class={wraps ? "wraps" : ""} tabIndex={0} aria-label={`Code${language ? ` in ${language}` : ""}`}><code ref={code} /></pre>
+      <pre class={wraps ? "wraps" : ""} tabIndex={0} role="group" aria-label={`Code${language ? ` in ${language}` : ""}`}><code ref={code} /></pre>
     </div>
   );
 }

@@ -1,14 +1,14 @@
 import { useState } from "preact/hooks";
 import { explain } from "../api/client.ts";
 import { current } from "../chat/current.ts";
-import { InstructionsLimit } from "../chat/metadata.ts";
+import { InstructionsLimit, PersonaNameLimit } from "../chat/metadata.ts";
 import { Dialog } from "../ui/Dialog.tsx";
 import { closeDialog } from "../ui/dialogs.ts";
 import { count } from "../ui/format.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { IconButton } from "../ui/IconButton.tsx";
 import { randomId } from "../ui/id.ts";
-import { builtInPersonas, deletePersona, ownPersonas, savePersona, type Persona } from "./personas.ts";
+import { builtInPersonas, deletePersona, ownPersonas, savePersonas, type Persona } from "./personas.ts";
 
 /** Who the model is in this conversation: a persona, or instructions of its own. */
 export function PersonaDialog() {
@@ -26,7 +26,7 @@ export function PersonaDialog() {
     let id = persona;
     if (name.trim() !== "") {
       id = randomId();
-      savePersona({ id, name: name.trim(), instructions });
+      savePersonas([{ id, name: name.trim(), instructions }]);
     }
     conversation.changeMeta({ persona: id, instructions }).then(closeDialog, (failure: unknown) => setError(explain(failure)));
   };
@@ -50,7 +50,7 @@ export function PersonaDialog() {
         <small>It goes before every request of this conversation. {count(instructions.length)} of {count(InstructionsLimit)} characters.</small>
         {persona === "" && instructions.trim() !== "" && (
           <label class="stack">Keep it as a persona (give it a name, or leave this empty)
-            <input value={name} maxLength={60} dir="auto" onInput={event => setName(event.currentTarget.value)} />
+            <input value={name} maxLength={PersonaNameLimit} dir="auto" onInput={event => setName(event.currentTarget.value)} />
           </label>
         )}
         {error !== null && <p class="error" role="alert">{error}</p>}

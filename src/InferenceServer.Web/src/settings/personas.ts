@@ -20,8 +20,10 @@ const isPersonas = (value: unknown): value is Persona[] =>
 
 export const ownPersonas = signal<Persona[]>(readStored("personas", isPersonas, []));
 
-export function savePersona(persona: Persona): void {
-  keep([...ownPersonas.peek().filter(one => one.id !== persona.id), persona]);
+/** Keeps personas; one with the id of another takes its place. */
+export function savePersonas(personas: readonly Persona[]): void {
+  const ids = new Set(personas.map(one => one.id));
+  keep([...ownPersonas.peek().filter(one => !ids.has(one.id)), ...personas]);
 }
 
 export function deletePersona(id: string): void {

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { explain } from "../api/client.ts";
-import { current, newChat, openAt } from "../chat/current.ts";
+import { current, dropConversation, openAt } from "../chat/current.ts";
 import { conversationPath, route } from "../store/router.ts";
 import { announce } from "../ui/announce.tsx";
 import { Icon } from "../ui/Icon.tsx";
@@ -35,8 +35,7 @@ export function ConversationRow({ entry }: { entry: Entry }) {
           <button type="button" class="danger" onClick={() => {
             attempt(remove(info.id).then(() => {
               announce("Deleted");
-              if (isCurrent)
-                newChat();
+              dropConversation(info.id);
             }));
           }}>Delete</button>
         </div>

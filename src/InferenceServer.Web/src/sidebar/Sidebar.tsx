@@ -1,12 +1,13 @@
 import { useEffect, useRef } from "preact/hooks";
 import { newChat } from "../chat/current.ts";
+import { serverKeeps } from "../chat/kept.ts";
 import { route } from "../store/router.ts";
 import { showDialog } from "../ui/dialogs.ts";
 import { ageGroup } from "../ui/format.ts";
 import { Icon, type IconName } from "../ui/Icon.tsx";
 import { IconButton } from "../ui/IconButton.tsx";
 import { ConversationRow } from "./ConversationRow.tsx";
-import { found, hasMore, keepsNothing, listError, listLoaded, loadList, loadMore, pinned, query, search, unpinned, type Entry } from "./list.ts";
+import { found, hasMore, listError, listLoaded, loadList, loadMore, pinned, query, search, unpinned, type Entry } from "./list.ts";
 import { searchFocus } from "./focus.ts";
 import { closeIfNarrow, isNarrow, sidebarOpen, toggleSidebar } from "./visibility.ts";
 
@@ -17,7 +18,6 @@ export function Sidebar() {
   const field = useRef<HTMLInputElement>(null);
   const timer = useRef(0);
   useEffect(() => {
-    void loadList();
     // Another window may have chatted meanwhile.
     const look = () => {
       if (!document.hidden)
@@ -51,18 +51,20 @@ export function Sidebar() {
           newChat();
           closeIfNarrow();
         }}><Icon name="plus" />New chat</button>
-        <div class="search">
-          <Icon name="search" />
-          <input ref={field} type="search" value={query.value} placeholder="Search chats" aria-label="Search chats" dir="auto"
-            onInput={event => type(event.currentTarget.value)} />
-        </div>
+        {serverKeeps.value !== false && (
+          <div class="search">
+            <Icon name="search" />
+            <input ref={field} type="search" value={query.value} placeholder="Search chats" aria-label="Search chats" dir="auto"
+              onInput={event => type(event.currentTarget.value)} />
+          </div>
+        )}
         <div class="conversations" tabIndex={-1}>
           {found.value !== null ? <Found entries={found.value} /> : <All />}
-          {listError.value !== null && <p class="list-note">{keepsNothing.value ? "This server keeps no conversations (--data-dir off)." : listError.value}</p>}
+          {listError.value !== null && <p class="list-note">{listError.value}</p>}
         </div>
         <footer class="sidebar-foot">
           <PageLink page="status" icon="gauge" label="Status" />
-          <PageLink page="feedback" icon="thumbUp" label="Feedback" />
+          {serverKeeps.value !== false && <PageLink page="feedback" icon="thumbUp" label="Feedback" />}
           <PageLink page="playground" icon="terminal" label="Try the API" />
           <div class="row">
             <button type="button" class="quiet" onClick={() => showDialog("settings")}><Icon name="settings" />Settings</button>

@@ -1,17 +1,20 @@
-import { getConversation, getItems, listConversations } from "../api/conversations.ts";
+import { getConversation, getItems, listConversations } from "../chat/kept.ts";
 import { readMeta } from "../chat/metadata.ts";
 import { Tree } from "../chat/tree.ts";
+import { ownPersonas } from "../settings/personas.ts";
 import { download } from "../ui/download.ts";
 import { ExportFormat, toMarkdown, type ExportFile } from "./exportFormat.ts";
 
-/** Saves whole conversations, all branches, so that they can be imported again; without ids all there are. */
+/** Saves whole conversations, all branches, so that they can be imported again, with the own personas that they have; without ids all there are. */
 export async function exportJson(ids?: string[]): Promise<void> {
   const conversations: ExportFile["conversations"] = [];
   for (const id of ids ?? await allIds()) {
     const info = await getConversation(id);
     conversations.push({ created_at: info.created_at, metadata: info.metadata, items: await getItems(id) });
   }
-  const file: ExportFile = { format: ExportFormat, version: 1, conversations };
+  const used = new Set(conversations.map(({ metadata }) => readMeta(metadata).persona));
+  const personas = ownPersonas.value.filter(persona => ids === undefined || used.has(persona.id));
+  const file: ExportFile = { format: ExportFormat, version: 1, conversations, personas };
   const name = conversations.length === 1 ? readMeta(conversations[0]?.metadata ?? {}).title || "chat" : "chats";
   download(`${name}.json`, JSON.stringify(file, null, 2), "application/json");
 }

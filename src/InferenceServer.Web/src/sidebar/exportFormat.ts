@@ -1,6 +1,7 @@
 import { fromParts } from "../chat/attachments.ts";
 import { textOf } from "../chat/tree.ts";
 import type { ConversationInfo, Item } from "../api/types.ts";
+import type { Persona } from "../settings/personas.ts";
 
 export const ExportFormat = "inference-server.conversations";
 
@@ -8,6 +9,8 @@ export interface ExportFile {
   format: typeof ExportFormat;
   version: 1;
   conversations: { created_at: number; metadata: ConversationInfo["metadata"]; items: Item[] }[];
+  /** Of the user's own; files from before there were none in them have none. */
+  personas?: Persona[];
 }
 
 export function toMarkdown(title: string, instructions: string, path: readonly Item[]): string {

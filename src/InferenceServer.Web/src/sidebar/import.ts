@@ -1,5 +1,6 @@
 import type { ContentPart, Item, Metadata, NewItem } from "../api/types.ts";
-import { readMeta, writeMeta } from "../chat/metadata.ts";
+import { InstructionsLimit, PersonaNameLimit, readMeta, writeMeta } from "../chat/metadata.ts";
+import type { Persona } from "../settings/personas.ts";
 import { ExportFormat } from "./exportFormat.ts";
 
 /** A conversation to be made: its items name their parents by ids of the file's own. */
@@ -8,37 +9,57 @@ export interface Imported {
   items: Item[];
 }
 
-/** Most items of one conversation, and most conversations of one file: more is a mistake, or an attack. */
+/** What a file brings. */
+export interface ImportedFile {
+  conversations: Imported[];
+  personas: Persona[];
+}
+
+/** Most items of one conversation, most conversations and most personas of one file: more is a mistake, or an attack. */
 const MostItems = 20_000;
 const MostConversations = 5_000;
+const MostPersonas = 500;
 
-/** The conversations of a file: our own export, or ChatGPT's conversations.json. Throws with words for the user where it is neither. */
-export function parseImport(text: string): Imported[] {
+/** What is in a file: our own export, or ChatGPT's conversations.json. Throws with words for the user where it is neither. */
+export function parseImport(text: string): ImportedFile {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
     throw new Error(`The file is not JSON: ${error instanceof Error ? error.message : "it cannot be read"}.`);
   }
-  const imported = isObject(value) && value.format === ExportFormat ? parseOwn(value) : parseChatGpt(value);
-  if (imported.length > MostConversations)
-    throw new Error(`The file has ${imported.length} conversations; ${MostConversations} can be imported at once.`);
-  const large = imported.find(one => one.items.length > MostItems);
+  const imported = isObject(value) && value.format === ExportFormat ? parseOwn(value) : { conversations: parseChatGpt(value), personas: [] };
+  const { conversations, personas } = imported;
+  if (conversations.length > MostConversations)
+    throw new Error(`The file has ${conversations.length} conversations; ${MostConversations} can be imported at once.`);
+  if (personas.length > MostPersonas)
+    throw new Error(`The file has ${personas.length} personas; ${MostPersonas} can be imported at once.`);
+  const large = conversations.find(one => one.items.length > MostItems);
   if (large)
     throw new Error(`"${large.metadata.title ?? ""}" has ${large.items.length} messages; ${MostItems} are the most.`);
   return imported;
 }
 
-function parseOwn(file: Record<string, unknown>): Imported[] {
+function parseOwn(file: Record<string, unknown>): ImportedFile {
   if (file.version !== 1)
     throw new Error(`The file is of version ${String(file.version)}; this server reads version 1.`);
-  return list(file.conversations, "conversations").map((entry, index) => {
+  const conversations = list(file.conversations, "conversations").map((entry, index) => {
     const where = `conversations[${index}]`;
     const conversation = object(entry, where);
     const metadata = Object.fromEntries(Object.entries(object(conversation.metadata ?? {}, `${where}.metadata`)).map(([name, text]) => [name, String(text)]));
     const items = list(conversation.items, `${where}.items`).map((item, at) => checkItem(item, `${where}.items[${at}]`));
     return { metadata, items };
   });
+  return { conversations, personas: list(file.personas ?? [], "personas").map((entry, index) => checkPersona(entry, `personas[${index}]`)) };
+}
+
+function checkPersona(value: unknown, where: string): Persona {
+  const { id, name, instructions } = object(value, where);
+  if (typeof id !== "string" || typeof name !== "string" || typeof instructions !== "string")
+    throw new Error(`${where} has no id, no name or no instructions.`);
+  if (Math.max(id.length, name.length) > PersonaNameLimit || instructions.length > InstructionsLimit)
+    throw new Error(`${where} is too long: id and name have at most ${PersonaNameLimit} characters, instructions ${InstructionsLimit}.`);
+  return { id, name, instructions };
 }
 
 function checkItem(value: unknown, where: string): Item {

@@ -1,7 +1,7 @@
 import { computed, signal } from "@preact/signals";
-import { ApiError, explain } from "../api/client.ts";
-import { deleteConversation, listConversations, setMetadata } from "../api/conversations.ts";
+import { explain } from "../api/client.ts";
 import type { ConversationInfo } from "../api/types.ts";
+import { deleteConversation, listConversations, setMetadata } from "../chat/kept.ts";
 import { readMeta, writeMeta, type ConversationMeta } from "../chat/metadata.ts";
 
 const PageSize = 40;
@@ -19,8 +19,6 @@ export const query = signal("");
 export const found = signal<Entry[] | null>(null);
 export const listError = signal<string | null>(null);
 export const listLoaded = signal(false);
-/** The server keeps nothing (--data-dir off): there is no list, and chats end with the page. */
-export const keepsNothing = signal(false);
 
 export const hasMore = computed(() => more.value !== null);
 export const pinned = computed(() => entries.value.filter(entry => entry.meta.pinned));
@@ -98,7 +96,6 @@ async function reading(work: () => Promise<void>): Promise<void> {
     await work();
     listError.value = null;
   } catch (error) {
-    keepsNothing.value = error instanceof ApiError && error.code === "store_off";
     listError.value = explain(error);
   }
 }

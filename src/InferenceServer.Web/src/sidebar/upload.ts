@@ -1,5 +1,6 @@
-import { addItems, createConversation, deleteConversation, ItemsPerCall, setMetadata } from "../api/conversations.ts";
+import { ItemsPerCall } from "../api/conversations.ts";
 import type { Item, NewItem } from "../api/types.ts";
+import { addItems, createConversation, deleteConversation, setMetadata } from "../chat/kept.ts";
 import { readMeta, writeMeta } from "../chat/metadata.ts";
 import { inCalls, type Imported } from "./import.ts";
 

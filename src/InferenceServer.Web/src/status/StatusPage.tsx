@@ -54,7 +54,7 @@ function Plots() {
     { name: "half below", values: of.p50 }, { name: "90% below", values: of.p90 }, { name: "99% below", values: of.p99 },
   ];
   return (
-    <section class="plots" aria-label="The last ten minutes">
+    <section class="plots" aria-label="The last ten minutes, before this page was opened as far as your own requests tell">
       <Plot title="Throughput" note="Tokens a second" times={times} format={perSecond} lines={[
         { name: "generated", values: values.generated }, { name: "prompt, computed", values: values.computed }, { name: "prompt, from cache", values: values.cached },
       ]} />

@@ -3,9 +3,13 @@ import { explain } from "../api/client.ts";
 import { getMetrics, recentRequests } from "../api/server.ts";
 import type { RequestRecord } from "../api/types.ts";
 import { Metrics, percentile, rate } from "./metrics.ts";
+import { past } from "./past.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 const PollMs = 2000;
+/** Requests in the table, and as many as the server remembers. */
+const ShownRequests = 50;
+const AllRequests = 256;
 /** Ten minutes of scrapes. */
 const Kept = 300;
 /** Percentiles and shares look this many scrapes back: half a minute has enough requests to say something. */
@@ -44,6 +48,8 @@ export const requests = signal<RequestRecord[]>([]);
 export const statusError = signal<string | null>(null);
 
 let scrapes: Metrics[] = [];
+/** What is known of the time before the first scrape. */
+let before: ReturnType<typeof past> | null = null;
 
 /** Reads the server's numbers every other second until the function it gives is called. */
 export function watch(): () => void {
@@ -59,22 +65,26 @@ export function watch(): () => void {
 }
 
 async function poll(signal: AbortSignal): Promise<void> {
-  const [metrics, recent] = await Promise.allSettled([getMetrics(signal), recentRequests(50, signal)]);
+  const [metrics, recent] = await Promise.allSettled([getMetrics(signal), recentRequests(before === null ? AllRequests : ShownRequests, signal)]);
   if (signal.aborted)
     return;
+  const time = performance.now() / 1000;
+  if (recent.status === "fulfilled") {
+    requests.value = recent.value.slice(0, ShownRequests);
+    before ??= past(recent.value, Date.now() / 1000, time, PollMs / 1000, Kept * PollMs / 1000, Window * PollMs / 1000);
+  }
   if (metrics.status === "fulfilled")
-    take(new Metrics(metrics.value, performance.now() / 1000));
-  if (recent.status === "fulfilled")
-    requests.value = recent.value;
+    take(new Metrics(metrics.value, time));
   const failed = [metrics, recent].find(one => one.status === "rejected");
   statusError.value = failed ? explain(failed.reason) : null;
 }
 
 function take(metrics: Metrics): void {
   scrapes = [...scrapes, metrics].slice(-Kept);
-  plots.value = derive(scrapes);
+  const derived = derive(scrapes);
+  plots.value = before === null ? derived : joined(before, derived);
   memory.value = memoryOf(metrics);
-  const before = scrapes.at(-2) ?? metrics;
+  const last = scrapes.at(-2) ?? metrics;
   const held = metrics.sum("inference_kv_cells", { state: "private" }) + metrics.sum("inference_kv_cells", { state: "pinned" });
   verdict.value = judge({
     up: metrics.sum("inference_engine_up") > 0,
@@ -82,8 +92,22 @@ function take(metrics: Metrics): void {
     running: metrics.sum("inference_requests_running"),
     waiting: metrics.sum("inference_requests_waiting"),
     held: held / Math.max(1, metrics.sum("inference_kv_capacity_cells")),
-    preemptions: rate(before, metrics, "inference_preemptions_total"),
+    preemptions: rate(last, metrics, "inference_preemptions_total"),
   });
+}
+
+/** One series after the other, as long as the plots are. */
+function joined(first: Omit<Plots, "capacity">, then: Plots): Plots {
+  const join = <T>(one: T[], other: T[]): T[] => [...one, ...other].slice(-Kept);
+  const lines = <K extends string>(one: Record<K, Values>, other: Record<K, Values>) =>
+    Object.fromEntries(Object.keys(one).map(name => [name, join(one[name as K], other[name as K])])) as Record<K, Values>;
+  return {
+    capacity: then.capacity, times: join(first.times, then.times),
+    generated: join(first.generated, then.generated), computed: join(first.computed, then.computed), cached: join(first.cached, then.cached),
+    firstToken: lines(first.firstToken, then.firstToken), interToken: lines(first.interToken, then.interToken),
+    running: join(first.running, then.running), waiting: join(first.waiting, then.waiting), cells: lines(first.cells, then.cells),
+    hostBytes: join(first.hostBytes, then.hostBytes), diskBytes: join(first.diskBytes, then.diskBytes), hitRate: join(first.hitRate, then.hitRate), busy: join(first.busy, then.busy),
+  };
 }
 
 /** What the plots show of a series of scrapes. */

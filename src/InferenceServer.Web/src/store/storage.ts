@@ -1,6 +1,6 @@
 /** Reads a JSON value that the browser keeps, or the fallback where there is none or it does not pass the check. */
-export function readStored<T>(slot: string, isValid: (value: unknown) => value is T, fallback: T): T {
-  const text = localStorage.getItem(`inference-server.${slot}`);
+export function readStored<T>(slot: string, isValid: (value: unknown) => value is T, fallback: T, storage: Storage = localStorage): T {
+  const text = storage.getItem(`inference-server.${slot}`);
   if (text === null)
     return fallback;
   try {
@@ -13,9 +13,9 @@ export function readStored<T>(slot: string, isValid: (value: unknown) => value i
 }
 
 /** Keeps a value; false where the browser has no room left. */
-export function writeStored(slot: string, value: unknown): boolean {
+export function writeStored(slot: string, value: unknown, storage: Storage = localStorage): boolean {
   try {
-    localStorage.setItem(`inference-server.${slot}`, JSON.stringify(value));
+    storage.setItem(`inference-server.${slot}`, JSON.stringify(value));
     return true;
   } catch {
     return false;

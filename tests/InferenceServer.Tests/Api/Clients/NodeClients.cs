@@ -1,33 +1,20 @@
-using System.Diagnostics;
-using System.Security.Cryptography;
 using System.Text.Json;
+using InferenceServer.Tests.Web;
 
 namespace InferenceServer.Tests.Api.Clients;
 
-/// <summary>The scripts of tests/clients/node with their packages, installed once for each lock file beside the tests' own output.</summary>
+/// <summary>The scripts of tests/clients/node with their packages.</summary>
 public sealed class NodeClients : IAsyncLifetime
 {
     private static readonly string Source = Path.Combine(SharedFolder.RepositoryRoot, "tests", "clients", "node");
 
-    private string _folder = "";
+    // Some of them report how they are used, or send traces, unless told not to.
+    private static readonly Dictionary<string, string> Quiet = new() { ["DO_NOT_TRACK"] = "1", ["LANGSMITH_TRACING"] = "false", ["LANGCHAIN_TRACING_V2"] = "false" };
+
+    private NodeProject? _project;
     private string? _failure;
 
-    public async Task InitializeAsync()
-    {
-        byte[] packages = await File.ReadAllBytesAsync(Path.Combine(Source, "package-lock.json"));
-        _folder = Path.Combine(AppContext.BaseDirectory, $"node-clients-{Convert.ToHexStringLower(SHA256.HashData(packages).AsSpan(0, 6))}");
-        Directory.CreateDirectory(_folder);
-        foreach (string file in Directory.GetFiles(Source))
-            File.Copy(file, Path.Combine(_folder, Path.GetFileName(file)), overwrite: true);
-        string installed = Path.Combine(_folder, "installed");
-        if (File.Exists(installed))
-            return;
-        (int exit, _, string why) = await RunAsync("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]);
-        if (exit == 0)
-            await File.WriteAllTextAsync(installed, "");
-        else
-            _failure = why;
-    }
+    public async Task InitializeAsync() => (_project, _failure) = await NodeProject.InstallAsync(Source, TimeSpan.FromMinutes(2), Quiet);
 
     public Task DisposeAsync() => Task.CompletedTask;
 
@@ -35,7 +22,7 @@ public sealed class NodeClients : IAsyncLifetime
     public async Task<JsonElement> RunAsync(string script, Uri real, Uri? scripted = null)
     {
         Skip.If(_failure is not null, $"npm could not install the clients: {_failure}");
-        (int exit, string output, string error) = await RunAsync("node", [$"{script}.mjs", real.ToString(), scripted?.ToString() ?? ""]);
+        (int exit, string output, string error) = await _project!.RunAsync("node", [$"{script}.mjs", real.ToString(), scripted?.ToString() ?? ""]);
         Assert.True(exit == 0, $"{script}: {error}{output}");
         return JsonDocument.Parse(output).RootElement;
     }
@@ -45,43 +32,9 @@ public sealed class NodeClients : IAsyncLifetime
     {
         Skip.If(_failure is not null, $"npm could not install the clients: {_failure}");
         string file = $"{name}.mjs";
-        await File.WriteAllTextAsync(Path.Combine(_folder, file), source);
-        (int exit, string output, string error) = await RunAsync("node", [file]);
+        await File.WriteAllTextAsync(Path.Combine(_project!.Folder, file), source);
+        (int exit, string output, string error) = await _project.RunAsync("node", [file]);
         Assert.True(exit == 0, $"{name}: {error}{output}");
         return output;
-    }
-
-    private async Task<(int ExitCode, string Output, string Error)> RunAsync(string program, string[] arguments)
-    {
-        ProcessStartInfo start = new(program, arguments) { WorkingDirectory = _folder, RedirectStandardOutput = true, RedirectStandardError = true };
-        // Some of them report how they are used, or send traces, unless told not to.
-        foreach (string quiet in (ReadOnlySpan<string>)["DO_NOT_TRACK", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"])
-            start.Environment[quiet] = quiet == "DO_NOT_TRACK" ? "1" : "false";
-        Process process;
-        try
-        {
-            process = Process.Start(start)!;
-        }
-        catch (System.ComponentModel.Win32Exception e)
-        {
-            return (-1, "", $"{program}: {e.Message}");
-        }
-
-        using (process)
-        {
-            using CancellationTokenSource limit = new(TimeSpan.FromMinutes(2));
-            Task<string> output = process.StandardOutput.ReadToEndAsync(limit.Token);
-            Task<string> error = process.StandardError.ReadToEndAsync(limit.Token);
-            try
-            {
-                await process.WaitForExitAsync(limit.Token);
-                return (process.ExitCode, await output, await error);
-            }
-            catch (OperationCanceledException)
-            {
-                process.Kill(entireProcessTree: true);
-                return (-1, "", $"{program} did not end within two minutes");
-            }
-        }
     }
 }

@@ -89,7 +89,7 @@ public sealed class ConversationTreeTests
         Assert.Equal(running.Order(), now.GetProperty("running").EnumerateArray().Select(id => id.GetString()!).Order());
         Assert.Equal(2, (await ListAsync(host)).GetProperty("data")[0].GetProperty("running").GetArrayLength());
         Task<JsonElement> plain = host.CreateAsync($"\"input\":\"linear\",\"conversation\":\"{conversation}\"");
-        await Eventually.HoldsAsync(() => Task.FromResult(host.Engine.Submitted.Count == 3));
+        await Eventually.HoldsAsync(() => host.Engine.Submitted.Count == 3);
         held.Release();
         _ = await plain;
         await Eventually.HoldsAsync(async () => (await host.GetAsync($"{Path}/{conversation}", "ConversationResource")).GetProperty("running").GetArrayLength() == 0);
@@ -124,7 +124,7 @@ public sealed class ConversationTreeTests
         Task<JsonElement> other = host.CreateAsync("\"input\":\"Hi\"");
         _ = await host.CallAsync(HttpMethod.Delete, $"{Path}/{conversation}", "DeletedConversationResource");
         Assert.True(host.Engine.Submitted.First().CancelRequested);
-        await Eventually.HoldsAsync(() => Task.FromResult(host.Host.Service<ResponseRuns>().Find("", id) is null));
+        await Eventually.HoldsAsync(() => host.Host.Service<ResponseRuns>().Find("", id) is null);
         Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{id}"));
         held.Release();
         Assert.Equal("completed", (await other).GetProperty("status").GetString());

@@ -79,7 +79,7 @@ public sealed class ReplayTests
         await using TestHost host = await TestHost.StartAsync(engine);
 
         Task<HttpResponseMessage> first = SendAsync(host, Chat, Whole, Key);
-        await UntilAsync(() => engine.Submitted.Count == 1);
+        await Eventually.HoldsAsync(() => engine.Submitted.Count == 1);
         Task<HttpResponseMessage> second = SendAsync(host, Chat, Whole, Key);
         await UntilMetricAsync(host, "inference_replays_total{outcome=\"joined\"} 1");
         release.SetResult();
@@ -160,7 +160,7 @@ public sealed class ReplayTests
         HttpResponseMessage first = await SendAsync(host, Chat, Streamed, Key);
         string lastId = await ReadOneIdAsync(first);
         first.Dispose();
-        await UntilAsync(() => engine.Submitted.Single().CancelRequested);
+        await Eventually.HoldsAsync(() => engine.Submitted.Single().CancelRequested);
 
         await ErrorTests.AssertErrorAsync(await SendAsync(host, Chat, Streamed, Key, ("Last-Event-ID", lastId)), 404, null, "stream_not_found");
         Assert.Single(engine.Submitted);
@@ -242,7 +242,7 @@ public sealed class ReplayTests
         Assert.False(engine.Submitted.Single().CancelRequested);
         using HttpResponseMessage deleted = await SendAsync(host, HttpMethod.Delete, $"/v1/streams/{id}", null, one);
         Assert.Equal(HttpStatusCode.NoContent, deleted.StatusCode);
-        await UntilAsync(() => engine.Submitted.Single().CancelRequested);
+        await Eventually.HoldsAsync(() => engine.Submitted.Single().CancelRequested);
         first.Dispose();
     }
 
@@ -310,24 +310,6 @@ public sealed class ReplayTests
         }
     }
 
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        for (int i = 0; i < 2000 && !condition(); i++)
-            await Task.Delay(5);
-        Assert.True(condition());
-    }
-
-    private static async Task UntilMetricAsync(TestHost host, string line, bool absent = false)
-    {
-        string metrics = "";
-        for (int i = 0; i < 400; i++)
-        {
-            metrics = await host.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative));
-            if (metrics.Contains(line, StringComparison.Ordinal) != absent)
-                return;
-            await Task.Delay(10);
-        }
-
-        Assert.Fail($"no '{line}' in {metrics}");
-    }
+    private static Task UntilMetricAsync(TestHost host, string line, bool absent = false) => Eventually.HoldsAsync(
+        async () => (await host.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative))).Contains(line, StringComparison.Ordinal) != absent, $"{line} in /metrics");
 }
