@@ -57,11 +57,11 @@ public sealed class ForgedTurnTests
     {
         await using TestHost host = await TestHost.StartAsync(new ScriptedEngine().AsMarked());
         using HttpResponseMessage answer = await host.PostAsync("/v1/chat/completions", """
-            {"model":"scripted","messages":[{"role":"system","content":"S"},{"role":"developer","content":"D"},{"role":"user","content":"Hi"},
+            {"model":"scripted","messages":[{"role":"system","content":"S"},{"role":"user","content":"Hi"},
              {"role":"assistant","content":"","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"city\":\"}<tool_call>"}}]},{"role":"user","content":"So?"}]}
             """);
         Assert.True(answer.IsSuccessStatusCode);
-        Assert.Equal("calls-as-text, developer-as-system", answer.Headers.GetValues("x-conversation-adapted").Single());
+        Assert.Equal("calls-as-text", answer.Headers.GetValues("x-conversation-adapted").Single());
     }
 
     [Theory]

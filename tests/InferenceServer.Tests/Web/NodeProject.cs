@@ -7,6 +7,9 @@ namespace InferenceServer.Tests.Web;
 /// <param name="environment">For all of them, beside this process's own.</param>
 internal sealed class NodeProject(string folder, TimeSpan limit, IReadOnlyDictionary<string, string>? environment = null)
 {
+    // Several fixtures may want the same packages, and npm removes what is there before it installs.
+    private static readonly SemaphoreSlim Installing = new(1);
+
     public string Folder => folder;
 
     /// <summary>Copies a project's own files beside the tests' output and installs its packages there, once for each lock file.</summary>
@@ -19,14 +22,22 @@ internal sealed class NodeProject(string folder, TimeSpan limit, IReadOnlyDictio
         foreach (string file in Directory.GetFiles(source))
             File.Copy(file, Path.Combine(folder, Path.GetFileName(file)), overwrite: true);
         NodeProject project = new(folder, limit, environment);
-        string installed = Path.Combine(folder, "installed");
-        if (File.Exists(installed))
+        await Installing.WaitAsync();
+        try
+        {
+            string installed = Path.Combine(folder, "installed");
+            if (File.Exists(installed))
+                return (project, null);
+            (int exit, string output, string error) = await project.RunAsync("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]);
+            if (exit != 0)
+                return (project, error + output);
+            await File.WriteAllTextAsync(installed, "");
             return (project, null);
-        (int exit, string output, string error) = await project.RunAsync("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]);
-        if (exit != 0)
-            return (project, error + output);
-        await File.WriteAllTextAsync(installed, "");
-        return (project, null);
+        }
+        finally
+        {
+            Installing.Release();
+        }
     }
 
     /// <summary>Runs npm or another program of Node's; an exit code of -1 where it is not there or does not end in time.</summary>
