@@ -11,7 +11,7 @@ internal static class ToolReader
 
     public static ChatRequest Read(JsonFields body, ChatRequest request, List<string> ignored)
     {
-        List<ChatTool> tools = (body.Array("tools", 0, MaxTools) ?? []).ConvertAll(item => ReadTool(item.Value, item.Path, ignored));
+        List<ChatTool> tools = [.. (body.Array("tools", 0, MaxTools) ?? []).Select(item => ReadTool(item.Value, item.Path, ignored)).OfType<ChatTool>()];
         HashSet<string> names = NamesOf(tools, i => $"tools[{i}].function.name");
         return request with
         {
@@ -32,14 +32,32 @@ internal static class ToolReader
         return names;
     }
 
-    private static ChatTool ReadTool(JsonElement value, string path, List<string> ignored)
+    /// <summary>What a custom tool is here: a function with one text as its input.</summary>
+    public static JsonElement CustomParameters { get; } =
+        JsonDocument.Parse("""{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}""").RootElement;
+
+    /// <summary>The arguments of a call of such a tool.</summary>
+    public static string CustomArguments(string input) => $"{{\"input\":\"{JsonEncodedText.Encode(input)}\"}}";
+
+    /// <summary>Null for a tool that nobody here can run, such as a search of the web: the others still can, and its path is among the ignored.</summary>
+    private static ChatTool? ReadTool(JsonElement value, string path, List<string> ignored)
     {
         JsonFields tool = new(value, path);
         string type = tool.RequireString("type");
         if (type == "custom")
-            throw RequestProblem.Unsupported(tool.PathOf("type"), "only functions can be called.");
+        {
+            JsonFields custom = new(tool.Require("custom"), tool.PathOf("custom"));
+            ChatTool made = new(ReadName(custom), custom.String("description"), CustomParameters) { Path = tool.PathOf("custom") };
+            _ = custom.Take("format");
+            return made;
+        }
+
         if (type != "function")
-            throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
+        {
+            ignored.Add(path);
+            return null;
+        }
+
         JsonFields function = new(tool.Require("function"), tool.PathOf("function"));
         ChatTool read = ReadFunction(function, ignored);
         tool.Close(ignored);

@@ -92,4 +92,33 @@ public sealed class ForgedTurnTests
         Assert.Equal(submitted[0].Request.PromptTokens.ToArray(), submitted[1].Request.PromptTokens.ToArray());
         Assert.Contains("Be brief.", string.Concat(submitted[0].Request.PromptTokens.ToArray().Select(ScriptedVocabulary.Instance.Text)), StringComparison.Ordinal);
     }
+
+    [Theory]
+    [InlineData("/v1/chat/completions", "{\"model\":\"scripted\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"tools\":[{\"type\":\"web_search\"},{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}", "tools[0]")]
+    [InlineData("/v1/responses", "{\"model\":\"scripted\",\"store\":false,\"input\":[{\"type\":\"ghost_snapshot\",\"x\":1},{\"role\":\"user\",\"content\":\"Hi\"}],\"tools\":[{\"type\":\"local_shell\"},{\"type\":\"function\",\"name\":\"f\"}]}", "input[0], tools[0]")]
+    [InlineData("/v1/messages", "{\"model\":\"scripted\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"},{\"name\":\"f\",\"input_schema\":{\"type\":\"object\"}}]}", "tools[0]")]
+    public async Task What_nobody_here_can_run_is_left_out_and_told(string path, string body, string ignored)
+    {
+        ScriptedEngine engine = new();
+        await using TestHost host = await TestHost.StartAsync(engine.AsMarked());
+        using HttpResponseMessage answer = await host.PostAsync(path, body);
+        Assert.True(answer.IsSuccessStatusCode, await answer.Content.ReadAsStringAsync());
+        Assert.Equal(ignored, answer.Headers.GetValues("x-ignored-params").Single());
+        Assert.Contains("\"f\"", string.Concat(Assert.Single(engine.Submitted).Request.PromptTokens.ToArray().Select(ScriptedVocabulary.Instance.Text)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_custom_tool_is_a_function_of_one_text_and_its_calls_come_back()
+    {
+        ScriptedEngine engine = new();
+        await using TestHost host = await TestHost.StartAsync(engine.AsMarked());
+        using HttpResponseMessage answer = await host.PostAsync("/v1/responses", """
+            {"model":"scripted","store":false,"tools":[{"type":"custom","name":"apply_patch","description":"D","format":{"type":"grammar","syntax":"lark","definition":"x"}}],
+             "input":[{"role":"user","content":"Hi"},{"type":"custom_tool_call","call_id":"c","name":"apply_patch","input":"*** \"a\""},{"type":"custom_tool_call_output","call_id":"c","output":"done"}]}
+            """);
+        Assert.True(answer.IsSuccessStatusCode, await answer.Content.ReadAsStringAsync());
+        string prompt = string.Concat(Assert.Single(engine.Submitted).Request.PromptTokens.ToArray().Select(ScriptedVocabulary.Instance.Text));
+        Assert.Contains("apply_patch", prompt, StringComparison.Ordinal);
+        Assert.Contains("done", prompt, StringComparison.Ordinal);
+    }
 }

@@ -94,7 +94,6 @@ public sealed class ToolTests
     }
 
     [Theory]
-    [InlineData("""{"tools":[{"type":"custom","custom":{"name":"x"}}]}""", "tools[0].type")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a b"}}]}""", "tools[0].function.name")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"a"}}]}""", "tools[1].function.name")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a","parameters":7}}]}""", "tools[0].function.parameters")]

@@ -49,7 +49,7 @@ try {
 
 let refused = null;
 try {
-  await client.responses.create({ ...options, input: "x", tools: [{ type: "web_search" }] });
+  await client.responses.create({ ...options, input: "x", tools: [{ type: "web_search" }], tool_choice: { type: "web_search" } });
 } catch (e) {
   refused = { status: e.status, param: e.param };
 }

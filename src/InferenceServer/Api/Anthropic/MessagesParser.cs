@@ -127,7 +127,7 @@ internal static class MessagesParser
 
     private static ChatRequest ReadTools(JsonFields body, ChatRequest chat, List<string> ignored)
     {
-        List<ChatTool> tools = (body.Array("tools", 0, ToolReader.MaxTools) ?? []).ConvertAll(item => ReadTool(item.Value, item.Path, ignored));
+        List<ChatTool> tools = (body.Array("tools", 0, ToolReader.MaxTools) ?? []).Select(item => ReadTool(item.Value, item.Path, ignored)).OfType<ChatTool>().ToList();
         HashSet<string> names = ToolReader.NamesOf(tools, i => $"tools[{i}].name");
         chat = chat with { Tools = tools };
         if (body.Object("tool_choice") is not { } choice)
@@ -154,11 +154,16 @@ internal static class MessagesParser
         };
     }
 
-    private static ChatTool ReadTool(JsonElement value, string path, List<string> ignored)
+    /// <summary>Null for a tool that a server would have to run: the others still can be called, and its path is among the ignored.</summary>
+    private static ChatTool? ReadTool(JsonElement value, string path, List<string> ignored)
     {
         JsonFields tool = new(value, path);
-        if (tool.String("type") is not (null or "custom") and var type)
-            throw RequestProblem.Unsupported(tool.PathOf("type"), $"only functions that the client runs can be called, not '{type}'.");
+        if (tool.String("type") is not (null or "custom"))
+        {
+            ignored.Add(path);
+            return null;
+        }
+
         string name = ToolReader.ReadName(tool);
         JsonElement schema = tool.Require("input_schema");
         if (schema.ValueKind != JsonValueKind.Object)

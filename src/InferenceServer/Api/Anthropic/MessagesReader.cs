@@ -93,7 +93,7 @@ internal static class MessagesReader
         string id = block.RequireString("tool_use_id");
         if (!calls.Contains(id))
             throw RequestProblem.Invalid($"{{where}} is no tool_use of an assistant's turn before it.", block.PathOf("tool_use_id"), "invalid_value");
-        string text = block.Take("content") is { } content ? ReadText(content, block.PathOf("content"), ignored) : "";
+        string text = block.Take("content") is { } content ? ReadText(content, block.PathOf("content"), ignored, isResult: true) : "";
         // Templates have no place for it but the text.
         if (block.Boolean("is_error") == true)
             text = $"Error: {text}";
@@ -165,15 +165,24 @@ internal static class MessagesReader
     }
 
     /// <summary>A text, or text blocks a line each.</summary>
-    private static string ReadText(JsonElement content, string path, List<string> ignored)
+    /// <param name="isResult">What a tool gave: what it gave beside its text is left out.</param>
+    private static string ReadText(JsonElement content, string path, List<string> ignored, bool isResult = false)
     {
         if (content.ValueKind == JsonValueKind.String)
             return JsonValue.String(content, path);
         List<string> texts = [];
         foreach ((JsonFields block, string type) in Blocks(content, path, 0))
         {
-            texts.Add(type == "text" ? TextOf(block) : throw Refuse(block, type, path));
-            block.Close(ignored);
+            if (type == "text")
+            {
+                texts.Add(TextOf(block));
+                block.Close(ignored);
+            }
+            // What a tool gave beside its text: the model could not see it, and the text still counts.
+            else if (isResult && type is ("image" or "document" or "search_result" or "tool_reference"))
+                ignored.Add(block.PathOf("type")[..^".type".Length]);
+            else
+                throw Refuse(block, type, path);
         }
 
         return string.Join('\n', texts);

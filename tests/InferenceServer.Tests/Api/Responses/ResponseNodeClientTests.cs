@@ -33,6 +33,6 @@ public sealed class ResponseNodeClientTests(TinyServer server, NodeClients clien
         Assert.True(resumed.Length > 5);
         Assert.Equal(Enumerable.Range(1, resumed.Length), resumed);
         Assert.Equal("{\"status\":404,\"code\":\"not_found\"}", seen.GetProperty("missing").GetRawText());
-        Assert.Equal("{\"status\":400,\"param\":\"tools[0].type\"}", seen.GetProperty("refused").GetRawText());
+        Assert.Equal("{\"status\":400,\"param\":\"tool_choice.type\"}", seen.GetProperty("refused").GetRawText());
     }
 }

@@ -11,13 +11,13 @@ internal static class ResponseItemParser
     // The last second of the year 9999.
     private const long MaxTime = 253_402_300_799;
 
-    // OpenAI's other types: understood, and nothing this server can do.
+    // Other types that agents keep in their histories: understood, and nothing that a model which reads text could make use of. They are left out.
     private static readonly string[] OtherTypes =
     [
         "image_generation_call", "web_search_call", "file_search_call", "computer_call", "computer_call_output", "code_interpreter_call", "local_shell_call",
         "local_shell_call_output", "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output", "mcp_list_tools", "mcp_approval_request",
-        "mcp_approval_response", "mcp_call", "custom_tool_call", "custom_tool_call_output", "tool_search_call", "tool_search_output", "additional_tools",
-        "compaction_trigger", "program", "program_output",
+        "mcp_approval_response", "mcp_call", "tool_search_call", "tool_search_output", "additional_tools",
+        "compaction_trigger", "program", "program_output", "ghost_snapshot",
     ];
 
     /// <summary>A text, which is a user's message, or an array of items.</summary>
@@ -31,9 +31,10 @@ internal static class ResponseItemParser
     }
 
     public static List<InputItem> ReadItems(JsonElement items, string path, int max, List<string> ignored) =>
-        JsonFields.Items(items, path, 0, max).ConvertAll(item => ReadItem(item.Value, item.Path, ignored));
+        [.. JsonFields.Items(items, path, 0, max).Select(item => ReadItem(item.Value, item.Path, ignored)).OfType<InputItem>()];
 
-    private static InputItem ReadItem(JsonElement value, string path, List<string> ignored)
+    /// <summary>Null for one that is left out; its path is then among the ignored.</summary>
+    private static InputItem? ReadItem(JsonElement value, string path, List<string> ignored)
     {
         JsonFields fields = new(value, path);
         string type = fields.String("type") ?? (fields.Take("role") is not null ? ResponseItem.Message : fields.Take("id") is not null ? "item_reference"
@@ -45,6 +46,12 @@ internal static class ResponseItemParser
             return new InputItem(null, id ?? fields.RequireString("id"), path);
         }
 
+        if (OtherTypes.Contains(type))
+        {
+            ignored.Add(path);
+            return null;
+        }
+
         // Items of a conversation carry these: conversations keep the first two, responses have no use for them.
         SentParent? parent = SentParent.Read(fields);
         long? created = fields.Long("created_at", 0, MaxTime);
@@ -54,10 +61,10 @@ internal static class ResponseItemParser
         {
             ResponseItem.Message => ReadMessage(fields, ignored),
             ResponseItem.FunctionCall => ReadCall(fields, status),
-            ResponseItem.FunctionCallOutput => ReadCallOutput(fields, ignored),
+            ResponseItem.FunctionCallOutput or "custom_tool_call_output" => ReadCallOutput(fields, ignored),
+            "custom_tool_call" => ReadCustomCall(fields),
             ResponseItem.Reasoning => ReadReasoning(fields, ignored),
             ResponseItem.Compaction => ReadCompaction(fields),
-            _ when OtherTypes.Contains(type) => throw RequestProblem.Unsupported(fields.PathOf("type"), $"the model reads text and function calls only, not '{type}'."),
             _ => throw JsonValue.NotOneOf(fields.PathOf("type"), type,
                 [ResponseItem.Message, ResponseItem.FunctionCall, ResponseItem.FunctionCallOutput, ResponseItem.Reasoning, ResponseItem.Compaction, "item_reference"]),
         };
@@ -118,6 +125,16 @@ internal static class ResponseItemParser
         CallId = fields.RequireString("call_id"),
         Name = fields.RequireString("name"),
         Arguments = status == ResponseItem.Incomplete ? fields.RequireString("arguments") : ToolReader.ReadArguments(fields),
+    };
+
+    /// <summary>A call whose input is a text: here a function's that has one argument.</summary>
+    private static ResponseItem ReadCustomCall(JsonFields fields) => new()
+    {
+        Id = ResponseItem.NewId(ResponseItem.FunctionCall),
+        Type = ResponseItem.FunctionCall,
+        CallId = fields.RequireString("call_id"),
+        Name = fields.RequireString("name"),
+        Arguments = ToolReader.CustomArguments(fields.RequireString("input")),
     };
 
     private static ResponseItem ReadCallOutput(JsonFields fields, List<string> ignored)

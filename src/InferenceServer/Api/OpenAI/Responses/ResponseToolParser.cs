@@ -13,7 +13,13 @@ internal static class ResponseToolParser
         foreach ((JsonElement value, string path) in body.Array("tools", 0, ToolReader.MaxTools) ?? [])
         {
             JsonFields fields = new(value, path);
-            ResponseTool tool = ReadTool(fields, ignored);
+            if (ReadTool(fields, ignored) is not { } tool)
+            {
+                // Nobody here can run it; the others still can be called.
+                ignored.Add(path);
+                continue;
+            }
+
             if (tools.Exists(other => other.Name == tool.Name))
                 throw RequestProblem.Invalid($"{{where}} names '{tool.Name}' for the second time.", fields.PathOf("name"), "invalid_value");
             tools.Add(tool);
@@ -32,11 +38,20 @@ internal static class ResponseToolParser
         };
     }
 
-    private static ResponseTool ReadTool(JsonFields fields, List<string> ignored)
+    /// <summary>Null for a tool of OpenAI's own, such as web_search.</summary>
+    private static ResponseTool? ReadTool(JsonFields fields, List<string> ignored)
     {
         string type = fields.RequireString("type");
+        if (type == "custom")
+        {
+            _ = fields.Take("format");
+            ResponseTool custom = new("function", ToolReader.ReadName(fields), fields.String("description"), ToolReader.CustomParameters, false);
+            fields.Close(ignored);
+            return custom;
+        }
+
         if (type != "function")
-            throw RequestProblem.Unsupported(fields.PathOf("type"), $"only functions can be called here, and '{(type.Length > 40 ? type[..40] : type)}' is none.");
+            return null;
         string name = ToolReader.ReadName(fields);
         JsonElement? parameters = fields.Take("parameters");
         if (parameters is { ValueKind: not JsonValueKind.Object } wrong)
