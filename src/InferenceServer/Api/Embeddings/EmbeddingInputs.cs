@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using InferenceServer.Models;
 
@@ -13,46 +12,20 @@ internal static class EmbeddingInputs
     public static List<int[]> Read(ServedEmbedder model, JsonElement input, string path)
     {
         if (input.ValueKind == JsonValueKind.String)
-            return [Tokens(model, JsonValue.String(input, path), path)];
+            return [EmbeddingTokens.Of(model, JsonValue.String(input, path), path)];
         if (input.ValueKind != JsonValueKind.Array)
             throw JsonValue.WrongType(input, path, "a string, an array of strings, an array of tokens or an array of such");
         if (input.GetArrayLength() > 0 && input[0].ValueKind == JsonValueKind.Number)
             return [Tokens(model, input, path)];
         return JsonFields.Items(input, path, 1, MaxInputs).ConvertAll(item => item.Value.ValueKind == JsonValueKind.Array
             ? Tokens(model, item.Value, item.Path)
-            : Tokens(model, JsonValue.String(item.Value, item.Path), item.Path));
-    }
-
-    public static int[] Tokens(ServedEmbedder model, string text, string path)
-    {
-        if (text.Length == 0)
-            throw RequestProblem.Invalid($"{{where}} is empty.", path, "invalid_value");
-        CheckTextLength(model, text, path);
-        return Checked(model, model.Vocabulary.Tokenize(text, true, false), path);
-    }
-
-    /// <summary>Refuses a text that cannot fit before any time goes into tokenizing it.</summary>
-    public static void CheckTextLength(ServedEmbedder model, string text, string path)
-    {
-        long most = (long)model.MaxInputTokens * model.Vocabulary.LongestTokenBytes;
-        if (text.Length > most && Encoding.UTF8.GetByteCount(text) is int bytes)
-            throw TooLong(model, path, $"its {bytes} bytes are at least {bytes / model.Vocabulary.LongestTokenBytes} tokens");
-    }
-
-    public static int[] Checked(ServedEmbedder model, int[] tokens, string path)
-    {
-        if (tokens.Length == 0)
-            throw RequestProblem.Invalid($"{{where}} has no tokens.", path, "invalid_value");
-        return tokens.Length <= model.MaxInputTokens ? tokens : throw TooLong(model, path, $"it has {tokens.Length}");
+            : EmbeddingTokens.Of(model, JsonValue.String(item.Value, item.Path), item.Path));
     }
 
     private static int[] Tokens(ServedEmbedder model, JsonElement ids, string path)
     {
         int[] tokens = [.. JsonFields.Items(ids, path, 1, int.MaxValue).ConvertAll(id => (int)JsonValue.Integer(id.Value, id.Path, 0, int.MaxValue))];
         model.Vocabulary.Check(tokens, path);
-        return Checked(model, tokens, path);
+        return EmbeddingTokens.Checked(model, tokens, path);
     }
-
-    private static RequestProblem TooLong(ServedEmbedder model, string path, string size) => RequestProblem.Invalid(
-        $"'{path}' does not fit: the model embeds up to {model.MaxInputTokens} tokens at a time, and {size}. (--batch-size bounds it too.)", path, "context_length_exceeded");
 }

@@ -62,13 +62,13 @@ internal sealed class RerankEndpoint(ModelCatalogue models, TimeProvider clock)
 
     private static List<int[]> Prompts(ServedEmbedder model, RankingPrompt ranking, string query, List<string> documents)
     {
-        EmbeddingInputs.CheckTextLength(model, query, "query");
+        EmbeddingTokens.CheckTextLength(model, query, "query");
         List<int[]> prompts = new(documents.Count);
         for (int i = 0; i < documents.Count; i++)
         {
             string path = $"documents[{i}]";
-            EmbeddingInputs.CheckTextLength(model, documents[i], path);
-            prompts.Add(EmbeddingInputs.Checked(model, ranking.Tokens(model.Vocabulary, query, documents[i]), path));
+            EmbeddingTokens.CheckTextLength(model, documents[i], path);
+            prompts.Add(EmbeddingTokens.Checked(model, ranking.Tokens(model.Vocabulary, query, documents[i]), path));
         }
 
         return prompts;

@@ -108,11 +108,11 @@ internal sealed class OllamaEmbedEndpoints(ModelCatalogue models, TimeProvider c
     private static int[] Tokens(ServedEmbedder model, string text, string path, bool truncates)
     {
         if (!truncates)
-            return EmbeddingInputs.Tokens(model, text, path);
+            return EmbeddingTokens.Of(model, text, path);
         // No token is longer, so what is behind cannot be among those that are kept; and it is not worth the time of taking it apart.
         long most = (long)model.MaxInputTokens * model.Vocabulary.LongestTokenBytes;
         int[] tokens = model.Vocabulary.Tokenize(text.Length > most ? text[..(int)most] : text, true, false);
-        return EmbeddingInputs.Checked(model, tokens.Length > model.MaxInputTokens ? tokens[..model.MaxInputTokens] : tokens, path);
+        return EmbeddingTokens.Checked(model, tokens.Length > model.MaxInputTokens ? tokens[..model.MaxInputTokens] : tokens, path);
     }
 
     /// <summary>The model stays loaded whatever keep_alive says, and options are about generating.</summary>

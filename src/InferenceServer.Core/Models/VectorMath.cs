@@ -1,4 +1,4 @@
-namespace InferenceServer.Api.Embeddings;
+namespace InferenceServer.Models;
 
 internal static class VectorMath
 {
