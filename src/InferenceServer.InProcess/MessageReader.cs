@@ -45,7 +45,8 @@ internal static class MessageReader
     private static Chat.ChatMessage ReadMessage(ChatMessage message, string path)
     {
         Chat.ChatRole role = RoleOf(message.Role, path);
-        StringBuilder? text = null, reasoning = null;
+        List<string>? parts = null;
+        StringBuilder? reasoning = null;
         List<Chat.ChatToolCall>? calls = null;
         for (int i = 0; i < message.Contents.Count; i++)
         {
@@ -53,7 +54,7 @@ internal static class MessageReader
             switch (message.Contents[i])
             {
                 case TextContent said:
-                    (text ??= new()).Append(PromptText.Checked(said.Text, place));
+                    (parts ??= []).Add(PromptText.Checked(said.Text, place));
                     break;
                 case TextReasoningContent thought when role == Chat.ChatRole.Assistant:
                     (reasoning ??= new()).Append(PromptText.Checked(thought.Text, place));
@@ -63,7 +64,7 @@ internal static class MessageReader
                     break;
                 // What was said instead of a reply is what the assistant said.
                 case ErrorContent refusal when role == Chat.ChatRole.Assistant:
-                    (text ??= new()).Append(PromptText.Checked(refusal.Message ?? "", place));
+                    (parts ??= []).Add(PromptText.Checked(refusal.Message ?? "", place));
                     break;
                 // Streams that were put together hold it; it says nothing to a model.
                 case UsageContent:
@@ -73,12 +74,12 @@ internal static class MessageReader
             }
         }
 
-        if (text is null && calls is null && reasoning is null)
+        if (parts is null && calls is null && reasoning is null)
             throw RequestProblem.Invalid("{where} has no text.", path, "missing_required_parameter");
         return new()
         {
             Role = role,
-            Text = text?.ToString() ?? (calls is null ? "" : null),
+            Parts = parts ?? (calls is null ? [""] : null),
             AuthorName = message.AuthorName is { } author ? PromptText.Checked(author, $"{path}.{nameof(message.AuthorName)}") : null,
             Reasoning = reasoning?.ToString(),
             ToolCalls = calls,
