@@ -57,14 +57,19 @@ internal static class ServerHost
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(provider => new RecordingStore(options.Replay, options.Clock, provider.GetRequiredService<ServerMetrics>().Replay));
+        ContentCodings.AddServices(services);
         services.AddCors(cors => cors.AddDefaultPolicy(policy => BrowserAccess.Configure(policy, options.Access)));
 
         WebApplication app = builder.Build();
+        app.Use(RouteHeadAsGet);
+        app.UseRouting();
+        app.UseResponseCompression();
         app.UseMiddleware<RequestTraceMiddleware>();
         app.UseMiddleware<ErrorMiddleware>();
         // Before access: a browser asks for permission without a key.
         app.UseCors();
         app.UseMiddleware<AccessMiddleware>();
+        app.UseRequestDecompression();
         app.UseMiddleware<RouteMiddleware>();
         app.UseMiddleware<ReplayMiddleware>();
         ApiRoutes.Map(app);
@@ -77,6 +82,14 @@ internal static class ServerHost
         .AddFilter(null, level).AddFilter("Microsoft", LogLevel.Warning)
         // A failed start is reported in one line by the program.
         .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
+
+    // What can be read can be asked for without its body, which Kestrel leaves out by itself.
+    private static Task RouteHeadAsGet(HttpContext http, RequestDelegate next)
+    {
+        if (HttpMethods.IsHead(http.Request.Method))
+            http.Request.Method = HttpMethods.Get;
+        return next(http);
+    }
 
     private static void Configure(KestrelServerOptions kestrel, WebHostOptions options)
     {

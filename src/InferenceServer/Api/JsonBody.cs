@@ -1,5 +1,3 @@
-using System.Buffers;
-using System.IO.Pipelines;
 using System.Text.Json;
 using System.Text.Unicode;
 
@@ -16,21 +14,7 @@ internal static class JsonBody
         // Strict also because of browsers: a cross-site page may post text/plain or no type at all without asking; JSON it may not.
         if (!http.Request.HasJsonContentType())
             throw WrongContentType(http.Request);
-
-        PipeReader reader = http.Request.BodyReader;
-        ReadOnlySequence<byte> bytes;
-        while (true)
-        {
-            ReadResult read = await reader.ReadAsync(http.RequestAborted);
-            bytes = read.Buffer;
-            if (read.IsCompleted)
-                break;
-            reader.AdvanceTo(bytes.Start, bytes.End);
-        }
-
-        byte[] body = bytes.ToArray();
-        reader.AdvanceTo(bytes.End);
-        return Parse(body);
+        return Parse(await ContentCodings.ReadAsync(http));
     }
 
     /// <summary>Reads the body into a request, and tells the client which of its fields nobody knew.</summary>
