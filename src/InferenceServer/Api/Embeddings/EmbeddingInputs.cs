@@ -18,7 +18,7 @@ internal static class EmbeddingInputs
             throw JsonValue.WrongType(input, path, "a string, an array of strings, an array of tokens or an array of such");
         if (input.GetArrayLength() > 0 && input[0].ValueKind == JsonValueKind.Number)
             return [Tokens(model, input, path)];
-        return JsonFields.Items(input, path, 1, MaxInputs).ConvertAll(item => item.Value.ValueKind == JsonValueKind.Array
+        return JsonFields.Items(input, path, 0, MaxInputs).ConvertAll(item => item.Value.ValueKind == JsonValueKind.Array
             ? Tokens(model, item.Value, item.Path)
             : Tokens(model, JsonValue.String(item.Value, item.Path), item.Path));
     }
@@ -36,14 +36,14 @@ internal static class EmbeddingInputs
     {
         long most = (long)model.MaxInputTokens * model.Vocabulary.LongestTokenBytes;
         if (text.Length > most && Encoding.UTF8.GetByteCount(text) is int bytes)
-            throw TooLong(model, path, $"its {bytes} bytes are at least {bytes / model.Vocabulary.LongestTokenBytes} tokens");
+            throw TooLong(model, path, bytes / model.Vocabulary.LongestTokenBytes, isAtLeast: true, $"its {bytes} bytes are at least {bytes / model.Vocabulary.LongestTokenBytes} tokens");
     }
 
     public static int[] Checked(ServedEmbedder model, int[] tokens, string path)
     {
         if (tokens.Length == 0)
             throw RequestProblem.Invalid($"{{where}} has no tokens.", path, "invalid_value");
-        return tokens.Length <= model.MaxInputTokens ? tokens : throw TooLong(model, path, $"it has {tokens.Length}");
+        return tokens.Length <= model.MaxInputTokens ? tokens : throw TooLong(model, path, tokens.Length, isAtLeast: false, $"it has {tokens.Length}");
     }
 
     private static int[] Tokens(ServedEmbedder model, JsonElement ids, string path)
@@ -53,6 +53,7 @@ internal static class EmbeddingInputs
         return Checked(model, tokens, path);
     }
 
-    private static RequestProblem TooLong(ServedEmbedder model, string path, string size) => RequestProblem.Invalid(
-        $"'{path}' does not fit: the model embeds up to {model.MaxInputTokens} tokens at a time, and {size}. (--batch-size bounds it too.)", path, "context_length_exceeded");
+    private static RequestProblem TooLong(ServedEmbedder model, string path, int tokens, bool isAtLeast, string size) => new(ProblemKind.Invalid,
+        $"'{path}' does not fit: the model embeds up to {model.MaxInputTokens} tokens at a time, and {size}. (--batch-size bounds it too.)", path, "context_length_exceeded")
+    { Overflow = new ContextOverflow(tokens, model.MaxInputTokens, isAtLeast) };
 }
