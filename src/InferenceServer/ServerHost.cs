@@ -61,7 +61,7 @@ internal static class ServerHost
         services.AddCors(cors => cors.AddDefaultPolicy(policy => BrowserAccess.Configure(policy, options.Access)));
 
         WebApplication app = builder.Build();
-        app.Use(RouteHeadAsGet);
+        app.Use(PrepareRouting);
         app.UseRouting();
         app.UseResponseCompression();
         app.UseMiddleware<RequestTraceMiddleware>();
@@ -83,11 +83,14 @@ internal static class ServerHost
         // A failed start is reported in one line by the program.
         .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
 
-    // What can be read can be asked for without its body, which Kestrel leaves out by itself.
-    private static Task RouteHeadAsGet(HttpContext http, RequestDelegate next)
+    private static Task PrepareRouting(HttpContext http, RequestDelegate next)
     {
+        // What can be read can be asked for without its body, which Kestrel leaves out by itself.
         if (HttpMethods.IsHead(http.Request.Method))
             http.Request.Method = HttpMethods.Get;
+        // curl calls everything a form of its own accord, and Ollama's users post JSON by curl alone: there it says as much as nothing.
+        if (http.Request.Path.StartsWithSegments("/api") && http.Request.ContentType is "application/x-www-form-urlencoded")
+            http.Request.ContentType = null;
         return next(http);
     }
 

@@ -107,11 +107,11 @@ internal sealed class OptionTable
 
     private readonly Option<string?> _apiKeyFile = Text("--api-key-file", "FILE", "More keys, one a line.");
     private readonly Option<string[]> _corsOrigins = List("--cors-origin", "ORIGIN",
-        "An origin whose pages may use the API from a browser; repeatable, * for all. Default: those of this machine.",
+        "An origin whose pages may use the API from a browser; repeatable, * for all. Default: those of this machine and of apps on it (app, tauri, vscode-webview, capacitor).",
         BrowserAccess.IsOrigin, "an origin such as https://app.example or http://localhost:3000");
 
     private readonly Option<string[]> _allowedHosts = List("--allowed-host", "NAME",
-        "A name, besides localhost, under which the server may be spoken to; repeatable. Without one this is checked on loopback addresses only.",
+        "A name, besides localhost and those that end in .local or .internal, under which the server may be spoken to; repeatable. Without one this is checked on loopback addresses only.",
         name => Uri.CheckHostName(name) != UriHostNameType.Unknown, "a host name without a port");
 
     private readonly Option<bool> _strict = new("--strict") { Description = "Refuse requests with fields that the server does not know, instead of listing these in x-ignored-params." };

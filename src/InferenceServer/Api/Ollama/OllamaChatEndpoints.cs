@@ -17,7 +17,7 @@ internal sealed class OllamaChatEndpoints(ModelCatalogue models, TimeProvider cl
     {
         RequestHints hints = RequestHints.Of(http.Request);
         OllamaCall call = await JsonBody.ReadAsync(http, parse);
-        ServedModel model = models.Find(OllamaRequestParser.IdOf(call.Model));
+        ServedModel model = models.Find(call.Model);
         OllamaHeader header = new(call.Model, isChat, call.ReportsTiming, model, clock, RequestTrace.Of(http));
         if (call is { Chat: null, Text: null })
         {

@@ -16,9 +16,6 @@ internal static class OllamaRequestParser
     private static readonly JsonElement True = JsonDocument.Parse("true").RootElement.Clone();
     private static readonly JsonElement False = JsonDocument.Parse("false").RootElement.Clone();
 
-    /// <summary>A name without the tag that every model here has.</summary>
-    public static string IdOf(string name) => name.EndsWith(":latest", StringComparison.Ordinal) ? name[..^":latest".Length] : name;
-
     public static OllamaCall ParseChat(JsonElement root, List<string> ignored)
     {
         JsonFields body = new(root, "");
