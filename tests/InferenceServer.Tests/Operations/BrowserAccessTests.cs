@@ -173,10 +173,23 @@ public sealed class BrowserAccessTests
         using LogCollector logs = new();
         await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), logLevel: LogLevel.Information);
         host.App.Services.GetRequiredService<ILoggerFactory>().AddProvider(logs);
-        foreach (string path in (string[])["/", "/metrics", "/v1/requests", "/v1/requests?limit=0", "/v1/models"])
+        foreach (string path in (string[])["/", "/health", "/health/live", "/health/ready", "/metrics", "/v1/requests", "/v1/requests?limit=0", "/v1/models", "/v1/models/none", "/api/version"])
             (await SendAsync(host, HttpMethod.Get, path, null)).Dispose();
         await host.App.StopAsync();
-        Assert.Equal(["GET /v1/requests 400", "GET /v1/models 200"], logs.Lines.Where(line => line.Contains(" GET ", StringComparison.Ordinal)).Select(line => string.Join(' ', line.Split(' ')[1..4])));
+        Assert.Equal(["GET /v1/requests 400", "GET /v1/models/{id} 404", "GET /api/version 200"], logs.Lines.Where(line => line.Contains(" GET ", StringComparison.Ordinal)).Select(line => string.Join(' ', line.Split(' ')[1..4])));
+    }
+
+    [Fact]
+    public async Task A_requests_line_has_no_field_without_a_value()
+    {
+        using LogCollector logs = new();
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), logLevel: LogLevel.Information);
+        host.App.Services.GetRequiredService<ILoggerFactory>().AddProvider(logs);
+        (await SendAsync(host, HttpMethod.Post, Chat, null, ("X-Request-Id", "good"))).Dispose();
+        (await SendAsync(host, HttpMethod.Post, "/v1/completions", null, ("X-Request-Id", "bad"))).Dispose();
+        await host.App.StopAsync();
+        Assert.Matches("^good POST /v1/chat/completions 200 ok prompt=[0-9]+ cached=3 completion=3 ttft_ms=[0-9.]+ total_ms=[0-9.]+ $", logs.Lines.Single(line => line.StartsWith("good ", StringComparison.Ordinal)));
+        Assert.Matches("^bad POST /v1/completions 400 client_error total_ms=[0-9.]+: 'model' is required. $", logs.Lines.Single(line => line.StartsWith("bad ", StringComparison.Ordinal)));
     }
 
     private static async Task<string?> AllowedOriginAsync(TestHost host, string origin, HttpMethod method)
