@@ -22,6 +22,9 @@ namespace InferenceServer;
 
 internal static class ServerHost
 {
+    // After the drain nothing runs any more: connections that nobody reads are cut.
+    private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(1);
+
     public static WebApplication Build(WebHostOptions options, ModelCatalogue models)
     {
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [] });
@@ -39,7 +42,7 @@ internal static class ServerHost
         ResponseRoutes.AddServices(services);
         FeedbackRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
-        services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + TimeSpan.FromSeconds(10));
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + CloseTime);
         services.ConfigureHttpJsonOptions(json =>
         {
             json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower;

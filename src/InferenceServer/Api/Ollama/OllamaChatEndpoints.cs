@@ -21,7 +21,7 @@ internal sealed class OllamaChatEndpoints(ModelCatalogue models, TimeProvider cl
         OllamaHeader header = new(call.Model, isChat, call.ReportsTiming, model, clock, RequestTrace.Of(http));
         if (call is { Chat: null, Text: null })
         {
-            await OllamaReplyWriter.WriteLoadedAsync(http, header);
+            await OllamaReplyWriter.WriteLoadedAsync(http, header, call.Unloads ? "unload" : "load");
             return;
         }
 
