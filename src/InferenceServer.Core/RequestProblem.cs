@@ -46,6 +46,11 @@ public enum ProblemKind
     StorageFull,
 }
 
+/// <summary>A prompt that is too long for its model.</summary>
+/// <param name="Tokens">What it has; with <paramref name="IsAtLeast"/> what it has at least, told by its bytes.</param>
+/// <param name="ContextLength">Most tokens of a prompt and its reply.</param>
+public sealed record ContextOverflow(int Tokens, int ContextLength, bool IsAtLeast);
+
 /// <summary>
 /// A request that cannot be answered as asked: what is wrong, where, why, and what would be right. It knows no protocol: each dialect gives it its own shape and
 /// calls fields by its own names. It is never logged as a fault of ours.
@@ -74,6 +79,9 @@ public sealed class RequestProblem(ProblemKind kind, string text, string? where 
 
     /// <summary>The place in the queue that there was no room for.</summary>
     public int? QueuePosition { get; init; }
+
+    /// <summary>By how much a prompt is too long, for dialects with words of their own for it; null for other problems.</summary>
+    public ContextOverflow? Overflow { get; init; }
 
     /// <summary>The message with the place called otherwise.</summary>
     public string MessageAt(string? place) => Fill(text, place);

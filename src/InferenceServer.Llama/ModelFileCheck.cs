@@ -1,10 +1,11 @@
 // What must hold of a model file before llama.cpp may see it: some of what it assumes, it asserts, and a failed assertion ends the process.
+using System.Text.RegularExpressions;
 using InferenceServer.Llama.Gguf;
 
 namespace InferenceServer.Llama;
 
 /// <summary>Checks of a GGUF file that need no native library.</summary>
-internal static class ModelFileCheck
+internal static partial class ModelFileCheck
 {
     private const int MaxLayers = 512;   // LLAMA_MAX_LAYERS
     private const int MaxExperts = 1024; // LLAMA_MAX_EXPERTS
@@ -32,6 +33,8 @@ internal static class ModelFileCheck
                 throw new LlamaException($"--model {path} does not exist: name a .gguf file");
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
             file = GgufReader.Read(stream);
+            if (file.GetInteger("split.no") is > 0 and var part)
+                throw new LlamaException($"--model {path} is part {part + 1} of {file.GetInteger("split.count")} of a split model: name part 1, {PartPattern().Replace(path, "-00001$1")}");
             problem = Problem(file) ?? TokenProblem(file, stream);
         }
         catch (GgufException damaged)
@@ -50,6 +53,10 @@ internal static class ModelFileCheck
             throw new LlamaException($"{path} needs {Gibibytes(file.TensorBytes)} of memory, this machine has {Gibibytes(memory + deviceMemoryBytes)}: choose a smaller or more strongly quantized --model");
         return file;
     }
+
+    // llama.cpp's names of parts.
+    [GeneratedRegex(@"-\d{5}(-of-\d{5}\.gguf)$")]
+    private static partial Regex PartPattern();
 
     /// <summary>The first thing wrong with a model's header; null when nothing is.</summary>
     private static string? Problem(GgufFile file)

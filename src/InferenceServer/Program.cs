@@ -45,6 +45,7 @@ try
         Identity = new ServerIdentity($"{library.Description}: {library.Reason}"),
         Devices = () => library.Devices,
         Strict = options.Strict,
+        DrainTimeout = options.ShutdownTimeout,
         Store = store,
         Moderation = new ModerationGate(rules, options.Moderation, classifier?.Classifier),
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },

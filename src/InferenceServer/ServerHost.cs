@@ -22,6 +22,9 @@ namespace InferenceServer;
 
 internal static class ServerHost
 {
+    // After the drain nothing runs any more: connections that nobody reads are cut.
+    private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(1);
+
     public static WebApplication Build(WebHostOptions options, ModelCatalogue models)
     {
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [] });
@@ -39,7 +42,7 @@ internal static class ServerHost
         ResponseRoutes.AddServices(services);
         FeedbackRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
-        services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + TimeSpan.FromSeconds(10));
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + CloseTime);
         services.ConfigureHttpJsonOptions(json =>
         {
             json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower;
@@ -57,14 +60,19 @@ internal static class ServerHost
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(provider => new RecordingStore(options.Replay, options.Clock, provider.GetRequiredService<ServerMetrics>().Replay));
+        ContentCodings.AddServices(services);
         services.AddCors(cors => cors.AddDefaultPolicy(policy => BrowserAccess.Configure(policy, options.Access)));
 
         WebApplication app = builder.Build();
+        app.Use(PrepareRouting);
+        app.UseRouting();
+        app.UseResponseCompression();
         app.UseMiddleware<RequestTraceMiddleware>();
         app.UseMiddleware<ErrorMiddleware>();
         // Before access: a browser asks for permission without a key.
         app.UseCors();
         app.UseMiddleware<AccessMiddleware>();
+        app.UseRequestDecompression();
         app.UseMiddleware<RouteMiddleware>();
         app.UseMiddleware<ReplayMiddleware>();
         ApiRoutes.Map(app);
@@ -77,6 +85,17 @@ internal static class ServerHost
         .AddFilter(null, level).AddFilter("Microsoft", LogLevel.Warning)
         // A failed start is reported in one line by the program.
         .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
+
+    private static Task PrepareRouting(HttpContext http, RequestDelegate next)
+    {
+        // What can be read can be asked for without its body, which Kestrel leaves out by itself.
+        if (HttpMethods.IsHead(http.Request.Method))
+            http.Request.Method = HttpMethods.Get;
+        // curl calls everything a form of its own accord, and Ollama's users post JSON by curl alone: there it says as much as nothing.
+        if (http.Request.Path.StartsWithSegments("/api") && http.Request.ContentType is "application/x-www-form-urlencoded")
+            http.Request.ContentType = null;
+        return next(http);
+    }
 
     private static void Configure(KestrelServerOptions kestrel, WebHostOptions options)
     {

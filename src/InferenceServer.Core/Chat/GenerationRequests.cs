@@ -13,7 +13,7 @@ internal static class GenerationRequests
     {
         long most = (long)model.ContextLength * model.Vocabulary.LongestTokenBytes;
         if (text.Length > most && Encoding.UTF8.GetByteCount(text) is int bytes)
-            throw TooLong(model, where, $"its {bytes} bytes are at least {bytes / model.Vocabulary.LongestTokenBytes} tokens");
+            throw TooLong(model, where, bytes / model.Vocabulary.LongestTokenBytes, isAtLeast: true, $"its {bytes} bytes are at least {bytes / model.Vocabulary.LongestTokenBytes} tokens");
     }
 
     /// <summary>Adds the requests of one prompt, a choice each.</summary>
@@ -23,7 +23,7 @@ internal static class GenerationRequests
     {
         int room = model.ContextLength - prompt.PromptTokens.Length;
         if (room < 1)
-            throw TooLong(model, where, $"it has {prompt.PromptTokens.Length} tokens, and the reply needs one");
+            throw TooLong(model, where, prompt.PromptTokens.Length, isAtLeast: false, $"it has {prompt.PromptTokens.Length} tokens, and the reply needs one");
         if (prompt.PromptTokens.IsEmpty)
             throw RequestProblem.Invalid("{where} has no tokens.", where, "invalid_value");
 
@@ -70,6 +70,7 @@ internal static class GenerationRequests
         return [.. biases];
     }
 
-    private static RequestProblem TooLong(ServedModel model, string where, string size) => RequestProblem.Invalid(
-        $"The prompt does not fit the model's context of {model.ContextLength} tokens: {size}.", where, "context_length_exceeded");
+    private static RequestProblem TooLong(ServedModel model, string where, int tokens, bool isAtLeast, string size) => new(ProblemKind.Invalid,
+        $"The prompt does not fit the model's context of {model.ContextLength} tokens: {size}.", where, "context_length_exceeded")
+    { Overflow = new ContextOverflow(tokens, model.ContextLength, isAtLeast) };
 }

@@ -31,7 +31,9 @@ internal static class TextPrompts
         if (prompt.Text is { } text)
         {
             GenerationRequests.CheckTextLength(model, text, where);
-            return model.Vocabulary.Tokenize(text, true, parsesSpecial);
+            int[] tokens = model.Vocabulary.Tokenize(text, true, parsesSpecial);
+            // The tokenizer puts one before a text that begins with one, too.
+            return parsesSpecial && model.Vocabulary.AddBos && tokens is [var first, var second, ..] && first == model.Vocabulary.Bos && second == first ? tokens[1..] : tokens;
         }
 
         model.Vocabulary.Check(prompt.Tokens!, where);

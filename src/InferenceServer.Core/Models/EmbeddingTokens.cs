@@ -18,16 +18,17 @@ internal static class EmbeddingTokens
     {
         long most = (long)model.MaxInputTokens * model.Vocabulary.LongestTokenBytes;
         if (text.Length > most && Encoding.UTF8.GetByteCount(text) is int bytes)
-            throw TooLong(model, path, $"its {bytes} bytes are at least {bytes / model.Vocabulary.LongestTokenBytes} tokens");
+            throw TooLong(model, path, bytes / model.Vocabulary.LongestTokenBytes, isAtLeast: true, $"its {bytes} bytes are at least {bytes / model.Vocabulary.LongestTokenBytes} tokens");
     }
 
     public static int[] Checked(ServedEmbedder model, int[] tokens, string path)
     {
         if (tokens.Length == 0)
             throw RequestProblem.Invalid($"{{where}} has no tokens.", path, "invalid_value");
-        return tokens.Length <= model.MaxInputTokens ? tokens : throw TooLong(model, path, $"it has {tokens.Length}");
+        return tokens.Length <= model.MaxInputTokens ? tokens : throw TooLong(model, path, tokens.Length, isAtLeast: false, $"it has {tokens.Length}");
     }
 
-    private static RequestProblem TooLong(ServedEmbedder model, string path, string size) => RequestProblem.Invalid(
-        $"'{path}' does not fit: the model embeds up to {model.MaxInputTokens} tokens at a time, and {size}. (--batch-size bounds it too.)", path, "context_length_exceeded");
+    private static RequestProblem TooLong(ServedEmbedder model, string path, int tokens, bool isAtLeast, string size) => new(ProblemKind.Invalid,
+        $"{{where}} does not fit: the model embeds up to {model.MaxInputTokens} tokens at a time, and {size}. (--batch-size bounds it too.)", path, "context_length_exceeded")
+    { Overflow = new ContextOverflow(tokens, model.MaxInputTokens, isAtLeast) };
 }

@@ -15,20 +15,36 @@ public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyL
     /// <summary>Those that embed and do not chat.</summary>
     public IEnumerable<ServedEmbedder> EmbedOnly => Embedders.Where(embedder => Models.All(model => model.Id != embedder.Id));
 
-    /// <exception cref="RequestProblem">No such model is loaded, or it only embeds.</exception>
-    public ServedModel Find(string id) =>
-        Models.FirstOrDefault(model => model.Id == id)
-        ?? throw (Embedders.Any(model => model.Id == id)
-            ? RequestProblem.Invalid($"The model '{id}' embeds texts and does not generate any.", "model", "invalid_value")
-            : NotFound(id));
+    /// <param name="name">As a client wrote it: case, <c>:latest</c> and <c>.gguf</c> do not matter. Null means the only one that is loaded.</param>
+    /// <exception cref="RequestProblem">No such model is loaded, or it only embeds; or several are loaded, and none is named.</exception>
+    public ServedModel Find(string? name) =>
+        name is null ? Models.Count == 1 ? Models[0] : throw RequestProblem.Invalid("{where} is required: several models are loaded.", "model", "missing_required_parameter")
+        : Models.FirstOrDefault(model => IsNamed(model.Id, name))
+        ?? throw (Embedders.Any(model => IsNamed(model.Id, name))
+            ? RequestProblem.Invalid($"The model '{name}' embeds texts and does not generate any.", "model", "invalid_value")
+            : NotFound(name));
 
     /// <exception cref="RequestProblem">No such model is loaded, or it only generates.</exception>
-    public ServedEmbedder FindEmbedder(string id) =>
-        Embedders.FirstOrDefault(model => model.Id == id)
-        ?? throw (Models.Any(model => model.Id == id)
-            ? RequestProblem.Invalid($"The model '{id}' is not loaded for embeddings, and its file does not say that it pools: start the server with --embedding-model PATH, which may be its path too.",
+    public ServedEmbedder FindEmbedder(string name) =>
+        Embedders.FirstOrDefault(model => IsNamed(model.Id, name))
+        ?? throw (Models.Any(model => IsNamed(model.Id, name))
+            ? RequestProblem.Invalid($"The model '{name}' is not loaded for embeddings, and its file does not say that it pools: start the server with --embedding-model PATH, which may be its path too.",
                 "model", "invalid_value")
-            : NotFound(id));
+            : NotFound(name));
+
+    /// <summary>One that embeds and does not chat; null where the name means none.</summary>
+    public ServedEmbedder? FindEmbedOnly(string name) => EmbedOnly.FirstOrDefault(model => IsNamed(model.Id, name));
+
+    private static bool IsNamed(string id, string name) => Bare(id).Equals(Bare(name), StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Without the tag that Ollama's clients give every model, and without the file's ending.</summary>
+    private static ReadOnlySpan<char> Bare(ReadOnlySpan<char> name)
+    {
+        foreach (string ending in (ReadOnlySpan<string>)[":latest", ".gguf"])
+            if (name.EndsWith(ending, StringComparison.OrdinalIgnoreCase))
+                name = name[..^ending.Length];
+        return name;
+    }
 
     private RequestProblem NotFound(string id) => new(ProblemKind.NotFound,
         $"The model '{(id.Length <= 100 ? id : id[..100] + "...")}' does not exist; loaded: {string.Join(", ", Models.Select(model => model.Id).Union(Embedders.Select(model => model.Id)))}.",

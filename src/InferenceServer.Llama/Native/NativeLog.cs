@@ -12,6 +12,9 @@ internal sealed partial class NativeLog
 {
     private const int MaxLineLength = 4096;
 
+    // What a warning says that somebody can do something about: the words of llama.cpp's loader, memory and backends where something is lost.
+    private static readonly string[] Troubles = ["fail", "unable", "cannot", "could not", "degraded", "out of memory", "not enough", "not supported", "unsupported", "corrupt"];
+
     private readonly Lock _gate = new();
     private readonly StringBuilder _line = new();
     private readonly ILogger _logger;
@@ -69,8 +72,8 @@ internal sealed partial class NativeLog
         LogLevel level = _level switch
         {
             LLamaLogLevel.Error => LogLevel.Error,
-            // A pool for many sequences is larger than one may grow on purpose; the engine keeps each within what the model was trained for.
-            LLamaLogLevel.Warning => line.Contains("possible training context overflow", StringComparison.Ordinal) ? LogLevel.Debug : LogLevel.Warning,
+            // Most tell of what was chosen on purpose here, such as a pool for many sequences, or of how a file was made.
+            LLamaLogLevel.Warning => Troubles.Any(trouble => line.Contains(trouble, StringComparison.OrdinalIgnoreCase)) ? LogLevel.Warning : LogLevel.Debug,
             _ => LogLevel.Debug, // What llama.cpp calls information is several hundred lines a model.
         };
         LogNativeLine(_logger, level, line);

@@ -43,9 +43,9 @@ internal static class ApiRoutes
             .WithSummary("Continue a text.")
             .Accepts<CompletionRequest>("application/json")
             .Produces<Completion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(CompletionChunk))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors();
-        app.MapGet("/v1/models", (Delegate)models.ListAsync).WithName("listModels").WithTags("Models")
+        app.MapGet("/v1/models", (Delegate)models.ListAsync).WithName("listModels").WithTags("Models").WithMetadata(QuietRoute.Marker)
             .WithSummary("The loaded models.").WithMetadata(AnthropicModels.Page).Produces<ModelList>().ProducesErrors();
-        app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models")
+        app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models").WithMetadata(QuietRoute.Marker)
             .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
 
         StoredCompletionRoutes.Map(app);
@@ -70,11 +70,11 @@ internal static class ApiRoutes
             .WithSummary("What this key's latest requests to models took and came to, the newest first; those that run, too.")
             .WithMetadata(new ApiParameter("limit", $"Most entries: 1 to {RecentRequests.Kept}, 20 if absent.", Type: Microsoft.OpenApi.JsonSchemaType.Integer)).Produces<RequestList>().ProducesErrors();
 
-        app.MapGet("/health/live", (Delegate)health.LiveAsync).WithName("live").WithTags("Health").AllowAnonymous()
+        app.MapGet("/health/live", (Delegate)health.LiveAsync).WithName("live").WithTags("Health").WithMetadata(QuietRoute.Marker).AllowAnonymous()
             .WithSummary("200 while the process can work.").Produces<HealthReport>().Produces<HealthReport>(503);
-        app.MapGet("/health/ready", (Delegate)health.ReadyAsync).WithName("ready").WithTags("Health").AllowAnonymous()
+        app.MapGet("/health/ready", (Delegate)health.ReadyAsync).WithName("ready").WithTags("Health").WithMetadata(QuietRoute.Marker).AllowAnonymous()
             .WithSummary("200 while a token can be decoded.").Produces<HealthReport>().Produces<HealthReport>(503);
-        app.MapGet("/health", (Delegate)health.ReportAsync).WithName("health").WithTags("Health").AllowAnonymous()
+        app.MapGet("/health", (Delegate)health.ReportAsync).WithName("health").WithTags("Health").WithMetadata(QuietRoute.Marker).AllowAnonymous()
             .WithSummary("How the server is.").Produces<HealthReport>().Produces<HealthReport>(503);
         app.MapGet("/metrics", (Delegate)metrics.WriteAsync).WithName("metrics").WithTags("Health")
             .WithSummary("Metrics in Prometheus' text format.").WithMetadata(QuietRoute.Marker).Produces<string>(contentType: "text/plain");

@@ -2,6 +2,7 @@
 
 using InferenceServer.Engine;
 using InferenceServer.Operations;
+using Microsoft.AspNetCore.Connections;
 
 namespace InferenceServer.Api;
 
@@ -19,6 +20,11 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
         {
             // The client went away; there is nobody to answer.
         }
+        catch (Exception error) when (IsOfClientThatWent(error))
+        {
+            RequestTrace.Of(http).ClientWent();
+            http.Abort();
+        }
         catch (Exception error)
         {
             RequestProblem answer = Translate(http, error);
@@ -29,6 +35,10 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
                 await AnswerAsync(http, answer, error is BadHttpRequestException bad ? bad.StatusCode : null);
         }
     }
+
+    // The connection broke while the body was read; Kestrel tells a body that ended too early apart from other malformed ones by its message only.
+    private static bool IsOfClientThatWent(Exception error) =>
+        error is ConnectionResetException or ConnectionAbortedException or BadHttpRequestException { Message: "Unexpected end of request content." };
 
     private static async Task AnswerAsync(HttpContext http, RequestProblem answer, int? status)
     {

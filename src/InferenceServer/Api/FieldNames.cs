@@ -35,7 +35,4 @@ internal sealed class FieldNames(params (string Field, string Name)[] own)
                 return name + where[field.Length..];
         return where;
     }
-
-    /// <summary>The problem's message, with the place under its name here.</summary>
-    public string MessageOf(RequestProblem problem) => problem.MessageAt(Of(problem.Where));
 }

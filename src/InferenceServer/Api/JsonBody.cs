@@ -1,7 +1,6 @@
-using System.Buffers;
-using System.IO.Pipelines;
 using System.Text.Json;
 using System.Text.Unicode;
+using InferenceServer.Operations;
 
 namespace InferenceServer.Api;
 
@@ -14,24 +13,16 @@ internal static class JsonBody
     public static async Task<JsonDocument> ReadAsync(HttpContext http)
     {
         // Strict also because of browsers: a cross-site page may post text/plain or no type at all without asking; JSON it may not.
-        if (!http.Request.HasJsonContentType())
+        if (!http.Request.HasJsonContentType() && !IsLenient(http.Request))
             throw WrongContentType(http.Request);
-
-        PipeReader reader = http.Request.BodyReader;
-        ReadOnlySequence<byte> bytes;
-        while (true)
-        {
-            ReadResult read = await reader.ReadAsync(http.RequestAborted);
-            bytes = read.Buffer;
-            if (read.IsCompleted)
-                break;
-            reader.AdvanceTo(bytes.Start, bytes.End);
-        }
-
-        byte[] body = bytes.ToArray();
-        reader.AdvanceTo(bytes.End);
-        return Parse(body);
+        return Parse(await ContentCodings.ReadAsync(http));
     }
+
+    /// <summary>
+    /// Ollama's users post without saying the type. Under /api nothing of another site's pages gets here, whatever type it has: <see cref="AccessMiddleware"/> refuses
+    /// their origins.
+    /// </summary>
+    private static bool IsLenient(HttpRequest request) => request.Path.StartsWithSegments("/api") && string.IsNullOrEmpty(request.ContentType);
 
     /// <summary>Reads the body into a request, and tells the client which of its fields nobody knew.</summary>
     /// <param name="parse">Takes the fields that it knows and adds the names of the others to the list.</param>
@@ -44,11 +35,14 @@ internal static class JsonBody
         return read;
     }
 
-    private static JsonDocument Parse(byte[] bytes)
+    private static JsonDocument Parse(ReadOnlyMemory<byte> bytes)
     {
-        if (bytes.Length == 0)
+        // Windows' editors and shells put a byte order mark before files.
+        if (bytes.Span.StartsWith("\uFEFF"u8))
+            bytes = bytes[3..];
+        if (bytes.IsEmpty)
             throw RequestProblem.Invalid("The body is empty; send a JSON object.", null, "invalid_json");
-        if (!Utf8.IsValid(bytes))
+        if (!Utf8.IsValid(bytes.Span))
             throw RequestProblem.Invalid("The body is not valid JSON: it is not valid UTF-8.", null, "invalid_json");
         JsonDocument document;
         try

@@ -61,6 +61,8 @@ internal sealed class JsonFields
 
     public long? Long(string name, long min, long max) => Take(name) is { } value ? JsonValue.Integer(value, PathOf(name), min, max) : null;
 
+    public long? Seed(string name) => Take(name) is { } value ? JsonValue.Seed(value, PathOf(name)) : null;
+
     public float? Number(string name, double min, double max) => Take(name) is { } value ? (float)JsonValue.Number(value, PathOf(name), min, max) : null;
 
     public JsonFields? Object(string name) => Take(name) is { } value ? new JsonFields(value, PathOf(name)) : null;

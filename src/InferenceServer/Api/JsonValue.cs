@@ -56,12 +56,27 @@ internal static class JsonValue
     {
         if (value.ValueKind != JsonValueKind.Number)
             throw WrongType(value, path, "an integer");
-        if (!value.TryGetInt64(out long number))
+        if (!TryGetInteger(value, out long number))
             throw RequestProblem.Invalid($"{{where}} must be an integer of at most 64 bits; it is {Excerpt(value)}.", path, "invalid_type");
         if (number < min || number > max)
             throw OutOfRange(path, $"from {min} to {max}", Excerpt(value));
         return number;
     }
+
+    /// <summary>Clients whose language has one type of numbers write 2 as 2.0.</summary>
+    private static bool TryGetInteger(JsonElement value, out long number)
+    {
+        if (value.TryGetInt64(out number))
+            return true;
+        if (!value.TryGetDecimal(out decimal exact) || !decimal.IsInteger(exact) || exact < long.MinValue || exact > long.MaxValue)
+            return false;
+        number = (long)exact;
+        return true;
+    }
+
+    /// <summary>Any integer of 64 bits, with a sign or without: clients draw seeds from either range.</summary>
+    public static long Seed(JsonElement value, string path) =>
+        value.ValueKind == JsonValueKind.Number && value.TryGetUInt64(out ulong unsigned) ? unchecked((long)unsigned) : Integer(value, path, long.MinValue, long.MaxValue);
 
     public static double Number(JsonElement value, string path, double min, double max)
     {

@@ -14,16 +14,19 @@ internal static class StopReader
         if (body.Take(name) is not { } value)
             return [];
         string path = body.PathOf(name);
-        if (value.ValueKind == JsonValueKind.String)
-            return [StopString(value, path)];
-        return JsonFields.Items(value, path, 0, MaxStopStrings).ConvertAll(item => StopString(item.Value, item.Path));
+        List<string> stops = value.ValueKind == JsonValueKind.String
+            ? [StopString(value, path)]
+            : JsonFields.Items(value, path, 0, MaxStopStrings).ConvertAll(item => StopString(item.Value, item.Path));
+        // Forms with an empty field send it: it stops nothing.
+        stops.RemoveAll(stop => stop.Length == 0);
+        return stops;
     }
 
     private static string StopString(JsonElement value, string path)
     {
         string text = JsonValue.String(value, path);
-        return text.Length is > 0 and <= MaxStopLength
+        return text.Length <= MaxStopLength
             ? text
-            : throw RequestProblem.Invalid($"{{where}} must have 1 to {MaxStopLength} characters; it has {text.Length}.", path, "invalid_length");
+            : throw RequestProblem.Invalid($"{{where}} may have at most {MaxStopLength} characters; it has {text.Length}.", path, "invalid_length");
     }
 }

@@ -19,10 +19,13 @@ internal sealed class AccessMiddleware(RequestDelegate next, WebHostOptions opti
     public Task InvokeAsync(HttpContext http)
     {
         string host = http.Request.Host.Host;
-        if (_checksHost && host.Length > 0 && !BrowserAccess.IsLocalName(host) && !IPAddress.TryParse(host, out _)
+        if (_checksHost && host.Length > 0 && !BrowserAccess.IsPrivateName(host) && !IPAddress.TryParse(host, out _)
             && !options.Access.AllowedHosts.Contains(host, StringComparer.OrdinalIgnoreCase))
             throw new RequestProblem(ProblemKind.Forbidden,
                 "The request's Host is no name of this machine; start the server with --allowed-host to serve under it.", "Host", "host_not_allowed");
+        // Here bodies need no content type, so a browser posts for any site without asking first.
+        if (http.Request.Path.StartsWithSegments("/api") && http.Request.Headers.Origin.ToString() is { Length: > 0 } origin && !BrowserAccess.MayUse(http.Request, origin, options.Access))
+            throw new RequestProblem(ProblemKind.Forbidden, "Pages of this Origin may not use the server; start it with --cors-origin to allow them.", "Origin", "origin_not_allowed");
         if (!_keys.IsEmpty)
             CheckKey(http);
         return next(http);

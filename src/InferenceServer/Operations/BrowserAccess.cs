@@ -34,13 +34,33 @@ internal static class BrowserAccess
             policy.SetIsOriginAllowed(IsLocal);
     }
 
-    /// <summary>A page that this machine serves. A file's origin is "null", and so is every sandboxed page's: those are anybody's.</summary>
+    /// <summary>Whether pages of an origin may use the API, as the policy above says; a page of this server itself needs no permission.</summary>
+    public static bool MayUse(HttpRequest request, string origin, AccessOptions access) =>
+        access.CorsOrigins.Contains("*")
+        || (access.CorsOrigins.Count > 0 ? access.CorsOrigins.Contains(origin, StringComparer.OrdinalIgnoreCase) : IsLocal(origin))
+        // A proxy before us may have another scheme.
+        || (Uri.TryCreate(origin, UriKind.Absolute, out Uri? page) && page.Authority.Equals(request.Host.Value, StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>
+    /// A page that this machine serves, or that came with an app which somebody installed: no site has such a scheme. A file's origin is "null", and so is every
+    /// sandboxed page's: those are anybody's.
+    /// </summary>
     public static bool IsLocal(string origin) =>
-        Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri) && uri.Scheme is "http" or "https" && IsLocalName(uri.Host);
+        Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri) && (uri.Scheme is "app" or "tauri" or "vscode-webview" or "capacitor" || (uri.Scheme is "http" or "https" && IsLocalName(uri.Host)));
 
     /// <summary>An origin as browsers write it: scheme, host and perhaps a port.</summary>
     public static bool IsOrigin(string text) => text == "*"
         || (Uri.TryCreate(text, UriKind.Absolute, out Uri? uri) && uri is { Host.Length: > 0, UserInfo: "", PathAndQuery: "/" or "", Fragment: "" } && !text.EndsWith('/'));
+
+    /// <summary>
+    /// Whether a name in Host cannot be one that an attacker made to point here: this machine's own, or one that no public name server may have. RFC 6762 keeps .local for
+    /// the local network, and ICANN keeps .internal for private use, as Docker does with host.docker.internal.
+    /// </summary>
+    public static bool IsPrivateName(string host)
+    {
+        string name = host.EndsWith('.') ? host[..^1] : host;
+        return IsLocalName(name) || name.EndsWith(".local", StringComparison.OrdinalIgnoreCase) || name.EndsWith(".internal", StringComparison.OrdinalIgnoreCase);
+    }
 
     public static bool IsLocalName(string host) =>
         host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase)

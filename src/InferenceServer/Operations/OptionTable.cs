@@ -107,12 +107,15 @@ internal sealed class OptionTable
 
     private readonly Option<string?> _apiKeyFile = Text("--api-key-file", "FILE", "More keys, one a line.");
     private readonly Option<string[]> _corsOrigins = List("--cors-origin", "ORIGIN",
-        "An origin whose pages may use the API from a browser; repeatable, * for all. Default: those of this machine.",
+        "An origin whose pages may use the API from a browser; repeatable, * for all. Default: those of this machine and of apps on it (app, tauri, vscode-webview, capacitor).",
         BrowserAccess.IsOrigin, "an origin such as https://app.example or http://localhost:3000");
 
     private readonly Option<string[]> _allowedHosts = List("--allowed-host", "NAME",
-        "A name, besides localhost, under which the server may be spoken to; repeatable. Without one this is checked on loopback addresses only.",
+        "A name, besides localhost and those that end in .local or .internal, under which the server may be spoken to; repeatable. Without one this is checked on loopback addresses only.",
         name => Uri.CheckHostName(name) != UriHostNameType.Unknown, "a host name without a port");
+
+    private readonly Option<int> _shutdownTimeout = Seconds("--shutdown-timeout",
+        "How long running requests may go on after the server was told to stop; Docker ends a container 10 s after that.", 0, 3600, 8);
 
     private readonly Option<bool> _strict = new("--strict") { Description = "Refuse requests with fields that the server does not know, instead of listing these in x-ignored-params." };
 
@@ -138,7 +141,7 @@ internal sealed class OptionTable
         [
             _model, _embeddingModel, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
-            _strict, _moderation, _moderationRules, _moderationModel,
+            _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
         foreach (Option option in Options)
         {
@@ -188,6 +191,7 @@ internal sealed class OptionTable
         ApiKeyFile = parsed.GetValue(_apiKeyFile),
         CorsOrigins = Listed(parsed, _corsOrigins),
         Strict = parsed.GetValue(_strict),
+        ShutdownTimeout = TimeSpan.FromSeconds(parsed.GetValue(_shutdownTimeout)),
         Moderation = parsed.GetValue(_moderation) ?? ModerationMode.Off,
         ModerationRulesPath = parsed.GetValue(_moderationRules),
         AllowedHosts = Listed(parsed, _allowedHosts),
@@ -222,6 +226,13 @@ internal sealed class OptionTable
         DefaultValueFactory = _ => standard,
         CustomParser = result => Integer(One(result), min, max) ?? Fail<int>(result, $"an integer from {min} to {max}"),
     };
+
+    private static Option<int> Seconds(string name, string description, int min, int max, int standard)
+    {
+        Option<int> option = Number(name, description, min, max, standard);
+        option.HelpName = "SECONDS";
+        return option;
+    }
 
     private static Option<int?> Number(string name, string description, int min, int max) => new(name)
     {

@@ -22,6 +22,7 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     private readonly SortedSet<string> _flagged = new(StringComparer.Ordinal);
     private long[] _lastTokens = [];
     private long _firstToken;
+    private bool _clientWent;
     private volatile GenerationSet? _generations;
     private volatile RequestEnd? _end;
 
@@ -113,6 +114,9 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
 
     public void Failed(RequestProblem error) => Error = error;
 
+    /// <summary>The client dropped the connection before its request was whole.</summary>
+    public void ClientWent() => _clientWent = true;
+
     public void PassOn() => IsPassedOn = true;
 
     /// <summary>Its answer is out. Nothing is written to it after this.</summary>
@@ -140,7 +144,7 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
 
     /// <summary>The label of the request counter.</summary>
     public string Outcome(HttpContext http) =>
-        http.RequestAborted.IsCancellationRequested ? "disconnected" : Error is { } error ? OutcomeOf(error.Kind) : http.Response.StatusCode >= 500 ? ServerError : http.Response.StatusCode >= 400 ? ClientError : Ok;
+        _clientWent || http.RequestAborted.IsCancellationRequested ? "disconnected" : Error is { } error ? OutcomeOf(error.Kind) : http.Response.StatusCode >= 500 ? ServerError : http.Response.StatusCode >= 400 ? ClientError : Ok;
 
     /// <param name="kind">Null for a request that was answered.</param>
     public static string OutcomeOf(ProblemKind? kind) => kind switch

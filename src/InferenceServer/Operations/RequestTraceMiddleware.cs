@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Text;
 
 namespace InferenceServer.Operations;
 
@@ -40,8 +42,32 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
         string outcome = trace.Outcome(http);
         metrics.Request(endpoint, outcome, trace.ElapsedSeconds);
         trace.Ended(http.Response.StatusCode, outcome);
-        LogRequest(log, outcome == "ok" && http.GetEndpoint()?.Metadata.GetMetadata<QuietRoute>() is not null ? LogLevel.Debug : LogLevel.Information, trace.Id, http.Request.Method, endpoint, http.Response.StatusCode, outcome, trace.Stream, trace.PromptTokens,
-            trace.CachedTokens, trace.CompletionTokens, trace.FirstTokenSeconds * 1e3, trace.ElapsedSeconds * 1e3, trace.TraceId, trace.Error?.Message);
+        LogLevel level = outcome == "ok" && http.GetEndpoint()?.Metadata.GetMetadata<QuietRoute>() is not null ? LogLevel.Debug : LogLevel.Information;
+        if (log.IsEnabled(level))
+            LogRequest(log, level, Line(http, endpoint, trace, outcome));
+    }
+
+    /// <summary>What there is to say of it, and no more.</summary>
+    private static string Line(HttpContext http, string endpoint, RequestTrace trace, string outcome)
+    {
+        StringBuilder line = new();
+        line.Append(CultureInfo.InvariantCulture, $"{trace.Id} {http.Request.Method} {endpoint} {http.Response.StatusCode} {outcome}");
+        if (trace.Stream)
+            line.Append(" stream");
+        if (trace.PromptTokens > 0)
+            line.Append(CultureInfo.InvariantCulture, $" prompt={trace.PromptTokens}");
+        if (trace.CachedTokens > 0)
+            line.Append(CultureInfo.InvariantCulture, $" cached={trace.CachedTokens}");
+        if (trace.CompletionTokens > 0)
+            line.Append(CultureInfo.InvariantCulture, $" completion={trace.CompletionTokens}");
+        if (trace.FirstTokenSeconds is { } first)
+            line.Append(CultureInfo.InvariantCulture, $" ttft_ms={first * 1e3:0.0}");
+        line.Append(CultureInfo.InvariantCulture, $" total_ms={trace.ElapsedSeconds * 1e3:0.0}");
+        if (trace.TraceId is { } caller)
+            line.Append(CultureInfo.InvariantCulture, $" trace={caller}");
+        if (trace.Error is { } error)
+            line.Append(CultureInfo.InvariantCulture, $": {error.Message}");
+        return line.ToString();
     }
 
     private static Task StampAsync(HttpContext http)
@@ -72,9 +98,6 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
             : $"req_{Guid.NewGuid():N}";
     }
 
-    [LoggerMessage(EventId = 110,
-        Message = "{RequestId} {Method} {Endpoint} {Status} {Outcome} stream={Stream} prompt={PromptTokens} cached={CachedTokens} "
-            + "completion={CompletionTokens} ttft_ms={TtftMs:0.0} total_ms={TotalMs:0.0} trace={TraceId} {Error}")]
-    private static partial void LogRequest(ILogger logger, LogLevel level, string requestId, string method, string endpoint, int status, string outcome, bool stream,
-        int promptTokens, int cachedTokens, int completionTokens, double? ttftMs, double totalMs, string? traceId, string? error);
+    [LoggerMessage(EventId = 110, Message = "{Line}")]
+    private static partial void LogRequest(ILogger logger, LogLevel level, string line);
 }

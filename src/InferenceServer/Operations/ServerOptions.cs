@@ -37,6 +37,9 @@ internal sealed record ServerOptions
     /// <summary>As <see cref="WebHostOptions.Strict"/>.</summary>
     public bool Strict { get; init; }
 
+    /// <summary>As <see cref="WebHostOptions.DrainTimeout"/>.</summary>
+    public required TimeSpan ShutdownTimeout { get; init; }
+
     /// <summary>As <see cref="AccessOptions.CorsOrigins"/>.</summary>
     public IReadOnlyList<string> CorsOrigins { get; init; } = [];
 

@@ -26,7 +26,7 @@ internal sealed record WebHostOptions
     public TimeSpan Rehearsal { get; init; } = TimeSpan.FromSeconds(4);
 
     /// <summary>How long running requests may go on after SIGTERM.</summary>
-    public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(30);
+    public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(8);
 
     /// <summary>Largest request body, in bytes: a context of a million tokens as text.</summary>
     public long MaxBodyBytes { get; init; } = 16L << 20;

@@ -34,6 +34,9 @@ internal sealed partial class PageFiles
         ? Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(map.Groups[1].Value)))
         : null;
 
+    /// <summary>What the index names as its icon; null where it names none.</summary>
+    public PageFile? Icon => Index is { } index && IconLink().Match(Encoding.UTF8.GetString(index.Encodings[^1].Bytes)) is { Success: true } link ? Find(link.Groups[1].Value) : null;
+
     /// <summary>Those beside the index: icons and the like.</summary>
     public IEnumerable<string> RootNames => _files.Keys.Where(name => name != IndexName && !name.Contains('/'));
 
@@ -66,6 +69,9 @@ internal sealed partial class PageFiles
 
     [GeneratedRegex("<script type=\"importmap\">(.*?)</script>", RegexOptions.Singleline)]
     private static partial Regex ImportMap();
+
+    [GeneratedRegex("<link rel=\"icon\"[^>]* href=\"/([^\"]+)\"")]
+    private static partial Regex IconLink();
 
     private static (string Coding, byte[] Bytes, string ETag) Encode(string coding, byte[] bytes) =>
         (coding, bytes, $"\"{Convert.ToHexStringLower(SHA256.HashData(bytes).AsSpan(0, 16))}\"");

@@ -43,8 +43,7 @@ public sealed class ErrorTests
         { Chat, $"{{{Ok},\"seed\":99999999999999999999}}", 400, "seed", "invalid_type" },
         { Chat, $"{{{Ok},\"n\":0}}", 400, "n", "out_of_range" },
         { Chat, $"{{{Ok},\"n\":1.5}}", 400, "n", "invalid_type" },
-        { Chat, $"{{{Ok},\"max_tokens\":-1}}", 400, "max_tokens", "out_of_range" },
-        { Chat, $"{{{Ok},\"stop\":[\"\"]}}", 400, "stop[0]", "invalid_length" },
+        { Chat, $"{{{Ok},\"max_tokens\":-2}}", 400, "max_tokens", "out_of_range" },
         { Chat, $"{{{Ok},\"stop\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\",\"11\",\"12\",\"13\",\"14\",\"15\",\"16\",\"17\"]}}", 400, "stop", "invalid_length" },
         { Chat, $"{{{Ok},\"logit_bias\":{{\"x\":1}}}}", 400, "logit_bias", "invalid_value" },
         { Chat, $"{{{Ok},\"logit_bias\":{{\"259\":1}}}}", 400, "logit_bias", "out_of_range" },
@@ -90,6 +89,27 @@ public sealed class ErrorTests
         await AssertErrorAsync(await host.PostAsync(Completions, $"{{\"model\":\"scripted\",\"prompt\":\"{new string('x', 31)}\"}}"), 400, "prompt", "context_length_exceeded");
         await AssertErrorAsync(await host.PostAsync(Completions, $"{{\"model\":\"scripted\",\"prompt\":\"{new string('x', 3000)}\"}}"), 400, "prompt", "context_length_exceeded");
         await AssertErrorAsync(await host.PostAsync(Chat, $"{{\"model\":\"scripted\",\"messages\":[{{\"role\":\"user\",\"content\":\"{new string('x', 40)}\"}}]}}"), 400, "messages", "context_length_exceeded");
+    }
+
+    [Theory]
+    [InlineData(Chat, "\"messages\":[{\"role\":\"user\",\"content\":\"TEXT\"}]", "This model's maximum context length is 80 tokens. However, your messages resulted in ", " tokens. Please reduce the length of the messages.")]
+    [InlineData(Completions, "\"prompt\":\"TEXT\"", "This model's maximum context length is 80 tokens. However, your prompt resulted in ", " tokens. Please reduce the length of the prompt.")]
+    [InlineData("/v1/responses", "\"input\":\"TEXT\"", "This model's maximum context length is 80 tokens. However, your input resulted in ", " tokens. Please reduce the length of the input.")]
+    [InlineData("/v1/messages", "\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"TEXT\"}]", "prompt is too long: ", " tokens > 79 maximum")]
+    [InlineData("/api/chat", "\"messages\":[{\"role\":\"user\",\"content\":\"TEXT\"}]", "the input length exceeds the context length: 'messages' has ", " tokens, and the context has 80")]
+    public async Task A_prompt_that_is_too_long_is_refused_in_the_words_that_the_dialects_agents_look_for(string path, string fields, string start, string end)
+    {
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine { ContextLength = 80 });
+        foreach (int length in (int[])[100, 3000])
+        {
+            using HttpResponseMessage answer = await host.PostAsync(path, $"{{\"model\":\"scripted\",{fields.Replace("TEXT", new string('x', length), StringComparison.Ordinal)}}}");
+            JsonElement error = JsonDocument.Parse(await answer.Content.ReadAsStringAsync()).RootElement.GetProperty("error");
+            string message = (error.ValueKind == JsonValueKind.String ? error : error.GetProperty("message")).GetString()!;
+            Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
+            Assert.True(message.StartsWith(start, StringComparison.Ordinal) && message.EndsWith(end, StringComparison.Ordinal), message);
+            string tokens = message[start.Length..^end.Length];
+            Assert.InRange(int.Parse(tokens.Replace("at least ", "", StringComparison.Ordinal), CultureInfo.InvariantCulture), 100, length + 60);
+        }
     }
 
     [Fact]

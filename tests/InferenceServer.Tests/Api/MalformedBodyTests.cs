@@ -27,7 +27,7 @@ public sealed class MalformedBodyTests
         (random, body) => Replace(body, "{\"model\"", $"{{\"deep\":{new string('[', random.Next(65, 5000))},\"model\""),
         (random, body) => Replace(body, "{\"model\"", $"{{\"n\":{Pick(random, "1e999", "-1", "129", "0.5", "\"2\"", "[]", "99999999999999999999999999")},\"model\"", "\"n\":2"),
         (random, body) => Replace(body, "{\"model\"", $"{{\"top_p\":{Pick(random, "1.01", "-0.0001", "\"1\"", "{}", "true", "1e400")},\"model\""),
-        (random, body) => Replace(body, "{\"model\"", $"{{\"max_tokens\":{Pick(random, "-1", "2147483648", "1.5", "\"\"", "{}")},\"model\""),
+        (random, body) => Replace(body, "{\"model\"", $"{{\"max_tokens\":{Pick(random, "-2", "2147483648", "1.5", "\"\"", "{}")},\"model\""),
         (random, body) => Replace(body, "{\"model\"", $"{{\"tools\":{Pick(random, "{}", "[{}]", "7", "\"x\"")},\"model\""),
         (random, body) => Replace(body, "{\"model\"", $"{{\"response_format\":{Pick(random, "{}", "[]", "{\"type\":\"json\"}", "{\"type\":\"json_schema\"}", "\"text\"")},\"model\""),
         (random, body) => Insert(body, random.Next(1, 10), [(byte)random.Next(0x80, 0x100)]),

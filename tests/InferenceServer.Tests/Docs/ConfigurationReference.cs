@@ -21,7 +21,7 @@ internal static partial class ConfigurationReference
         ("Scheduling", "[Benchmarks](benchmarks.md#what-to-do) says when to change these.", ["--max-queue", "--target-itl-ms", "--batch-size", "--ubatch-size"]),
         ("Stored data", "[Operations](operations.md#data) describes what is kept and how to back it up.", ["--data-dir", "--retention-days", "--data-disk"]),
         ("Moderation", "[Moderation](moderation.md) describes modes, rules and models.", ["--moderation", "--moderation-rules", "--moderation-model"]),
-        ("Requests", "[Requests](requests.md) describes what all requests have in common.", ["--strict"]),
+        ("Requests", "[Requests](requests.md) describes what all requests have in common.", ["--strict", "--shutdown-timeout"]),
     ];
 
     public static string Write()

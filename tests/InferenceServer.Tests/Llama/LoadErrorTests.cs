@@ -56,6 +56,18 @@ public sealed class LoadErrorTests : IDisposable
         AssertFails(WriteModel("llama", writer => writer.Add(key, value)), key);
 
     [Fact]
+    public void A_later_part_of_a_split_model_names_the_first()
+    {
+        string part = Path.Combine(_folder, "big-00002-of-00003.gguf");
+        File.Move(WriteModel("llama", writer =>
+        {
+            writer.Add("split.no", 1u);
+            writer.Add("split.count", 3u);
+        }), part);
+        AssertFails(part, $"is part 2 of 3 of a split model: name part 1, {Path.Combine(_folder, "big-00001-of-00003.gguf")}");
+    }
+
+    [Fact]
     public void An_unknown_rope_scaling_is_refused() => AssertFails(WriteModel("llama", writer => writer.Add("llama.rope.scaling.type", "bogus")), "rope.scaling.type");
 
     [Fact]

@@ -19,6 +19,11 @@ public sealed class BrowserAccessTests
     [InlineData("http://app.localhost:5173", true)]
     [InlineData("http://127.0.0.1:8080", true)]
     [InlineData("http://[::1]:9000", true)]
+    [InlineData("app://obsidian.md", true)]
+    [InlineData("tauri://localhost", true)]
+    [InlineData("vscode-webview://0a1b2c", true)]
+    [InlineData("capacitor://localhost", true)]
+    [InlineData("http://box.local", false)]
     [InlineData("null", false)]
     [InlineData("file://", false)]
     [InlineData("https://localhost.evil.example", false)]
@@ -70,6 +75,12 @@ public sealed class BrowserAccessTests
     [InlineData("127.0.0.1:1", true)]
     [InlineData("[::1]:8080", true)]
     [InlineData("192.168.1.7", true)]
+    [InlineData("localhost.:8080", true)]
+    [InlineData("host.docker.internal:8080", true)]
+    [InlineData("box.local", true)]
+    [InlineData("gpu.corp.internal", true)]
+    [InlineData("local", false)]
+    [InlineData("internal.example", false)]
     [InlineData("evil.example", false)]
     [InlineData("localhost.evil.example:8080", false)]
     public async Task A_name_that_was_made_to_point_here_is_refused(string name, bool served)
@@ -82,6 +93,29 @@ public sealed class BrowserAccessTests
             answer.Dispose();
         else
             await ErrorTests.AssertErrorAsync(answer, 403, "Host", "host_not_allowed");
+    }
+
+    [Theory]
+    [InlineData("http://localhost:3000", true)]
+    [InlineData("https://evil.example", false)]
+    [InlineData("null", false)]
+    [InlineData(null, true)]
+    public async Task Where_a_body_needs_no_type_no_page_of_another_site_can_post(string? origin, bool served)
+    {
+        ScriptedEngine engine = new();
+        await using TestHost host = await TestHost.StartAsync(engine);
+        HttpResponseMessage answer = await SendAsync(host, HttpMethod.Post, "/api/chat", origin);
+        Assert.Equal((served ? 200 : 403, served ? 1 : 0), ((int)answer.StatusCode, engine.Submitted.Count));
+        answer.Dispose();
+    }
+
+    [Fact]
+    public async Task A_page_of_the_server_itself_may_use_all_of_it_whatever_its_name()
+    {
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), access: new AccessOptions { AllowedHosts = ["box.lan"] });
+        using HttpResponseMessage own = await SendAsync(host, HttpMethod.Get, "/api/tags", "http://box.lan:8080", ("Host", "box.lan:8080"));
+        using HttpResponseMessage other = await SendAsync(host, HttpMethod.Get, "/api/tags", "http://fox.lan:8080", ("Host", "box.lan:8080"));
+        Assert.Equal((HttpStatusCode.OK, HttpStatusCode.Forbidden), (own.StatusCode, other.StatusCode));
     }
 
     [Fact]
@@ -139,10 +173,23 @@ public sealed class BrowserAccessTests
         using LogCollector logs = new();
         await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), logLevel: LogLevel.Information);
         host.App.Services.GetRequiredService<ILoggerFactory>().AddProvider(logs);
-        foreach (string path in (string[])["/", "/metrics", "/v1/requests", "/v1/requests?limit=0", "/v1/models"])
+        foreach (string path in (string[])["/", "/health", "/health/live", "/health/ready", "/metrics", "/v1/requests", "/v1/requests?limit=0", "/v1/models", "/v1/models/none", "/api/version"])
             (await SendAsync(host, HttpMethod.Get, path, null)).Dispose();
         await host.App.StopAsync();
-        Assert.Equal(["GET /v1/requests 400", "GET /v1/models 200"], logs.Lines.Where(line => line.Contains(" GET ", StringComparison.Ordinal)).Select(line => string.Join(' ', line.Split(' ')[1..4])));
+        Assert.Equal(["GET /v1/requests 400", "GET /v1/models/{id} 404", "GET /api/version 200"], logs.Lines.Where(line => line.Contains(" GET ", StringComparison.Ordinal)).Select(line => string.Join(' ', line.Split(' ')[1..4])));
+    }
+
+    [Fact]
+    public async Task A_requests_line_has_no_field_without_a_value()
+    {
+        using LogCollector logs = new();
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), logLevel: LogLevel.Information);
+        host.App.Services.GetRequiredService<ILoggerFactory>().AddProvider(logs);
+        (await SendAsync(host, HttpMethod.Post, Chat, null, ("X-Request-Id", "good"))).Dispose();
+        (await SendAsync(host, HttpMethod.Post, "/v1/completions", null, ("X-Request-Id", "bad"))).Dispose();
+        await host.App.StopAsync();
+        Assert.Matches("^good POST /v1/chat/completions 200 ok prompt=[0-9]+ cached=3 completion=3 ttft_ms=[0-9.]+ total_ms=[0-9.]+ $", logs.Lines.Single(line => line.StartsWith("good ", StringComparison.Ordinal)));
+        Assert.Matches("^bad POST /v1/completions 400 client_error total_ms=[0-9.]+: 'model' is required. $", logs.Lines.Single(line => line.StartsWith("bad ", StringComparison.Ordinal)));
     }
 
     private static async Task<string?> AllowedOriginAsync(TestHost host, string origin, HttpMethod method)
@@ -165,6 +212,8 @@ public sealed class BrowserAccessTests
             request.Headers.Add("Access-Control-Request-Headers", "authorization,content-type");
         }
 
+        if (path == "/api/chat")
+            request.Content = new ByteArrayContent(Encoding.UTF8.GetBytes(Body));
         foreach ((string name, string value) in headers)
             Assert.True(request.Headers.TryAddWithoutValidation(name, value));
         return await host.Client.SendAsync(request);

@@ -14,7 +14,7 @@ public sealed class CommandLineTests
             "--model", "m.gguf", "--host", "0.0.0.0", "--port", "0", "--ctx-size", "8192", "--max-sequences", "4", "--threads", "3", "--batch-size", "256",
             "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
             "--max-queue", "9", "--cache-ram", "512MiB", "--cache-dir", "kept", "--cache-disk", "3g", "--chat-template", "t.jinja",
-            "--api-key-file", "keys.txt", "--data-dir", "stored", "--retention-days", "7", "--data-disk", "1g", "--strict").Options!;
+            "--api-key-file", "keys.txt", "--data-dir", "stored", "--retention-days", "7", "--data-disk", "1g", "--strict", "--shutdown-timeout", "20").Options!;
 
         Assert.Equal(new ServerOptions
         {
@@ -41,6 +41,7 @@ public sealed class CommandLineTests
             Backend = LlamaBackend.Vulkan,
             ApiKeyFile = "keys.txt",
             Strict = true,
+            ShutdownTimeout = TimeSpan.FromSeconds(20),
             DataDirectory = "stored",
             RetentionDays = 7,
             DataBytes = 1L << 30,
@@ -54,6 +55,8 @@ public sealed class CommandLineTests
 
         Assert.Equal(("127.0.0.1", 8080, 16, LlamaBackend.Auto, true), (options.Host, options.Port, options.Model.MaxSequences, options.Backend, options.Model.KvUnified));
         Assert.Equal((null, null, null), (options.Model.HostCacheBytes, options.Model.DiskCacheDirectory, options.Model.DiskCacheBytes));
+        // Docker ends a container 10 s after it was told to stop.
+        Assert.Equal(TimeSpan.FromSeconds(8), options.ShutdownTimeout);
         Assert.Equal((null, 30, 8L << 30), (options.DataDirectory, options.RetentionDays, options.DataBytes));
         Assert.Equal((null, null, null, null), (options.Model.ModelPath, options.Model.ContextSize, options.Model.GpuLayers, options.Model.Threads));
     }

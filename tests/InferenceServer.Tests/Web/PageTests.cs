@@ -1,6 +1,7 @@
 using System.IO.Compression;
 using System.Net;
 using System.Text;
+using System.Text.Json;
 using InferenceServer.Operations;
 using InferenceServer.Tests.Api;
 
@@ -39,6 +40,8 @@ public sealed class PageTests : IDisposable
     private static async Task<HttpResponseMessage> SendAsync(TestHost host, string path, HttpMethod? method = null, params (string Name, string Value)[] headers)
     {
         using HttpRequestMessage request = new(method ?? HttpMethod.Get, new Uri(path, UriKind.Relative));
+        // What asks for the page is a browser.
+        request.Headers.Accept.ParseAdd("text/html,application/xhtml+xml,*/*;q=0.8");
         foreach ((string name, string value) in headers)
             Assert.True(request.Headers.TryAddWithoutValidation(name, value));
         return await host.Client.SendAsync(request);
@@ -134,6 +137,45 @@ public sealed class PageTests : IDisposable
         Assert.True(icon.Headers.CacheControl!.NoCache);
     }
 
+    [Fact]
+    public async Task The_icon_that_browsers_ask_for_is_the_pages_or_nothing()
+    {
+        Build();
+        await using (TestHost host = await StartAsync())
+        {
+            using HttpResponseMessage none = await SendAsync(host, "/favicon.ico");
+            Assert.Equal((HttpStatusCode.NoContent, 0), (none.StatusCode, (await none.Content.ReadAsByteArrayAsync()).Length));
+        }
+
+        Put("index.html", "<!doctype html><link rel=\"icon\" type=\"image/svg+xml\" href=\"/favicon.svg\">");
+        await using TestHost later = await StartAsync();
+        using HttpResponseMessage icon = await SendAsync(later, "/favicon.ico");
+        Assert.Equal((HttpStatusCode.OK, "image/svg+xml"), (icon.StatusCode, icon.Content.Headers.ContentType!.ToString()));
+        Assert.Contains("<svg", await icon.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Programs_are_told_at_the_address_itself_what_runs_there()
+    {
+        Build();
+        await using TestHost host = await StartAsync(new AccessOptions { Keys = new ApiKeyRing(["right"]) });
+        foreach (string agent in (string[])["ollama/0.5.1 (amd64 linux) Go/go1.22", "ollama-python/0.4.7 (x86_64 linux) Python/3.11"])
+            Assert.Equal("Ollama is running", await GreetingAsync(host, ("User-Agent", agent), ("Accept", "application/json")));
+        using JsonDocument greeting = JsonDocument.Parse(await GreetingAsync(host, ("User-Agent", "curl/8.5.0"), ("Accept", "*/*")));
+        Assert.Equal(("InferenceServer", "/docs"), (greeting.RootElement.GetProperty("name").GetString(), greeting.RootElement.GetProperty("docs").GetString()));
+        Assert.Equal(ServerVersion.Text, greeting.RootElement.GetProperty("version").GetString());
+    }
+
+    private static async Task<string> GreetingAsync(TestHost host, params (string Name, string Value)[] headers)
+    {
+        using HttpRequestMessage request = new(HttpMethod.Get, new Uri("/", UriKind.Relative));
+        foreach ((string name, string value) in headers)
+            Assert.True(request.Headers.TryAddWithoutValidation(name, value));
+        using HttpResponseMessage answer = await host.Client.SendAsync(request);
+        Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+        return await answer.Content.ReadAsStringAsync();
+    }
+
     [Theory]
     [InlineData("/assets/none.js")]
     [InlineData("/assets/")]
@@ -192,7 +234,8 @@ public sealed class PageTests : IDisposable
         await using TestHost host = await StartAsync();
         Put("index.html", "<!doctype html><title>Newer</title>");
         File.Delete(Path.Combine(_directory, "assets/main-1a2b.js"));
-        Assert.Equal(Index, await host.Client.GetStringAsync(new Uri("/", UriKind.Relative)));
+        using HttpResponseMessage page = await SendAsync(host, "/");
+        Assert.Equal(Index, await page.Content.ReadAsStringAsync());
         Assert.Equal(Script, await host.Client.GetStringAsync(new Uri("/assets/main-1a2b.js", UriKind.Relative)));
     }
 }

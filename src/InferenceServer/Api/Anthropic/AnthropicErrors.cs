@@ -46,6 +46,9 @@ internal static partial class AnthropicErrors
 
     private static string Explain(RequestProblem problem)
     {
+        // The words that this dialect's agents look for before they shorten a conversation. One token is the reply's.
+        if (problem.Overflow is { } overflow)
+            return $"prompt is too long: {overflow.Tokens} tokens > {overflow.ContextLength - 1} maximum";
         if (Names.Of(problem.Where) is not { } where)
             return problem.Message;
         string name = IndexPattern().Replace(where, ".$1");

@@ -4,10 +4,10 @@ using InferenceServer.Chat;
 namespace InferenceServer.Api.Anthropic;
 
 /// <summary>A request in this dialect, translated.</summary>
-/// <param name="Model">As the client wrote it.</param>
+/// <param name="Model">As the client wrote it; null for the only one.</param>
 /// <param name="Chat">What runs.</param>
 /// <param name="OmitsThinking">Thinking blocks are left empty.</param>
-internal sealed record MessagesCall(string Model, ChatRequest Chat, bool OmitsThinking, bool Stream, bool ReportsTiming);
+internal sealed record MessagesCall(string? Model, ChatRequest Chat, bool OmitsThinking, bool Stream, bool ReportsTiming);
 
 /// <summary>JSON body to a chat request. Fields are honoured or refused by name; unknown ones, beta fields of the SDKs among them, are listed in <c>ignored</c>.</summary>
 internal static class MessagesParser
@@ -15,12 +15,12 @@ internal static class MessagesParser
     private static readonly JsonElement True = JsonDocument.Parse("true").RootElement.Clone();
     private static readonly JsonElement False = JsonDocument.Parse("false").RootElement.Clone();
 
-    /// <param name="counts">Only the prompt matters: there need be no <c>max_tokens</c>.</param>
+    /// <param name="counts">Only the prompt matters: there need be no <c>max_tokens</c> and no model.</param>
     public static MessagesCall Parse(JsonElement root, bool counts, List<string> ignored)
     {
         JsonFields body = new(root, "");
         int? maxTokens = counts ? body.Integer("max_tokens", 0, int.MaxValue) : (int)JsonValue.Integer(body.Require("max_tokens"), "max_tokens", 0, int.MaxValue);
-        string model = body.RequireString("model");
+        string? model = counts ? body.String("model") : body.RequireString("model");
         List<ChatMessage> messages = MessagesReader.Read(body, ignored);
         (ChatRequest chat, bool omitsThinking) = ReadThinking(body, maxTokens, ignored, new ChatRequest
         {

@@ -17,7 +17,7 @@ internal static class EmbeddingInputs
             throw JsonValue.WrongType(input, path, "a string, an array of strings, an array of tokens or an array of such");
         if (input.GetArrayLength() > 0 && input[0].ValueKind == JsonValueKind.Number)
             return [Tokens(model, input, path)];
-        return JsonFields.Items(input, path, 1, MaxInputs).ConvertAll(item => item.Value.ValueKind == JsonValueKind.Array
+        return JsonFields.Items(input, path, 0, MaxInputs).ConvertAll(item => item.Value.ValueKind == JsonValueKind.Array
             ? Tokens(model, item.Value, item.Path)
             : EmbeddingTokens.Of(model, JsonValue.String(item.Value, item.Path), item.Path));
     }

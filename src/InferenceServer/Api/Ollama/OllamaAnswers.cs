@@ -21,7 +21,7 @@ public abstract record OllamaReply
     public bool Done { get; init; }
 
     [JsonPropertyOrder(1)]
-    [Description("stop or length; load where nothing was asked.")]
+    [Description("stop or length; load where nothing was asked, and unload where keep_alive was 0 besides.")]
     public string? DoneReason { get; init; }
 
     [JsonPropertyOrder(1)]

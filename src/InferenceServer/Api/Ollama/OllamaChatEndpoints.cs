@@ -17,11 +17,11 @@ internal sealed class OllamaChatEndpoints(ModelCatalogue models, TimeProvider cl
     {
         RequestHints hints = RequestHints.Of(http.Request);
         OllamaCall call = await JsonBody.ReadAsync(http, parse);
-        ServedModel model = models.Find(OllamaRequestParser.IdOf(call.Model));
+        ServedModel model = models.Find(call.Model);
         OllamaHeader header = new(call.Model, isChat, call.ReportsTiming, model, clock, RequestTrace.Of(http));
         if (call is { Chat: null, Text: null })
         {
-            await OllamaReplyWriter.WriteLoadedAsync(http, header);
+            await OllamaReplyWriter.WriteLoadedAsync(http, header, call.Unloads ? "unload" : "load");
             return;
         }
 

@@ -21,7 +21,7 @@ public abstract record OllamaReplyRequest
     [Description("true, false, or \"low\", \"medium\", \"high\": reaches the chat template as enable_thinking and reasoning_effort. Absent leaves it to the template.")]
     public JsonElement? Think { get; init; }
 
-    [Description("Accepted: the model stays loaded as long as the server runs.")]
+    [Description("Accepted: the model stays loaded as long as the server runs. Without a prompt 0 is answered with done_reason unload, as at Ollama.")]
     public JsonElement? KeepAlive { get; init; }
 
     [Description("Report the log probability of every token of the reply.")]

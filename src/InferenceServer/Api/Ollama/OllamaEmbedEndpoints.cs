@@ -101,7 +101,7 @@ internal sealed class OllamaEmbedEndpoints(ModelCatalogue models, TimeProvider c
 
     private ServedEmbedder Find(string name)
     {
-        ServedEmbedder model = models.FindEmbedder(OllamaRequestParser.IdOf(name));
+        ServedEmbedder model = models.FindEmbedder(name);
         return model.Ranking is null ? model : throw RequestProblem.Invalid($"The model '{model.Id}' ranks texts and gives no embeddings.", "model", "invalid_value");
     }
 

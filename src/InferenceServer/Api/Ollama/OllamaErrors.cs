@@ -14,6 +14,8 @@ internal static class OllamaErrors
     public static OllamaError Response(RequestProblem problem)
     {
         string? name = Names.Of(problem.Where);
+        if (problem.Overflow is { } overflow)
+            return new($"the input length exceeds the context length: '{name}' has {(overflow.IsAtLeast ? "at least " : "")}{overflow.Tokens} tokens, and the context has {overflow.ContextLength}");
         string message = problem.MessageAt(name);
         return new(name is null || message.Contains(name, StringComparison.Ordinal) ? message : $"{name}: {message}");
     }

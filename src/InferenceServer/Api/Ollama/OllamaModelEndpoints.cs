@@ -37,10 +37,9 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models)
             IgnoredParameters.Announce(http.Response, ignored);
         }
 
-        string id = OllamaRequestParser.IdOf(name);
-        OllamaModelInformation shown = models.EmbedOnly.FirstOrDefault(model => model.Id == id) is { } embedder
+        OllamaModelInformation shown = models.FindEmbedOnly(name) is { } embedder
             ? Show(embedder.Id, embedder.Created, embedder.File, ["embedding"])
-            : Show(models.Find(id));
+            : Show(models.Find(name));
         await JsonAnswer.WriteAsync(http, shown, OllamaJson.Wire.OllamaModelInformation);
     }
 

@@ -16,7 +16,7 @@ internal static class OllamaOptionReader
             TopP = options.Number("top_p", 0, 1) ?? 0.9f,
             MinP = options.Number("min_p", 0, 1) ?? 0,
             TypicalP = options.Number("typical_p", 0, 1) ?? 1,
-            Seed = options.Long("seed", long.MinValue, long.MaxValue) is not (null or -1) and var seed ? seed : null,
+            Seed = options.Seed("seed") is not (null or -1) and var seed ? seed : null,
             StopSequences = StopReader.Read(options, "stop"),
             RepetitionPenalty = ReadPenalty(options),
             PresencePenalty = options.Number("presence_penalty", -2, 2) ?? 0,

@@ -39,9 +39,9 @@ internal static class OllamaReplyWriter
     }
 
     /// <summary>The answer to a request that asks for nothing but a loaded model.</summary>
-    public static Task WriteLoadedAsync(HttpContext http, OllamaHeader header) => header.IsChat
-        ? JsonAnswer.WriteAsync(http, new OllamaChatAnswer(header.Name, header.Now(), new("assistant", "")) { Done = true, DoneReason = "load" }, OllamaJson.Wire.OllamaChatAnswer)
-        : JsonAnswer.WriteAsync(http, new OllamaGenerateAnswer(header.Name, header.Now(), "") { Done = true, DoneReason = "load" }, OllamaJson.Wire.OllamaGenerateAnswer);
+    public static Task WriteLoadedAsync(HttpContext http, OllamaHeader header, string reason) => header.IsChat
+        ? JsonAnswer.WriteAsync(http, new OllamaChatAnswer(header.Name, header.Now(), new("assistant", "")) { Done = true, DoneReason = reason }, OllamaJson.Wire.OllamaChatAnswer)
+        : JsonAnswer.WriteAsync(http, new OllamaGenerateAnswer(header.Name, header.Now(), "") { Done = true, DoneReason = reason }, OllamaJson.Wire.OllamaGenerateAnswer);
 
     /// <summary>Adds how the reply ended and what it cost.</summary>
     public static T End<T>(T reply, ReplyEnd end, OllamaHeader header)

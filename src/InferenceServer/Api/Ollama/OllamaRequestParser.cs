@@ -8,16 +8,17 @@ namespace InferenceServer.Api.Ollama;
 /// </summary>
 /// <param name="Model">As the client wrote it.</param>
 /// <param name="Thinks">True and false where the client said so.</param>
-internal sealed record OllamaCall(string Model, bool Stream, bool ReportsTiming, ChatRequest? Chat, TextRequest? Text, bool? Thinks, bool Logprobs);
+internal sealed record OllamaCall(string Model, bool Stream, bool ReportsTiming, ChatRequest? Chat, TextRequest? Text, bool? Thinks, bool Logprobs)
+{
+    /// <summary>Asks that the model be unloaded after it; it stays all the same.</summary>
+    public bool Unloads { get; init; }
+}
 
 /// <summary>JSON body to a request. Fields are honoured or refused by name; unknown ones are listed in <c>ignored</c>.</summary>
 internal static class OllamaRequestParser
 {
     private static readonly JsonElement True = JsonDocument.Parse("true").RootElement.Clone();
     private static readonly JsonElement False = JsonDocument.Parse("false").RootElement.Clone();
-
-    /// <summary>A name without the tag that every model here has.</summary>
-    public static string IdOf(string name) => name.EndsWith(":latest", StringComparison.Ordinal) ? name[..^":latest".Length] : name;
 
     public static OllamaCall ParseChat(JsonElement root, List<string> ignored)
     {
@@ -28,8 +29,8 @@ internal static class OllamaRequestParser
         chat = ToolReader.Read(body, chat, ignored);
         chat = chat with { Options = chat.Options with { Constraint = ReadFormat(body), TopLogprobs = ReadLogprobs(body) } };
         bool stream = body.Boolean("stream") ?? true, timing = body.Boolean("timing") ?? false;
-        ReadRest(body, ignored);
-        return new(name, stream, timing, messages.Count == 0 ? null : chat, null, thinks, chat.Options.TopLogprobs is not null);
+        bool unloads = ReadRest(body, ignored);
+        return new(name, stream, timing, messages.Count == 0 ? null : chat, null, thinks, chat.Options.TopLogprobs is not null) { Unloads = unloads };
     }
 
     public static OllamaCall ParseGenerate(JsonElement root, List<string> ignored)
@@ -55,8 +56,8 @@ internal static class OllamaRequestParser
         }, out bool? thinks);
         GenerationOptions options = chat.Options with { Constraint = ReadFormat(body), TopLogprobs = ReadLogprobs(body) };
         bool stream = body.Boolean("stream") ?? true, timing = body.Boolean("timing") ?? false;
-        ReadRest(body, ignored);
-        OllamaCall call = new(name, stream, timing, null, null, thinks, options.TopLogprobs is not null);
+        bool unloads = ReadRest(body, ignored);
+        OllamaCall call = new(name, stream, timing, null, null, thinks, options.TopLogprobs is not null) { Unloads = unloads };
         if (prompt.Length == 0 && suffix is null)
             return call;
         if (!raw && suffix is null)
@@ -105,12 +106,15 @@ internal static class OllamaRequestParser
     }
 
     /// <summary>What holds here whether it is asked for or not.</summary>
-    private static void ReadRest(JsonFields body, List<string> ignored)
+    /// <returns>Whether the model is to be unloaded.</returns>
+    private static bool ReadRest(JsonFields body, List<string> ignored)
     {
-        if (body.Take("keep_alive") is { ValueKind: not (JsonValueKind.String or JsonValueKind.Number) } wrong)
+        JsonElement? kept = body.Take("keep_alive");
+        if (kept is { ValueKind: not (JsonValueKind.String or JsonValueKind.Number) } wrong)
             throw JsonValue.WrongType(wrong, "keep_alive", "a number of seconds, or a text such as \"5m\"");
         body.Boolean("truncate");
         body.Boolean("shift");
         body.Close(ignored);
+        return kept is { } value && (value.ValueKind == JsonValueKind.Number ? JsonValue.Number(value, "keep_alive", double.MinValue, double.MaxValue) == 0 : JsonValue.String(value, "keep_alive") is "0" or "0s" or "0m");
     }
 }

@@ -35,7 +35,7 @@ internal static class OllamaRoutes
         foreach (string path in (ReadOnlySpan<string>)["/api/pull", "/api/push", "/api/create", "/api/copy"])
             app.MapPost(path, (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
         app.MapDelete("/api/delete", (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
-        app.MapMethods("/api/blobs/{digest}", ["HEAD", "POST"], (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
+        app.MapMethods("/api/blobs/{digest}", ["GET", "POST"], (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
     }
 
     private static RouteHandlerBuilder ProducesOllamaErrors(this RouteHandlerBuilder route)

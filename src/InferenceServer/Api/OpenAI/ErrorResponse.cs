@@ -13,7 +13,17 @@ public sealed record ErrorResponse(ErrorBody Error)
     internal static ErrorResponse From(RequestProblem problem) => From(problem, FieldNames.OpenAI);
 
     internal static ErrorResponse From(RequestProblem problem, FieldNames names) =>
-        new(new ErrorBody(names.MessageOf(problem), TypeOf(problem.Kind), names.Of(problem.Where), problem.Code));
+        new(new ErrorBody(Explain(problem, names), TypeOf(problem.Kind), names.Of(problem.Where), problem.Code));
+
+    /// <summary>The problem's message, with the place under its name here; of a prompt that is too long in the words that clients look for.</summary>
+    internal static string Explain(RequestProblem problem, FieldNames names)
+    {
+        string? place = names.Of(problem.Where);
+        return problem.Overflow is { } overflow
+            ? $"This model's maximum context length is {overflow.ContextLength} tokens. However, your {place} resulted in {(overflow.IsAtLeast ? "at least " : "")}{overflow.Tokens} tokens"
+                + $"{(overflow.Tokens == overflow.ContextLength ? ", and the reply needs one more" : "")}. Please reduce the length of the {place}."
+            : problem.MessageAt(place);
+    }
 
     private static string TypeOf(ProblemKind kind) => kind switch
     {

@@ -10,8 +10,8 @@ public abstract record GenerationParameters
     [Description("Id of the loaded model, as /v1/models lists it.")]
     public required string Model { get; init; }
 
-    [Description("Most tokens to generate.")]
-    [Range(0, int.MaxValue)]
+    [Description("Most tokens to generate; -1 and null for no limit but the context.")]
+    [Range(-1, int.MaxValue)]
     public int? MaxTokens { get; init; }
 
     [Description("Up to 16 texts that end the reply; they are not part of it.")]

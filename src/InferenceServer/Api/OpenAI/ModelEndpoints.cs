@@ -20,7 +20,7 @@ internal sealed class ModelEndpoints(ModelCatalogue models)
         string id = (string)http.Request.RouteValues["id"]!;
         if (AnthropicErrors.Speaks(http.Request))
             return AnthropicModels.WriteAsync(http, models.Find(id));
-        ModelDescription found = models.EmbedOnly.FirstOrDefault(model => model.Id == id) is { } embedder ? Describe(embedder) : Describe(models.Find(id));
+        ModelDescription found = models.FindEmbedOnly(id) is { } embedder ? Describe(embedder) : Describe(models.Find(id));
         return JsonAnswer.WriteAsync(http, found, OpenAIJson.Wire.ModelDescription);
     }
 

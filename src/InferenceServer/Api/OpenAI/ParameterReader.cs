@@ -20,7 +20,7 @@ internal static class ParameterReader
         {
             StopSequences = StopReader.Read(body, "stop"),
             Choices = body.Integer("n", 1, 128) ?? 1,
-            Seed = body.Long("seed", long.MinValue, long.MaxValue),
+            Seed = body.Seed("seed"),
             Temperature = body.Number("temperature", 0, 2) ?? 1,
             TopP = body.Number("top_p", 0, 1) ?? 1,
             TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
@@ -40,6 +40,9 @@ internal static class ParameterReader
         CallOptions call = new(stream, body.Boolean("x_cache_report") ?? false, body.Boolean("timing") ?? false);
         return (ConstraintReader.Read(body, options, ignored), call);
     }
+
+    /// <summary>Most tokens of a reply; null, for no limit but the context, where it is absent, null or -1, which llama.cpp's and vLLM's clients send.</summary>
+    public static int? MaxTokens(JsonFields body, string name) => body.Integer(name, -1, int.MaxValue) is >= 0 and var most ? most : null;
 
     /// <summary>The tier that is answered for, in OpenAI's words.</summary>
     public static string TierName(RequestPriority priority) => priority switch

@@ -20,7 +20,7 @@ internal sealed class ReplayMiddleware(RequestDelegate next, RecordingStore stor
             return;
         }
 
-        byte[] body = await ReadAsync(http.Request.BodyReader, http.RequestAborted);
+        byte[] body = await ContentCodings.ReadAsync(http);
         RecordingSubject subject = new(ApiKey.Of(http).Id ?? "", http.Request.Path, asked.Key, Convert.ToHexString(SHA256.HashData(body)));
         (RecordingReader reader, bool isNew) = store.Open(asked, subject);
         if (!isNew)
@@ -60,22 +60,6 @@ internal sealed class ReplayMiddleware(RequestDelegate next, RecordingStore stor
 #pragma warning restore CA1031
         {
             recording.End(error);
-        }
-    }
-
-    private static async Task<byte[]> ReadAsync(PipeReader reader, CancellationToken aborted)
-    {
-        while (true)
-        {
-            ReadResult read = await reader.ReadAsync(aborted);
-            if (read.IsCompleted)
-            {
-                byte[] body = read.Buffer.ToArray();
-                reader.AdvanceTo(read.Buffer.End);
-                return body;
-            }
-
-            reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
         }
     }
 }

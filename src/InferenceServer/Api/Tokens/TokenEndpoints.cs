@@ -30,7 +30,7 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
             Announce(http, fields);
         }
 
-        ServedVocabulary vocabulary = Find(request.Model).Vocabulary;
+        ServedVocabulary vocabulary = models.Find(request.Model).Vocabulary;
         int[] tokens = vocabulary.Tokenize(request.Content, request.AddSpecial, request.ParseSpecial);
         await using Utf8JsonWriter json = new(http.Response.BodyWriter, new JsonWriterOptions { Encoder = TokenJson.Wire.Options.Encoder });
         http.Response.ContentType = "application/json";
@@ -60,7 +60,7 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
             Announce(http, fields);
         }
 
-        ServedVocabulary vocabulary = Find(request.Model).Vocabulary;
+        ServedVocabulary vocabulary = models.Find(request.Model).Vocabulary;
         vocabulary.Check(request.Tokens, "tokens");
         await JsonAnswer.WriteAsync(http, new DetokenizedText(vocabulary.Text(request.Tokens)), TokenJson.Wire.DetokenizedText);
     }
@@ -79,13 +79,9 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
 
     private async Task<(ServedModel Model, ChatRequest Request)> ReadChatAsync(HttpContext http)
     {
-        ChatCall call = await JsonBody.ReadAsync(http, ChatRequestParser.Parse);
+        ChatCall call = await JsonBody.ReadAsync(http, ChatRequestParser.ParsePrompt);
         return (models.Find(call.Model), call.Chat);
     }
-
-    private ServedModel Find(string? id) => id is null && models.Models.Count == 1
-        ? models.Models[0]
-        : models.Find(id ?? throw RequestProblem.Invalid("{where} is required: several are loaded.", "model", "missing_required_parameter"));
 
     private static void Announce(HttpContext http, JsonFields fields)
     {

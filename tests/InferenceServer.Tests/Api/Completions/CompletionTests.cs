@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceServer.Engine;
+using InferenceServer.Models;
 
 namespace InferenceServer.Tests.Api.Completions;
 
@@ -28,6 +29,47 @@ public sealed class CompletionTests
 
     private static string[] Texts(JsonElement answer) =>
         [.. answer.GetProperty("choices").EnumerateArray().Select(choice => choice.GetProperty("text").GetString()!)];
+
+    [Fact]
+    public async Task No_offset_points_past_the_end_of_the_text()
+    {
+        ScriptedEngine engine = new()
+        {
+            Script = reply =>
+            {
+                foreach (char c in "Hi")
+                    reply.Token(c.ToString(), Drawn(c.ToString(), -1));
+                // What a stop string cut off, and what ended the reply.
+                foreach (char c in "###")
+                    reply.Token("", Drawn(c.ToString(), -1));
+                reply.Finish();
+                return Task.CompletedTask;
+            },
+        };
+        await using TestHost host = await TestHost.StartAsync(engine);
+        JsonElement choice = (await host.PostJsonAsync(Path, """{"model":"scripted","prompt":"abc","echo":false,"logprobs":0}""")).GetProperty("choices")[0];
+        Assert.Equal("Hi", choice.GetProperty("text").GetString());
+        Assert.Equal([0, 1, 2, 2, 2], choice.GetProperty("logprobs").GetProperty("text_offset").EnumerateArray().Select(offset => offset.GetInt32()));
+    }
+
+    [Theory]
+    [InlineData("<s>Hi", true, 3)]
+    [InlineData("Hi", true, 3)]
+    [InlineData("<s>Hi", false, 6)]
+    public async Task A_text_that_begins_with_the_beginning_token_gets_no_second_one(string prompt, bool parses, int tokens)
+    {
+        ScriptedEngine engine = new();
+        ServedVocabulary plain = ScriptedVocabulary.Instance;
+        ServedVocabulary adding = plain with
+        {
+            AddBos = true,
+            Tokenize = (text, special, parse) => special ? [ScriptedVocabulary.Bos, .. plain.Tokenize(text, false, parse)] : plain.Tokenize(text, false, parse),
+        };
+        await using TestHost host = await TestHost.StartAsync(engine.AsMarked() with { Vocabulary = adding });
+        await host.PostJsonAsync(Path, $$"""{"model":"scripted","prompt":"{{prompt}}","parse_special":{{(parses ? "true" : "false")}}}""");
+        int[] sent = engine.Submitted.Single().Request.PromptTokens.ToArray();
+        Assert.Equal((tokens, 1), (sent.Length, sent.Count(token => token == ScriptedVocabulary.Bos)));
+    }
 
     [Theory]
     [InlineData("\"Hi\"", new[] { "Hi" })]

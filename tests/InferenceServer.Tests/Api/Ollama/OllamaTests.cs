@@ -199,7 +199,7 @@ public sealed class OllamaTests
         await using TestHost host = await StartAsync(engine);
         JsonElement chat = await host.PostJsonAsync("/api/chat", """{"model":"scripted","keep_alive":0}""");
         JsonElement text = await host.PostJsonAsync("/api/generate", """{"model":"scripted"}""");
-        Assert.Equal(("load", "load"), (chat.GetProperty("done_reason").GetString(), text.GetProperty("done_reason").GetString()));
+        Assert.Equal(("unload", "load"), (chat.GetProperty("done_reason").GetString(), text.GetProperty("done_reason").GetString()));
         Assert.Empty(engine.Submitted);
     }
 

@@ -13,7 +13,7 @@ public sealed record ChatCompletionRequest : GenerationParameters
     public required IReadOnlyList<ChatCompletionMessage> Messages { get; init; }
 
     [Description("Most tokens to generate; takes precedence over max_tokens.")]
-    [Range(0, int.MaxValue)]
+    [Range(-1, int.MaxValue)]
     public int? MaxCompletionTokens { get; init; }
 
     [Description("Report the log probability of every token of the reply.")]

@@ -5,9 +5,9 @@ using InferenceServer.Chat;
 namespace InferenceServer.Api.OpenAI.Chat;
 
 /// <summary>A request in this dialect, translated.</summary>
-/// <param name="Model">As the client wrote it.</param>
+/// <param name="Model">As the client wrote it; null for the only one.</param>
 /// <param name="Chat">What runs.</param>
-internal sealed record ChatCall(string Model, ChatRequest Chat, CallOptions Options)
+internal sealed record ChatCall(string? Model, ChatRequest Chat, CallOptions Options)
 {
     public bool Logprobs => Chat.Options.TopLogprobs is not null;
 
@@ -28,12 +28,17 @@ internal static class ChatRequestParser
 {
     private const int MaxKwargs = 32;
 
-    public static ChatCall Parse(JsonElement root, List<string> ignored)
+    public static ChatCall Parse(JsonElement root, List<string> ignored) => Parse(root, needsModel: true, ignored);
+
+    /// <summary>As the other, for what only makes the prompt: the model need not be named.</summary>
+    public static ChatCall ParsePrompt(JsonElement root, List<string> ignored) => Parse(root, needsModel: false, ignored);
+
+    private static ChatCall Parse(JsonElement root, bool needsModel, List<string> ignored)
     {
         JsonFields body = new(root, "");
-        string model = body.RequireString("model");
+        string? model = needsModel ? body.RequireString("model") : body.String("model");
         IReadOnlyList<ChatMessage> messages = ChatMessageParser.Parse(body, ignored);
-        int? maxTokens = body.Integer("max_tokens", 0, int.MaxValue), maxCompletionTokens = body.Integer("max_completion_tokens", 0, int.MaxValue);
+        int? maxTokens = ParameterReader.MaxTokens(body, "max_tokens"), maxCompletionTokens = ParameterReader.MaxTokens(body, "max_completion_tokens");
         (GenerationOptions options, CallOptions call) = ParameterReader.Read(body, new GenerationOptions
         {
             MaxOutputTokens = maxCompletionTokens ?? maxTokens,

@@ -36,6 +36,7 @@ internal static class CompletionChoices
             echo.AddTo(logprobs, turn.Model.Vocabulary, known);
         foreach (TokenLogprobs token in reply.Logprobs)
             logprobs.Add(turn.Model.Vocabulary, token);
-        return new(index, echo?.Text + reply.Text, call.Logprobs is null ? null : logprobs.Take(), FinishReason(reply.End));
+        string text = echo?.Text + reply.Text;
+        return new(index, text, call.Logprobs is null ? null : logprobs.Take(text.Length), FinishReason(reply.End));
     }
 }

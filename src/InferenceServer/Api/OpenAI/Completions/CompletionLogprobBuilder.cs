@@ -43,8 +43,11 @@ internal sealed class CompletionLogprobBuilder(int top)
     }
 
     /// <summary>What was added since the last call.</summary>
-    public CompletionLogprobs Take()
+    /// <param name="textLength">Of the whole text, where it is known: a token that ends a reply, or that a stop string cut off, is past its end.</param>
+    public CompletionLogprobs Take(int textLength = int.MaxValue)
     {
+        for (int i = 0; i < _offsets.Count; i++)
+            _offsets[i] = Math.Min(_offsets[i], textLength);
         CompletionLogprobs taken = new([.. _tokens], [.. _logprobs], top == 0 ? null : [.. _top], [.. _offsets]);
         _tokens.Clear();
         _logprobs.Clear();

@@ -36,7 +36,7 @@ internal static class CompletionRequestParser
         bool echo = body.Boolean("echo") ?? false;
         int? bestOf = body.Integer("best_of", 0, 20) is > 0 and var best ? best : null;
         string? suffix = body.String("suffix") is { Length: > 0 } given ? given : null;
-        (GenerationOptions options, CallOptions call) = ParameterReader.Read(body, new GenerationOptions { MaxOutputTokens = body.Integer("max_tokens", 0, int.MaxValue) ?? DefaultMaxTokens }, ignored);
+        (GenerationOptions options, CallOptions call) = ParameterReader.Read(body, new GenerationOptions { MaxOutputTokens = body.Has("max_tokens") ? ParameterReader.MaxTokens(body, "max_tokens") : DefaultMaxTokens }, ignored);
         call = call with { IncludesUsage = ParameterReader.IncludesUsage(body, call.Stream, ignored) };
         bool parsesSpecial = body.Boolean("parse_special") ?? false;
         body.Close(ignored);

@@ -185,7 +185,7 @@ internal sealed class ResponseEventWriter(ResponseEventLog? log) : IDisposable
         if (Begin("error") is not { } json)
             return;
         json.WriteString("code", error.Code);
-        json.WriteString("message", ResponseErrors.Names.MessageOf(error));
+        json.WriteString("message", ErrorResponse.Explain(error, ResponseErrors.Names));
         json.WriteString("param", ResponseErrors.Names.Of(error.Where));
         End(json);
     }

@@ -222,7 +222,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
     private ModelResponse Unfinished(RequestProblem error, IReadOnlyList<ResponseItem> output) => _current with
     {
         Status = _cancelled ? ModelResponse.Cancelled : ModelResponse.Failed,
-        Error = _cancelled ? null : new ResponseFailure("server_error", ResponseErrors.Names.MessageOf(error)),
+        Error = _cancelled ? null : new ResponseFailure("server_error", ErrorResponse.Explain(error, ResponseErrors.Names)),
         Output = [.. output],
     };
 
