@@ -1,6 +1,6 @@
-using InferenceServer.Operations;
 using System.Buffers.Text;
 using System.Security.Cryptography;
+using InferenceServer.Operations;
 
 namespace InferenceServer.Api.Replay;
 

@@ -1,7 +1,7 @@
-using InferenceServer.Operations;
 using System.Text;
 using InferenceServer.Api;
 using InferenceServer.Api.Replay;
+using InferenceServer.Operations;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Time.Testing;
 using Prometheus;

@@ -6,7 +6,7 @@ namespace InferenceServer.Api.OpenAI.Responses;
 /// <summary><c>tools</c> and <c>tool_choice</c> of a response, which have no <c>function</c> around a function.</summary>
 internal static class ResponseToolParser
 {
-        public static ResponseRequest Read(JsonFields body, ResponseRequest request, List<string> ignored)
+    public static ResponseRequest Read(JsonFields body, ResponseRequest request, List<string> ignored)
     {
         List<ResponseTool> tools = [];
         List<ChatTool> functions = [];
