@@ -41,10 +41,13 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
         string endpoint = (http.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "unmatched";
         string outcome = trace.Outcome(http);
         metrics.Request(endpoint, outcome, trace.ElapsedSeconds);
+        metrics.Conventional.Record(http.Request.Method, endpoint, http.Response.StatusCode, outcome, trace);
         trace.Ended(http.Response.StatusCode, outcome);
         LogLevel level = outcome == "ok" && http.GetEndpoint()?.Metadata.GetMetadata<QuietRoute>() is not null ? LogLevel.Debug : LogLevel.Information;
-        if (log.IsEnabled(level))
-            LogRequest(log, level, Line(http, endpoint, trace, outcome));
+        if (!log.IsEnabled(level))
+            return;
+        string line = Line(http, endpoint, trace, outcome);
+        LogRequest(log, level, line);
     }
 
     /// <summary>What there is to say of it, and no more.</summary>

@@ -27,6 +27,8 @@ internal sealed class ServerMetrics
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 1.6, 16) });
         QueueTime = factory.CreateHistogram("inference_queue_seconds", "From submission to the engine until the first step that worked on it.",
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 2, 16) });
+        Conventional = new ConventionalMetrics(factory);
+        DotNetStats.Register(_registry);
         Replay = new ReplayMetrics(factory);
         if (store.Database is { } database)
             StoreCollector.Register(factory, _registry, database);
@@ -43,6 +45,8 @@ internal sealed class ServerMetrics
     public Histogram InterToken { get; }
 
     public Histogram QueueTime { get; }
+
+    public ConventionalMetrics Conventional { get; }
 
     public ReplayMetrics Replay { get; }
 

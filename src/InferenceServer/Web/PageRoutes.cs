@@ -85,7 +85,7 @@ internal static class PageRoutes
     private static Task GreetAsync(HttpContext http)
     {
         if (!http.Request.Headers.UserAgent.ToString().StartsWith("ollama", StringComparison.OrdinalIgnoreCase))
-            return JsonAnswer.WriteAsync(http, new ServerGreeting("InferenceServer", ServerVersion.Text, "/docs", "/openapi/v1.json"), PageJson.Default.ServerGreeting);
+            return http.Response.WriteAsJsonAsync(new ServerGreeting("InferenceServer", ServerVersion.Text, "/docs", "/openapi/v1.json"), PageJson.Default.ServerGreeting, cancellationToken: http.RequestAborted);
         http.Response.ContentType = "text/plain; charset=utf-8";
         return http.Response.WriteAsync("Ollama is running", http.RequestAborted);
     }

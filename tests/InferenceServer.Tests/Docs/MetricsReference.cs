@@ -18,6 +18,8 @@ internal static partial class MetricsReference
         ("Moderation", "^inference_moderat"),
         ("Retries and resumed streams", "^inference_(replays|readerless|recorded)"),
         ("Stored data", "^inference_store_"),
+        ("OpenTelemetry's names", "^(gen_ai|http)_"),
+        ("Process and runtime", "^(process_(?!resident)|dotnet_)"),
         ("Memory", "_bytes$(?<!cache_bytes|written_bytes)"),
         ("Prefix cache on disk", "^inference_disk_"),
         ("KV pool and prefix cache", "^inference_(kv_|prefix_|host_|restores|evicted|preemptions|checkpoints)"),

@@ -107,12 +107,20 @@ public sealed class OperationsTests
             "inference_requests_total{endpoint=\"/v1/chat/completions\",outcome=\"ok\"} 1",
             "inference_requests_total{endpoint=\"/v1/chat/completions\",outcome=\"client_error\"} 1",
             "inference_time_to_first_token_seconds_count 1", "inference_inter_token_seconds_count 2",
+            "gen_ai_server_request_duration_seconds_count{gen_ai_operation_name=\"chat\",gen_ai_request_model=\"scripted\",error_type=\"\"} 1",
+            "gen_ai_server_request_duration_seconds_count{gen_ai_operation_name=\"chat\",gen_ai_request_model=\"\",error_type=\"client_error\"} 1",
+            "gen_ai_server_time_to_first_token_seconds_count{gen_ai_operation_name=\"chat\",gen_ai_request_model=\"scripted\"} 1",
+            "gen_ai_server_time_per_output_token_seconds_count{gen_ai_operation_name=\"chat\",gen_ai_request_model=\"scripted\"} 1",
+            "http_server_request_duration_seconds_count{method=\"POST\",route=\"/v1/chat/completions\",status=\"200\"} 1",
+            "http_server_request_duration_seconds_count{method=\"POST\",route=\"/v1/chat/completions\",status=\"400\"} 1",
             "inference_kv_cells{model=\"scripted\",state=\"free\"} 40", "inference_kv_capacity_cells{model=\"scripted\"} 100",
             "inference_prompt_tokens_total{model=\"scripted\",source=\"cached\"} 22", "inference_completion_tokens_total{model=\"scripted\"} 33",
             "inference_decode_rows_total{model=\"scripted\"} 18", "inference_decode_steps_total{model=\"scripted\"} 4",
             "inference_requests_waiting{model=\"scripted\"} 3", "inference_requests_running{model=\"scripted\"} 2",
         ])
             Assert.Contains(line + "\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("\nprocess_cpu_seconds_total ", metrics, StringComparison.Ordinal);
+        Assert.Contains("\ndotnet_collection_count_total{generation=\"0\"} ", metrics, StringComparison.Ordinal);
     }
 
     [Fact]

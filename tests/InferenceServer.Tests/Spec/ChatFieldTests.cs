@@ -40,7 +40,7 @@ public sealed class ChatFieldTests
             ("audio", "\"audio\":null", null), ("audio", "\"audio\":{\"voice\":\"alloy\",\"format\":\"wav\"}", "audio"),
             ("store", "\"store\":false", null), ("moderation", "\"model\":\"scripted\",\"moderation\":{\"model\":\"omni-moderation-latest\"}", null), ("moderation", "\"moderation\":{}", "moderation.model"),
             ("stream", "\"stream\":true", null), ("stream_options", "\"stream\":true,\"stream_options\":{\"include_usage\":true}", null), ("stream_options", "\"stream_options\":{}", "stream_options"),
-            ("stop", "\"stop\":\"x\"", null), ("stop", "\"stop\":[\"x\",\"y\"]", null), ("stop", "\"stop\":[\"\"]", "stop[0]"),
+            ("stop", "\"stop\":\"x\"", null), ("stop", "\"stop\":[\"x\",\"y\"]", null), ("stop", "\"stop\":[\"\"]", null), ("stop", "\"stop\":[7]", "stop[0]"),
             ("logit_bias", "\"logit_bias\":{\"65\":-100}", null), ("logit_bias", "\"logit_bias\":{\"9999999\":1}", "logit_bias"),
             ("n", "\"n\":2", null), ("seed", "\"seed\":-7", null),
             ("prediction", "\"prediction\":{\"type\":\"content\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}", null), ("prediction", "\"prediction\":{\"type\":\"audio\"}", "prediction.type"),

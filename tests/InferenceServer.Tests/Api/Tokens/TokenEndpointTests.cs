@@ -56,7 +56,7 @@ public sealed class TokenEndpointTests(TinyServer server) : IClassFixture<TinySe
     [InlineData("/detokenize", "{\"tokens\":[1,-1]}", "tokens[1]")]
     [InlineData("/detokenize", "{\"tokens\":[1,999999]}", "tokens[1]")]
     [InlineData("/detokenize", "{\"tokens\":\"x\"}", "tokens")]
-    [InlineData("/apply-template", "{\"messages\":[]}", "model")]
+    [InlineData("/apply-template", "{\"messages\":[]}", "messages")]
     public async Task What_is_wrong_is_named(string path, string body, string param)
     {
         using HttpResponseMessage answer = await server.Host.PostAsync(path, body);
