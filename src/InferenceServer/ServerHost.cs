@@ -13,8 +13,8 @@ using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Llama;
 using InferenceServer.Models;
-using InferenceServer.Operations;
 using InferenceServer.Moderation;
+using InferenceServer.Operations;
 using InferenceServer.Store;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
