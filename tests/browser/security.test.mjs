@@ -124,13 +124,16 @@ test("A title, a search and a settings text are text", async () => {
   await checkNothingRan(opened);
 });
 
+/** As a browser asks for it; programs are greeted otherwise. */
+const openPageFile = () => fetch(server.address, { headers: { accept: "text/html" } });
+
 const assets = async () => {
-  const html = await (await fetch(server.address)).text();
+  const html = await (await openPageFile()).text();
   return JSON.parse(/<script type="importmap">(.*?)<\/script>/s.exec(html)?.[1] ?? "{}").integrity ?? {};
 };
 
 test("The page and its files come with the policy, and every script and style with its integrity", async () => {
-  const answer = await fetch(server.address);
+  const answer = await openPageFile();
   const policy = answer.headers.get("content-security-policy") ?? "";
   for (const part of ["default-src 'none'", "script-src 'self' 'sha256-", "style-src 'self';", "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
     assert.ok(policy.includes(part), `${part} is not in ${policy}`);
@@ -167,7 +170,7 @@ test("The page and its files come with the policy, and every script and style wi
 
 for (const [name, file] of [["the entry", /^\/assets\/index-.*\.js$/], ["a page that is loaded later", /StatusPage/], ["the style", /\.css$/], ["KaTeX", /katex/], ["the highlighter", /worker/]]) {
   test(`A changed file is refused: ${name}`, async () => {
-    const [path] = [...Object.keys(await assets()), ...(await (await fetch(server.address)).text()).match(/\/assets\/[^"]*\.css/g)].filter(asset => file.test(asset));
+    const [path] = [...Object.keys(await assets()), ...(await (await openPageFile()).text()).match(/\/assets\/[^"]*\.css/g)].filter(asset => file.test(asset));
     assert.ok(path, `no ${file} in the page`);
     const { page } = await openPage(browser, server.address, { path: "/playground" });
     await page.locator(".request").waitFor();
