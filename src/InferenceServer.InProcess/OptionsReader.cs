@@ -1,5 +1,4 @@
 using System.Text.Json;
-using InferenceServer.Engine.Constraints;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
 
@@ -135,10 +134,10 @@ internal static class OptionsReader
         if (format is not ChatResponseFormatJson json)
             throw InProcessProblems.Unsupported($"{place}, {format.GetType().Name},", "a reply is text, JSON, or JSON of a schema.");
         if (json.Schema is not { } schema)
-            return new(place, "json object", _ => ConstraintPart.JsonObject);
+            return Chat.ConstraintSource.JsonObject(place);
         string path = $"{place}.{nameof(json.Schema)}", text = schema.GetRawText();
         return schema.ValueKind is JsonValueKind.Object
-            ? new(path, $"json schema {text}", cancellation => ConstraintPart.JsonSchema(text, null, cancellation))
+            ? Chat.ConstraintSource.JsonSchema(text, path)
             : throw RequestProblem.Invalid("{where} must be an object, a JSON Schema.", path, "invalid_type");
     }
 

@@ -111,12 +111,13 @@ internal sealed class ChatPromptRenderer
             context.Set("tools", new TemplateList(conversation.Tools.Select(Tool)).Freeze());
         else if (!_features.WantsToolsUndefined)
             context.Set("tools", TemplateValue.None);
-        // Firefunction's names for what others compute.
+        // What some templates print of themselves, and their own renderers give them.
         if (_template.Reads("functions"))
             context.Set("functions", JsonText(conversation.Tools));
-        foreach (string name in (ReadOnlySpan<string>)["datetime", "date_string"])
-            if (_template.Reads(name))
-                context.Set(name, _clock.GetLocalNow().ToString(name == "datetime" ? "MMM dd yyyy HH:mm:ss 'GMT'" : "dd MMM yyyy", CultureInfo.InvariantCulture));
+        if (_template.Reads("datetime"))
+            context.Set("datetime", _clock.GetUtcNow().ToString("MMM dd yyyy HH:mm:ss 'GMT'", CultureInfo.InvariantCulture));
+        if (_template.Reads("date_string"))
+            context.Set("date_string", _clock.GetLocalNow().ToString("dd MMM yyyy", CultureInfo.InvariantCulture));
         context.Set("documents", TemplateValue.None);
         if (conversation.ReasoningEffort is { } effort)
             context.Set("reasoning_effort", effort);

@@ -6,4 +6,18 @@ namespace InferenceServer.Chat;
 /// <param name="Path">Where it stands in the request, as its dialect writes it.</param>
 /// <param name="Key">Its kind and whole source: equal keys mean the same constraint.</param>
 /// <param name="Build">Throws <see cref="ConstraintException"/> for what cannot be enforced.</param>
-public sealed record ConstraintSource(string Path, string Key, Func<CancellationToken, ConstraintPart> Build);
+public sealed record ConstraintSource(string Path, string Key, Func<CancellationToken, ConstraintPart> Build)
+{
+    public static ConstraintSource JsonObject(string path) => new(path, "json object", _ => ConstraintPart.JsonObject);
+
+    /// <param name="schema">As JSON text.</param>
+    public static ConstraintSource JsonSchema(string schema, string path) =>
+        new(path, $"json schema {schema}", cancellation => ConstraintPart.JsonSchema(schema, null, cancellation));
+
+    public static ConstraintSource Gbnf(string grammar, string path) => new(path, $"grammar {grammar}", _ => ConstraintPart.Gbnf(grammar));
+
+    public static ConstraintSource Regex(string pattern, string path) => new(path, $"regex {pattern}", _ => ConstraintPart.Regex(pattern));
+
+    /// <param name="source">The choices as they were sent.</param>
+    public static ConstraintSource Choices(IReadOnlyList<string> choices, string source, string path) => new(path, $"choice {source}", _ => ConstraintPart.Choices(choices));
+}

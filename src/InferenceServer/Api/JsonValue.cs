@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api;
 
@@ -86,6 +87,11 @@ internal static class JsonValue
             throw OutOfRange(path, FormattableString.Invariant($"from {min} to {max}"), Excerpt(value));
         return number;
     }
+
+    /// <summary>A schema that a reply is to obey.</summary>
+    public static ConstraintSource Schema(JsonElement schema, string path) => schema.ValueKind is JsonValueKind.Object
+        ? ConstraintSource.JsonSchema(schema.GetRawText(), path)
+        : throw WrongType(schema, path, "an object, a JSON Schema");
 
     public static RequestProblem WrongType(JsonElement value, string path, string wanted) =>
         RequestProblem.Invalid($"{{where}} must be {wanted}; it is {Describe(value)}.", path, "invalid_type");

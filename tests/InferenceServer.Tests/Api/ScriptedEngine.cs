@@ -39,18 +39,7 @@ internal sealed class ScriptedEngine : IInferenceEngine
     public ServedModel AsMarked()
     {
         ChatPromptRenderer renderer = new(ChatTemplate.Parse(BuiltinTemplates.ChatMLSource), "", "", TimeProvider.System, ["<|im_start|>", "<|im_end|>", "<s>"]);
-        return new()
-        {
-            Id = TestHost.ModelId,
-            Created = TestHost.Created,
-            Fingerprint = "fp_test",
-            Vocabulary = ScriptedVocabulary.Instance,
-            Engine = this,
-            ContextLength = ContextLength,
-            Chat = renderer.Render,
-            Replies = new ServedReplies(renderer.Replies, ScriptedVocabulary.Instance.ControlTokens),
-            Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
-        };
+        return TestHost.Served(this) with { Chat = renderer.Render, Replies = new ServedReplies(renderer.Replies, ScriptedVocabulary.Instance.ControlTokens) };
     }
 
     public Task<List<CachedSession>> ListSessionsAsync(string cacheNamespace) => Task.FromResult(new List<CachedSession>());

@@ -38,20 +38,22 @@ internal sealed class TestHost : IAsyncDisposable
 
     public static DateTimeOffset Created { get; } = DateTimeOffset.FromUnixTimeSeconds(1_790_000_000);
 
+    /// <summary>What a scripted engine is served as.</summary>
+    public static ServedModel Served(ScriptedEngine engine) => new()
+    {
+        Id = ModelId,
+        Created = Created,
+        Fingerprint = "fp_test",
+        Vocabulary = ScriptedVocabulary.Instance,
+        Engine = engine,
+        ContextLength = engine.ContextLength,
+        Chat = ChatMl,
+        Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
+    };
+
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
         AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null) =>
-        StartAsync(new ServedModel
-        {
-            Id = ModelId,
-            Created = Created,
-            Fingerprint = "fp_test",
-            Vocabulary = ScriptedVocabulary.Instance,
-            Engine = engine,
-            ContextLength = engine.ContextLength,
-            Chat = ChatMl,
-            Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
-            Replies = replies ?? ServedReplies.Plain,
-        }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices);
+        StartAsync(Served(engine) with { Replies = replies ?? ServedReplies.Plain }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
         AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null)

@@ -26,24 +26,12 @@ public sealed class MetricsReferenceTests
             : Task.FromResult<float[][]>([.. inputs.Select(_ => (float[])[-9, 9])]),
     };
 
-    private static ServedModel Model(ScriptedEngine engine) => new()
-    {
-        Id = TestHost.ModelId,
-        Created = TestHost.Created,
-        Fingerprint = "fp_test",
-        Vocabulary = ScriptedVocabulary.Instance,
-        Engine = engine,
-        ContextLength = engine.ContextLength,
-        Chat = TestHost.ChatMl,
-        Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
-    };
-
     [Fact]
     public async Task The_page_lists_every_metric_that_a_server_shows()
     {
         ScriptedEngine engine = new() { KvPoolBytes = 500 };
         await using TempStore kept = new();
-        await using TestHost host = await TestHost.StartAsync(Model(engine), store: kept.Store, embedders: EmbeddingProbes.Models,
+        await using TestHost host = await TestHost.StartAsync(TestHost.Served(engine), store: kept.Store, embedders: EmbeddingProbes.Models,
             moderation: new ModerationGate(Rules, ModerationMode.Flag, ModerationClassifier.For(Judge, ["bad", "fine"], Rules)),
             devices: () => [new("CUDA0", "A GPU", LlamaDeviceType.Gpu, 60, 80)]);
 

@@ -8,18 +8,7 @@ namespace InferenceServer.Tests.Operations;
 /// <summary>What /metrics says of memory.</summary>
 public sealed class MemoryCollectorTests
 {
-    private static ServedModel Model(ScriptedEngine engine) => new()
-    {
-        Id = TestHost.ModelId,
-        Created = TestHost.Created,
-        Fingerprint = "fp_test",
-        Vocabulary = ScriptedVocabulary.Instance,
-        Engine = engine,
-        ContextLength = engine.ContextLength,
-        Chat = TestHost.ChatMl,
-        Constraints = new ServedConstraints(ScriptedVocabulary.Instance),
-        File = new ServedModelFile { SizeBytes = 7000 },
-    };
+    private static ServedModel Model(ScriptedEngine engine) => TestHost.Served(engine) with { File = new ServedModelFile { SizeBytes = 7000 } };
 
     private static async Task<string[]> LinesAsync(TestHost host, string name) =>
         [.. (await host.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative))).Split('\n').Where(line => line.StartsWith(name, StringComparison.Ordinal))];

@@ -120,7 +120,7 @@ internal static class MessagesParser
             return null;
         _ = format.Require("type");
         format.OneOf("type", "json_schema");
-        ConstraintSource source = ConstraintSources.JsonSchema(format.Require("schema"), format.PathOf("schema"));
+        ConstraintSource source = JsonValue.Schema(format.Require("schema"), format.PathOf("schema"));
         format.Close(ignored);
         return source;
     }

@@ -87,11 +87,11 @@ internal static class OllamaRequestParser
         if (body.Take("format") is not { } format)
             return null;
         if (format.ValueKind != JsonValueKind.String)
-            return ConstraintSources.JsonSchema(format, "format");
+            return JsonValue.Schema(format, "format");
         return JsonValue.String(format, "format") switch
         {
             "" => null,
-            "json" => ConstraintSources.JsonObject("format"),
+            "json" => ConstraintSource.JsonObject("format"),
             var name => throw JsonValue.NotOneOf("format", name, ["json", "a JSON Schema as an object"]),
         };
     }

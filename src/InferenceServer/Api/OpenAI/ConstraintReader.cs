@@ -36,8 +36,8 @@ internal static class ConstraintReader
         string type = format.OneOf("type", "text", "json_object", "json_schema")!;
         if (type == "json_object")
             given.Add(format.Take("schema") is { } schema
-                ? ConstraintSources.JsonSchema(schema, format.PathOf("schema"))
-                : ConstraintSources.JsonObject(format.PathOf("type")));
+                ? JsonValue.Schema(schema, format.PathOf("schema"))
+                : ConstraintSource.JsonObject(format.PathOf("type")));
         else if (type == "json_schema")
             ReadJsonSchema(new JsonFields(format.Require("json_schema"), format.PathOf("json_schema")), given, ignored);
         format.Close(ignored);
@@ -47,7 +47,7 @@ internal static class ConstraintReader
     {
         JsonElement schema = fields.Require("schema");
         ReadName(fields);
-        given.Add(ConstraintSources.JsonSchema(schema, fields.PathOf("schema")));
+        given.Add(JsonValue.Schema(schema, fields.PathOf("schema")));
         fields.String("description");
         fields.Boolean("strict");
         fields.Close(ignored);
@@ -76,7 +76,7 @@ internal static class ConstraintReader
         Regex(outputs, "regex", given);
         Choice(outputs, "choice", given);
         if (outputs.Boolean("json_object") == true)
-            given.Add(ConstraintSources.JsonObject(outputs.PathOf("json_object")));
+            given.Add(ConstraintSource.JsonObject(outputs.PathOf("json_object")));
         if (outputs.Take("structural_tag") is not null)
             throw RequestProblem.Unsupported(outputs.PathOf("structural_tag"), "this server has no such constraint.");
         outputs.Close(ignored);
@@ -85,19 +85,19 @@ internal static class ConstraintReader
     private static void Grammar(JsonFields fields, string name, List<ConstraintSource> given)
     {
         if (fields.String(name) is { } grammar)
-            given.Add(ConstraintSources.Gbnf(grammar, fields.PathOf(name)));
+            given.Add(ConstraintSource.Gbnf(grammar, fields.PathOf(name)));
     }
 
     private static void Regex(JsonFields fields, string name, List<ConstraintSource> given)
     {
         if (fields.String(name) is { } pattern)
-            given.Add(ConstraintSources.Regex(pattern, fields.PathOf(name)));
+            given.Add(ConstraintSource.Regex(pattern, fields.PathOf(name)));
     }
 
     private static void Choice(JsonFields fields, string name, List<ConstraintSource> given)
     {
         if (fields.Take(name) is { } value)
-            given.Add(ConstraintSources.Choices(
+            given.Add(ConstraintSource.Choices(
                 JsonFields.Items(value, fields.PathOf(name), 1, MaxChoices).ConvertAll(item => JsonValue.String(item.Value, item.Path)), value.GetRawText(), fields.PathOf(name)));
     }
 
@@ -106,7 +106,7 @@ internal static class ConstraintReader
     {
         if (fields.Take(name) is { } value)
             given.Add(value.ValueKind == JsonValueKind.String
-                ? ConstraintSources.JsonSchema(JsonValue.String(value, fields.PathOf(name)), fields.PathOf(name))
-                : ConstraintSources.JsonSchema(value, fields.PathOf(name)));
+                ? ConstraintSource.JsonSchema(JsonValue.String(value, fields.PathOf(name)), fields.PathOf(name))
+                : JsonValue.Schema(value, fields.PathOf(name)));
     }
 }

@@ -159,7 +159,7 @@ internal static class ResponseRequestParser
             _ = format.Require("type");
             read = new(format.OneOf("type", "text", "json_object", "json_schema")!);
             if (read.Type == "json_object")
-                constraint = ConstraintSources.JsonObject(format.PathOf("type"));
+                constraint = ConstraintSource.JsonObject(format.PathOf("type"));
             else if (read.Type == "json_schema")
                 read = ReadSchema(format, read, out constraint);
             format.Close(ignored);
@@ -172,7 +172,7 @@ internal static class ResponseRequestParser
     private static ResponseTextFormat ReadSchema(JsonFields format, ResponseTextFormat read, out ConstraintSource constraint)
     {
         JsonElement schema = JsonValue.Keep(format.Require("schema"), format.PathOf("schema"));
-        constraint = ConstraintSources.JsonSchema(schema, format.PathOf("schema"));
+        constraint = JsonValue.Schema(schema, format.PathOf("schema"));
         string name = ConstraintReader.ReadName(format) ?? format.RequireString("name");
         return read with { Name = name, Description = format.String("description"), Schema = schema, Strict = format.Boolean("strict") ?? false };
     }
