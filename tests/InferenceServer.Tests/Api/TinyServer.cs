@@ -15,6 +15,8 @@ public class TinyServer : IAsyncLifetime
 
     protected virtual bool HasTokenizer => true;
 
+    protected virtual bool Deterministic => false;
+
     /// <summary>Names of control tokens besides ChatML's.</summary>
     protected virtual IReadOnlyList<string> ControlTokens => [];
 
@@ -39,7 +41,7 @@ public class TinyServer : IAsyncLifetime
             await File.WriteAllTextAsync(template[1], source);
         }
         ServerOptions options = CommandLine.Read(
-            ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile(), .. template],
+            ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile(), .. template, .. Deterministic ? ["--deterministic"] : Array.Empty<string>()],
             new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
         _model = ModelLoader.Load(options.Model, library, NullLoggerFactory.Instance, TimeProvider.System);
@@ -71,6 +73,12 @@ public class TinyServer : IAsyncLifetime
 public sealed class MiddleServer : TinyServer
 {
     protected override bool FillsInMiddle => true;
+}
+
+/// <summary>The same with replies that repeat bit for bit.</summary>
+public sealed class DeterministicServer : TinyServer
+{
+    protected override bool Deterministic => true;
 }
 
 /// <summary>The same without a tokenizer.</summary>
