@@ -45,6 +45,23 @@ public sealed class LibraryException(LibraryProblem problem, string message, Exc
 {
     public LibraryProblem Problem { get; } = problem;
 
+    /// <summary>A name that programs compare, also in metrics.</summary>
+    public string Code => Problem switch
+    {
+        LibraryProblem.Invalid => "invalid_model",
+        LibraryProblem.NotFound => "model_not_found",
+        LibraryProblem.Unauthorized => "hub_unauthorized",
+        LibraryProblem.Gated => "hub_gated",
+        LibraryProblem.Busy => "hub_busy",
+        LibraryProblem.Unreachable => "hub_unreachable",
+        LibraryProblem.Offline => "offline",
+        LibraryProblem.DiskFull => "disk_full",
+        LibraryProblem.WrongHash => "wrong_hash",
+        LibraryProblem.Changed => "file_changed",
+        LibraryProblem.BadFile => "bad_file",
+        _ => "library_unusable",
+    };
+
     /// <summary>When to try again, where the hub said so.</summary>
     public TimeSpan? RetryAfter { get; init; }
 }

@@ -88,6 +88,16 @@ public sealed class ModelLibrary : IDisposable
     /// <exception cref="LibraryException">There is none by this name.</exception>
     public ModelManifest Show(string name) => Find(name) ?? throw Missing(name);
 
+    /// <summary>What the weights' own file says of itself.</summary>
+    /// <exception cref="LibraryException">It is missing or damaged.</exception>
+    public GgufFile ReadHeader(ModelManifest manifest) => manifest.Files[0] is var file && _folder.Has(file) ? GgufFacts.Read(file, _folder.Blob(file.Sha256))
+        : throw new LibraryException(LibraryProblem.NotFound, $"{ModelName.Shown(file.Name)} of '{manifest.Name}' is missing from {Folder}: {Remedy(manifest)}");
+
+    /// <summary>The template that replaces the model's own; null for none.</summary>
+    public string? ReadTemplate(ModelManifest manifest) => manifest.Files.FirstOrDefault(file => file.Role == LibraryFileRole.Template) is { Size: <= MaxTextBytes } file && _folder.Has(file)
+        ? _folder.Do(() => File.ReadAllText(_folder.Blob(file.Sha256)))
+        : null;
+
     /// <summary>What the engine needs to load a model.</summary>
     /// <exception cref="LibraryException">There is none by this name, or a file of it is missing.</exception>
     public ResolvedModel Resolve(string name)
@@ -373,7 +383,7 @@ public sealed class ModelLibrary : IDisposable
     {
         try
         {
-            LibraryFile file = new(Path.GetFileName(path), "", new FileInfo(path).Length, role);
+            LibraryFile file = new(ModelName.Shown(Path.GetFileName(path)), "", new FileInfo(path).Length, role);
             // Before hashing: it is told at once what is no model at all.
             GgufFile header = GgufFacts.Read(file, path);
             if (role == LibraryFileRole.Model && header.GetString("general.type") is "adapter" or "mmproj")

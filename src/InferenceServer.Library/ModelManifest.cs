@@ -6,7 +6,7 @@ using System.Text.Json.Serialization;
 namespace InferenceServer.Library;
 
 /// <summary>What a file of a model is for.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<LibraryFileRole>))]
+[JsonConverter(typeof(LibraryFileRoleConverter))]
 public enum LibraryFileRole
 {
     /// <summary>The weights, or the first part of them.</summary>
@@ -24,6 +24,9 @@ public enum LibraryFileRole
     /// <summary>A Jinja chat template that replaces the model's own.</summary>
     Template,
 }
+
+/// <summary>Roles in JSON, in lower case.</summary>
+public sealed class LibraryFileRoleConverter() : JsonStringEnumConverter<LibraryFileRole>(JsonNamingPolicy.SnakeCaseLower);
 
 /// <summary>A file of a model; the library keeps it once, under its hash.</summary>
 /// <param name="Name">What its source calls it, to show; never a path.</param>
@@ -75,11 +78,9 @@ public sealed record ModelManifest
 
     public required DateTimeOffset AddedAt { get; init; }
 
-    [JsonIgnore]
     public long SizeBytes => Files.Sum(file => file.Size);
 
     /// <summary>In hex; equal for equal files and defaults of the same name.</summary>
-    [JsonIgnore]
     public string Digest => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(
         string.Join('\n', [System ?? "", .. Files.Select(file => file.Sha256), .. Parameters.OrderBy(parameter => parameter.Key, StringComparer.Ordinal).Select(parameter => $"{parameter.Key}={parameter.Value.GetRawText()}")]))));
 }

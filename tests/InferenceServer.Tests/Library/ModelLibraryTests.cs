@@ -195,6 +195,6 @@ public sealed class ModelLibraryTests : IDisposable
     {
         await _library.ImportAsync(Write("a.gguf", TestGguf.Make(8)));
         JsonElement manifest = JsonDocument.Parse(await File.ReadAllTextAsync(Path.Combine(_library.Folder, "manifests", "a%3alatest.json"))).RootElement;
-        Assert.Equal(("a:latest", "Model"), (manifest.GetProperty("name").GetString(), manifest.GetProperty("files")[0].GetProperty("role").GetString()));
+        Assert.Equal(("a:latest", "model"), (manifest.GetProperty("name").GetString(), manifest.GetProperty("files")[0].GetProperty("role").GetString()));
     }
 }

@@ -139,13 +139,14 @@ public sealed class PullTests : IAsyncLifetime
     public async Task Cut_connections_go_on_where_they_ended(bool wholeFilesOnly)
     {
         _hub.RefusesRanges = wholeFilesOnly;
-        _hub.Cuts = wholeFilesOnly ? 3 : 20;
+        // Fewer than a connection tries in a row: what is cut may lose all that it had sent.
+        _hub.Cuts = wholeFilesOnly ? 3 : 5;
         using ModelLibrary library = Open();
         await library.PullAsync(new PullRequest(Model));
         Assert.Equal(_bytes, await File.ReadAllBytesAsync(BlobPath));
         Assert.Equal(0, _hub.Cuts);
         if (!wholeFilesOnly)
-            Assert.True(_hub.SentBytes < _bytes.Length + (20 * 16 << 10), $"{_hub.SentBytes} bytes were sent for {_bytes.Length}");
+            Assert.True(_hub.SentBytes < _bytes.Length + (5 * 16 << 10), $"{_hub.SentBytes} bytes were sent for {_bytes.Length}");
     }
 
     [Fact]
