@@ -12,6 +12,9 @@ internal sealed class Download(HubHttp http, LibraryFolder folder, LibraryOption
     private const int MaxRestarts = 2;
     private const int BufferBytes = 128 << 10;
 
+    // A slow connection brings little in this time, and one flush of the disk is little work.
+    private static readonly TimeSpan JournalInterval = TimeSpan.FromSeconds(1);
+
     /// <summary>The file's bytes are not those of before.</summary>
     private sealed class ChangedException(string message) : Exception(message);
 
@@ -212,7 +215,7 @@ internal sealed class Download(HubHttp http, LibraryFolder folder, LibraryOption
 
         await using Stream body = await answer.Content.ReadAsStreamAsync(cancellation);
         byte[] buffer = new byte[BufferBytes];
-        long kept = range.Position;
+        long kept = range.Position, keptAt = options.Clock.GetTimestamp();
         try
         {
             // Another connection may have taken the end of it.
@@ -225,10 +228,10 @@ internal sealed class Download(HubHttp http, LibraryFolder folder, LibraryOption
                 await part.WriteAsync(buffer.AsMemory(0, count), range.Position, cancellation);
                 range.Advance(count);
                 meter.Add(count);
-                if (range.Position - kept < options.JournalBytes)
+                if (range.Position - kept < options.JournalBytes && options.Clock.GetElapsedTime(keptAt) < JournalInterval)
                     continue;
                 part.Keep(kept, range.Position);
-                kept = range.Position;
+                (kept, keptAt) = (range.Position, options.Clock.GetTimestamp());
             }
         }
         finally

@@ -42,7 +42,7 @@ public sealed record LibraryOptions
     /// <summary>A connection of its own is worth so many bytes: less is fetched by fewer.</summary>
     internal long SegmentBytes { get; init; } = 8 << 20;
 
-    /// <summary>After so many bytes of a connection the disk is told to keep them, and the journal notes it: what a kill loses at most, a connection.</summary>
+    /// <summary>After so many bytes of a connection, or after a second, the disk is told to keep them, and the journal notes it: what a kill loses at most, a connection.</summary>
     internal long JournalBytes { get; init; } = 4 << 20;
 
     /// <summary>A user's own folder for models; null where there is none.</summary>

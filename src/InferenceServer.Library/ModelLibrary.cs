@@ -479,6 +479,6 @@ public sealed class ModelLibrary : IDisposable
     {
         string text = ModelName.Shown(name);
         string[] known = [.. List().Select(manifest => ModelName.Parse(manifest.Name)).Where(other => text.Contains(other.Name, StringComparison.OrdinalIgnoreCase) || other.Name.Contains(text.Split(':')[0].Split('/')[^1], StringComparison.OrdinalIgnoreCase)).Select(other => other.Display).Take(5)];
-        return new(LibraryProblem.NotFound, $"there is no model '{text}' in the library {Folder}" + (known.Length > 0 ? $"; there is {string.Join(", ", known)}" : ": 'list' shows what there is, and 'pull' fetches one"));
+        return new(LibraryProblem.NotFound, $"there is no model '{text}' in the library" + (known.Length > 0 ? $"; there is {string.Join(", ", known)}" : ": 'list' shows what there is, and 'pull' fetches one"));
     }
 }

@@ -219,7 +219,7 @@ internal static class LibraryCommands
             if (call.IsJson)
                 call.WriteJson(new CommandFailure(failure.Message, failure.Code), CommandJson.Shown.CommandFailure);
             else
-                Console.Error.WriteLine($"InferenceServer: {failure.Message}");
+                Console.Error.WriteLine($"InferenceServer: {failure.Message}{(failure.Problem == LibraryProblem.NotFound && table.ReadLibrary(call.Parsed, environment) is { } place ? $" (the library is {place.Folder})" : "")}");
             return failure.Problem == LibraryProblem.Invalid ? 2 : 1;
         }
         catch (OperationCanceledException) when (call.Cancellation.IsCancellationRequested)

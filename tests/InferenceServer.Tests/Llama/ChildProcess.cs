@@ -49,7 +49,16 @@ internal static class ChildProcess
     }
 
     /// <summary>A process that the caller ends, or waits for.</summary>
-    public static Process Start(params string[] arguments) => Process.Start(new ProcessStartInfo("dotnet", [typeof(ChildProcess).Assembly.Location, .. arguments]))!;
+    public static Process Start(params string[] arguments) => Start(new Dictionary<string, string?>(), arguments);
+
+    /// <summary>As the other, with more in its environment.</summary>
+    public static Process Start(IReadOnlyDictionary<string, string?> environment, params string[] arguments)
+    {
+        ProcessStartInfo start = new("dotnet", [typeof(ChildProcess).Assembly.Location, .. arguments]);
+        foreach ((string name, string? value) in environment)
+            start.Environment[name] = value;
+        return Process.Start(start)!;
+    }
 
     /// <summary>The lines that <c>greedy</c> prints: tokens, the prompt's last logits, layers on the GPU, the library's own words, then one line a device.</summary>
     public static IEnumerable<string> Greedy(LlamaLibrary library, string path, int count)

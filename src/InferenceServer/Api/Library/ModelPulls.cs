@@ -44,7 +44,7 @@ internal sealed partial class ModelPulls(LibraryAccess access, WebHostOptions op
                         // Who comes now begins anew, and waits for the files' locks until this one has let them go.
                         if (_running.GetValueOrDefault(key) == pull)
                             _running.Remove(key);
-                        pull.Stop.Cancel();
+                        _ = pull.Stop.CancelAsync();
                     }
                 }
             })
@@ -58,7 +58,7 @@ internal sealed partial class ModelPulls(LibraryAccess access, WebHostOptions op
 
     private async Task<ModelManifest> RunAsync(Pull pull, string key, ModelLibrary library, PullRequest request)
     {
-        long before = TimeProvider.System.GetTimestamp();
+        long before = options.Clock.GetTimestamp();
         metrics.Pulls.Begins();
         string outcome = "failed";
         LogBegins(log, request.Model);
@@ -66,7 +66,8 @@ internal sealed partial class ModelPulls(LibraryAccess access, WebHostOptions op
         {
             ModelManifest manifest = await library.PullAsync(request, new Teller(this, pull), pull.Stop.Token);
             outcome = "done";
-            LogDone(log, manifest.Name, manifest.SizeBytes, TimeProvider.System.GetElapsedTime(before).TotalSeconds);
+            double seconds = options.Clock.GetElapsedTime(before).TotalSeconds;
+            LogDone(log, manifest.Name, manifest.SizeBytes, seconds);
             return manifest;
         }
         catch (OperationCanceledException) when (pull.Stop.IsCancellationRequested)

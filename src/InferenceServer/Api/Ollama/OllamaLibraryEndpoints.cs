@@ -70,6 +70,12 @@ public sealed record OllamaCreateRequest(
     public string? Modelfile { get; init; }
 
     public bool Stream { get; init; } = true;
+
+    [Description("Refused: models are not quantized here; pull one that is.")]
+    public string? Quantize { get; init; }
+
+    [Description("Refused: send example messages with each request.")]
+    public IReadOnlyList<OllamaMessage>? Messages { get; init; }
 }
 
 /// <summary>POST /api/pull, /api/create, /api/copy, /api/blobs, DELETE /api/delete.</summary>
