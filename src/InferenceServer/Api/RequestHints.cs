@@ -33,6 +33,7 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
     {
         if (turn.Adaptations.Count > 0)
             http.Response.Headers["x-conversation-adapted"] = string.Join(", ", turn.Adaptations);
+        IgnoredParameters.AnnounceLoosened(http.Response, turn.LoosenedSchemas);
     }
 
     /// <summary>As the other, for what goes on without the request.</summary>

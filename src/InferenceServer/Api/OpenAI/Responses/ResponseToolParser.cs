@@ -56,14 +56,9 @@ internal static class ResponseToolParser
         JsonElement? parameters = fields.Take("parameters");
         if (parameters is { ValueKind: not JsonValueKind.Object } wrong)
             throw JsonValue.WrongType(wrong, fields.PathOf("parameters"), "an object, a JSON Schema");
-        if (fields.Boolean("defer_loading") == true)
-            throw RequestProblem.Unsupported(fields.PathOf("defer_loading"), "tools are not searched here.");
-        if (fields.Take("output_schema") is not null)
-            throw RequestProblem.Unsupported(fields.PathOf("output_schema"), "what a function gives back is not checked.");
-        foreach ((JsonElement value, string path) in fields.Array("allowed_callers", 0, 8) ?? [])
-            if (JsonValue.String(value, path) is not "direct")
-                throw RequestProblem.Unsupported(path, "only the model calls functions.");
-        ResponseTool tool = new(type, name, fields.String("description"), parameters is { } schema ? JsonValue.Keep(schema, fields.PathOf("parameters")) : null, fields.Boolean("strict") ?? true);
+        if (!ToolReader.TakeExtras(fields, ["output_schema"], ignored))
+            return null;
+        ResponseTool tool = new(type, name, fields.String("description"), parameters is { } schema ? JsonValue.Keep(schema, fields.PathOf("parameters")) : null, fields.Boolean("strict") ?? false);
         fields.Close(ignored);
         return tool;
     }
