@@ -1,6 +1,8 @@
 // The composition root: options, native library, model, web host. Expected failures end in one line on stderr: exit code 2 for a bad option, 1 for a failed start.
 
 using InferenceServer;
+using InferenceServer.Commands;
+using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
@@ -32,10 +34,12 @@ try
 {
     ModerationRules rules = options.ModerationRulesPath is { } path ? ModerationRulesReader.Load(path) : ModerationRules.BuiltIn;
     ApiKeyRing keys = ApiKeyRing.Load(options.ApiKeys, options.ApiKeyFile);
+    using ModelLibrary? models = options.Library is { } place ? ModelLibrary.Open(place) : null;
+    ModelOptions chosen = await NamedModels.ResolveAsync(options.Model, models, CancellationToken.None);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend, Trial = BackendTrial.OfThisProgram() }, logs.CreateLogger<LlamaLibrary>());
-    await using LoadedModel model = ModelLoader.Load(options.Model, library, logs, TimeProvider.System);
-    await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options.Model, library, model, logs);
-    (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(options.Model, library, rules, logs);
+    await using LoadedModel model = ModelLoader.Load(chosen, library, logs, TimeProvider.System);
+    await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(chosen, library, model, logs);
+    (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(chosen, library, rules, logs);
     await using LoadedEmbedder? judge = classifier?.Loaded;
     await using ServerStore store = ServerStore.Open(options, TimeProvider.System, logs.CreateLogger<ServerStore>());
     await using WebApplication app = ServerHost.Build(new WebHostOptions
@@ -47,6 +51,8 @@ try
         Strict = options.Strict,
         DrainTimeout = options.ShutdownTimeout,
         Store = store,
+        Library = models,
+        AllowPull = options.AllowPull,
         Moderation = new ModerationGate(rules, options.Moderation, classifier?.Classifier),
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
     }, new ModelCatalogue([model.Served], embedders.Served, judge?.Served));

@@ -4,6 +4,7 @@ using InferenceServer.Api;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
+using InferenceServer.Api.Library;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -41,6 +42,7 @@ internal static class ServerHost
         ApiRoutes.AddServices(services);
         ResponseRoutes.AddServices(services);
         FeedbackRoutes.AddServices(services);
+        LibraryRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
         services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + CloseTime);
         services.ConfigureHttpJsonOptions(json =>
@@ -57,6 +59,7 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(7, EmbeddingJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(8, OllamaEmbedJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(9, FeedbackJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(10, LibraryJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(provider => new RecordingStore(options.Replay, options.Clock, provider.GetRequiredService<ServerMetrics>().Replay));

@@ -44,7 +44,7 @@ internal static class EmbedderLoader
                 loaded.Add(Start(options, chat.Model, chat.Served.Id, chat.Served.Created, chat.Served.Vocabulary, logs));
             if (path is null || isChat)
                 return new(loaded);
-            string id = Path.GetFileNameWithoutExtension(path);
+            string id = options.EmbeddingModelId ?? Path.GetFileNameWithoutExtension(path);
             if (id == chat.Served.Id)
                 throw new ServerStartException($"--model and --embedding-model would both be called '{id}': rename one of the files");
             LlamaModel model = LlamaModel.Load(library, path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);

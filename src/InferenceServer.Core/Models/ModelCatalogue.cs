@@ -35,7 +35,8 @@ public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyL
     /// <summary>One that embeds and does not chat; null where the name means none.</summary>
     public ServedEmbedder? FindEmbedOnly(string name) => EmbedOnly.FirstOrDefault(model => IsNamed(model.Id, name));
 
-    private static bool IsNamed(string id, string name) => Bare(id).Equals(Bare(name), StringComparison.OrdinalIgnoreCase);
+    /// <summary>Whether a client that wrote this name means that model: case, <c>:latest</c> and <c>.gguf</c> do not matter.</summary>
+    public static bool IsNamed(string id, string name) => Bare(id).Equals(Bare(name), StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Without the tag that Ollama's clients give every model, and without the file's ending.</summary>
     private static ReadOnlySpan<char> Bare(ReadOnlySpan<char> name)

@@ -87,7 +87,7 @@ internal static class ModelLoader
             ServedVocabulary vocabulary = ServedVocabulary.Of(model.Vocab);
             ServedModel served = new()
             {
-                Id = file.Id,
+                Id = options.ModelId ?? file.Id,
                 Created = file.Created,
                 Fingerprint = Fingerprint(library, model),
                 Vocabulary = vocabulary,

@@ -8,8 +8,14 @@ public sealed record ModelOptions
     /// <summary>A GGUF file; null takes the model that ships.</summary>
     public string? ModelPath { get; init; }
 
+    /// <summary>What clients call that model; null for its file's name.</summary>
+    public string? ModelId { get; init; }
+
     /// <summary>A model for embeddings or ranking, besides the one that chats; its own path lets that one embed too.</summary>
     public string? EmbeddingModelPath { get; init; }
+
+    /// <summary>What clients call that one; null for its file's name.</summary>
+    public string? EmbeddingModelId { get; init; }
 
     /// <summary>A model that judges texts beside the moderation rules; null for none.</summary>
     public string? ModerationModelPath { get; init; }

@@ -1,6 +1,7 @@
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
+using InferenceServer.Api.Library;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -44,10 +45,13 @@ internal static class ApiRoutes
             .Accepts<CompletionRequest>("application/json")
             .Produces<Completion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(CompletionChunk))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors();
         app.MapGet("/v1/models", (Delegate)models.ListAsync).WithName("listModels").WithTags("Models").WithMetadata(QuietRoute.Marker)
-            .WithSummary("The loaded models.").WithMetadata(AnthropicModels.Page).Produces<ModelList>().ProducesErrors();
+            .WithSummary("The loaded models, then those of the library that are not loaded.").WithMetadata(AnthropicModels.Page).Produces<ModelList>().ProducesErrors();
         app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models").WithMetadata(QuietRoute.Marker)
             .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
+        // Names may have an owner, and clients write the stroke as it is.
+        app.MapGet("/v1/models/{owner}/{id}", (Delegate)models.FindAsync).WithMetadata(QuietRoute.Marker).ExcludeFromDescription();
 
+        LibraryRoutes.Map(app);
         StoredCompletionRoutes.Map(app);
         ResponseRoutes.Map(app);
         ConversationRoutes.Map(app);

@@ -1,6 +1,8 @@
 // The outermost application middleware: every failure, ours or the framework's, leaves in the error shape of its dialect, and no stack trace leaves at all.
 
+using InferenceServer.Api.Library;
 using InferenceServer.Engine;
+using InferenceServer.Library;
 using InferenceServer.Operations;
 using Microsoft.AspNetCore.Connections;
 
@@ -60,6 +62,8 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
                 return new RequestProblem(ProblemKind.Busy,
                     $"{full.QueuedRequests} requests are waiting already, as many as the queue holds. Retry after the time in Retry-After.", code: "queue_full")
                 { RetryAfter = full.RetryAfter, QueuePosition = full.QueuedRequests + 1 };
+            case LibraryException library:
+                return LibraryAccess.ProblemOf(library);
             case EngineUnavailableException unavailable:
                 return new RequestProblem(ProblemKind.Unavailable, unavailable.Message, code: "unavailable");
             default:

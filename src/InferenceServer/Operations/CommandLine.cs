@@ -1,12 +1,14 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using InferenceServer.Commands;
+using InferenceServer.Library;
 
 namespace InferenceServer.Operations;
 
 /// <summary>What came of reading the options.</summary>
 /// <param name="Options">Null when the process ends here.</param>
 /// <param name="ExitCode">What it ends with then.</param>
-/// <param name="Message">One line for stderr; null after <c>--help</c>.</param>
+/// <param name="Message">One line for stderr; null after <c>--help</c>, and after a command.</param>
 internal sealed record CommandLineResult(ServerOptions? Options, int ExitCode, string? Message);
 
 /// <summary>
@@ -22,10 +24,15 @@ internal static class CommandLine
     public static CommandLineResult Read(string[] arguments, IConfiguration settings, Func<string, string?> environment)
     {
         OptionTable table = new();
+        LibraryCommands.AddTo(table, environment);
         ParseResult given = table.Command.Parse(arguments);
+        // Help is given to whoever asks for it, whatever is missing beside it.
+        if (given.Action is { ClearsParseErrors: true })
+            return new CommandLineResult(null, given.Invoke(), null);
         if (given.Errors.Count > 0)
             return Bad(given.Errors[0].Message);
-        if (given.Action is not null)
+        bool isServer = given.CommandResult.Command == table.Command;
+        if (isServer && given.Action != table.Command.Action)
             return new CommandLineResult(null, given.Invoke(), null);
         if (UnknownSetting(table, settings) is { } unknown)
             return Bad($"appsettings.json: {SettingsSection}:{unknown} is no option; see --help");
@@ -33,7 +40,8 @@ internal static class CommandLine
         List<string> all = [.. arguments];
         foreach (Option option in table.Options)
         {
-            if (given.GetResult(option) is { Implicit: false })
+            // A command has only those options of the server that say where models lie.
+            if (given.GetResult(option) is { Implicit: false } || (!isServer && !option.Recursive))
                 continue;
             string variable = EnvironmentName(option);
             (string? value, string source) = environment(variable) is { Length: > 0 } text
@@ -50,7 +58,17 @@ internal static class CommandLine
             }
         }
 
-        return new CommandLineResult(table.Read(table.Command.Parse(all)), 0, null);
+        ParseResult complete = table.Command.Parse(all);
+        if (!isServer)
+            return new CommandLineResult(null, complete.Invoke(), null);
+        try
+        {
+            return new CommandLineResult(table.Read(complete, environment), 0, null);
+        }
+        catch (LibraryException error)
+        {
+            return Bad(error.Message);
+        }
     }
 
     /// <summary>A value, or an array for an option that takes several.</summary>

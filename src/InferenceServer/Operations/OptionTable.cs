@@ -1,7 +1,9 @@
 using System.CommandLine;
+using System.CommandLine.Completions;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Net;
+using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
@@ -54,9 +56,24 @@ internal sealed class OptionTable
         On,
     }
 
-    private readonly Option<string?> _model = Text("--model", "PATH", "A GGUF file. Default: models/chat-small.gguf, or a tiny random model where there is none.");
-    private readonly Option<string?> _embeddingModel = Text("--embedding-model", "PATH",
-        "A GGUF file that embeds or ranks, for /v1/embeddings and /v1/rerank. The path of --model lets that one embed too; a model whose file says how it pools does so anyway.");
+    private readonly Option<string?> _model = Text("--model", "MODEL",
+        "A GGUF file, a model of the library by its name, or one to fetch: hf:owner/repo[:quant] or ollama:name[:tag]. Default: models/chat-small.gguf, or a tiny random model where there is none.");
+
+    private readonly Option<string?> _embeddingModel = Text("--embedding-model", "MODEL",
+        "A model that embeds or ranks, for /v1/embeddings and /v1/rerank; named as that of --model. The same one as --model lets that one embed too; a model whose file says how it pools does so anyway.");
+
+    private readonly Option<string?> _modelsDirectory = Text("--models-dir", "DIR",
+        "The library of models: in this folder, which several servers may share. Default: InferenceServer/models in the user's data folder.");
+
+    private readonly Option<Uri?> _hubEndpoint = Address("--hub-endpoint", "Where hf: models come from, for a mirror. Default: HF_ENDPOINT, else https://huggingface.co.");
+    private readonly Option<Uri?> _ollamaRegistry = Address("--ollama-registry", "Where ollama: models come from, for a mirror. Default: https://registry.ollama.ai.");
+    private readonly Option<Switch?> _offline = Choice("--offline", "Never use the network: what is not in the library is not there. HF_HUB_OFFLINE=1 turns it on, too.", Switches, Switch.Off);
+    private readonly Option<Switch?> _allowPull = new("--allow-pull")
+    {
+        HelpName = "on|off",
+        Description = "Whether models may be fetched, made and deleted over HTTP. Default: on where the server listens on a loopback address, else off.",
+        CustomParser = result => Switches.TryGetValue(One(result), out Switch value) ? value : Fail<Switch?>(result, "one of on, off"),
+    };
 
     private readonly Option<string> _host = new("--host")
     {
@@ -132,8 +149,8 @@ internal sealed class OptionTable
         "What is done about chats that the moderation rules flag: flag reports them, refuse answers with a refusal.", ModerationModes, ModerationMode.Off);
 
     private readonly Option<string?> _moderationRules = Text("--moderation-rules", "FILE", "Moderation rules, as JSON, instead of the small English set that is built in.");
-    private readonly Option<string?> _moderationModel = Text("--moderation-model", "PATH",
-        "A GGUF file that sorts texts into classes, to judge beside the rules what goes into chats and what comes out: a class counts for the category of its name.");
+    private readonly Option<string?> _moderationModel = Text("--moderation-model", "MODEL",
+        "A model that sorts texts into classes, to judge beside the rules what goes into chats and what comes out: a class counts for the category of its name.");
 
     private readonly Option<string?> _chatTemplate = Text("--chat-template", "FILE", "A Jinja chat template that replaces the model's own.");
 
@@ -141,9 +158,11 @@ internal sealed class OptionTable
     {
         Command = new RootCommand("A local inference server for GPT-style models, with OpenAI's HTTP API. Options are read from the command line, then from "
             + "environment variables such as INFERENCE_SERVER_CTX_SIZE, then from the section InferenceServer of appsettings.json.");
+        // Without a command it is the server that runs: the caller starts it.
+        Command.SetAction(_ => 0);
         Options =
         [
-            _model, _embeddingModel, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
+            _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -152,6 +171,9 @@ internal sealed class OptionTable
             option.Arity = IsList(option) ? ArgumentArity.OneOrMore : option is Option<bool> ? ArgumentArity.ZeroOrOne : ArgumentArity.ExactlyOne;
             Command.Add(option);
         }
+
+        foreach (Option option in (Option[])[_modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline])
+            option.Recursive = true;
     }
 
     public RootCommand Command { get; }
@@ -162,8 +184,24 @@ internal sealed class OptionTable
     /// <summary>Whether an option may be given several times; elsewhere its values are separated by commas.</summary>
     public static bool IsList(Option option) => option is Option<string[]>;
 
-    public ServerOptions Read(ParseResult parsed) => new()
+    /// <summary>The library that the options mean; null where there is no folder for one.</summary>
+    /// <exception cref="LibraryException">The environment names a hub that is no address.</exception>
+    public LibraryOptions? ReadLibrary(ParseResult parsed, Func<string, string?> environment) =>
+        (parsed.GetValue(_modelsDirectory) ?? (environment("INFERENCE_SERVER_MODELS_DIR") is { Length: > 0 } named ? named : LibraryOptions.DefaultFolder)) is { } folder
+            ? LibraryOptions.FromEnvironment(folder, parsed.GetValue(_hubEndpoint), parsed.GetValue(_ollamaRegistry), parsed.GetResult(_offline) is { Implicit: false } ? parsed.GetValue(_offline) is Switch.On : null, environment)
+            : null;
+
+    /// <summary>Has the values of these options complete to models of the library.</summary>
+    public void CompleteModels(Func<CompletionContext, IEnumerable<CompletionItem>> models)
     {
+        foreach (Option<string?> option in (Option<string?>[])[_model, _embeddingModel, _moderationModel])
+            option.CompletionSources.Add(models);
+    }
+
+    public ServerOptions Read(ParseResult parsed, Func<string, string?> environment) => new()
+    {
+        Library = ReadLibrary(parsed, environment),
+        AllowPull = (parsed.GetValue(_allowPull) ?? (IPAddress.IsLoopback(IPAddress.Parse(parsed.GetValue(_host)!)) ? Switch.On : Switch.Off)) is Switch.On,
         Model = new ModelOptions
         {
             ModelPath = parsed.GetValue(_model),
@@ -209,6 +247,13 @@ internal sealed class OptionTable
         HelpName = helpName,
         Description = description,
         CustomParser = result => One(result).Length > 0 ? One(result) : Fail<string?>(result, "a path"),
+    };
+
+    private static Option<Uri?> Address(string name, string description) => new(name)
+    {
+        HelpName = "URL",
+        Description = description,
+        CustomParser = result => LibraryOptions.IsAddress(One(result), out Uri? address) ? address : Fail<Uri?>(result, "an address such as https://hub.example"),
     };
 
     private static Option<string[]> List(string name, string helpName, string description, Predicate<string> valid, string wanted, bool isSecret = false) => new(name)

@@ -33,6 +33,7 @@ internal sealed class ServerMetrics
         if (store.Database is { } database)
             StoreCollector.Register(factory, _registry, database);
         Moderation = new ModerationMetrics(factory);
+        Pulls = new PullMetrics(factory);
         foreach (ServedModel model in models.Models)
             _ = new EngineCollector(factory, _registry, model);
         foreach (ServedEmbedder model in models.Side)
@@ -51,6 +52,8 @@ internal sealed class ServerMetrics
     public ReplayMetrics Replay { get; }
 
     public ModerationMetrics Moderation { get; }
+
+    public PullMetrics Pulls { get; }
 
     public void Request(string endpoint, string outcome, double seconds)
     {

@@ -1,3 +1,4 @@
+using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
@@ -8,6 +9,12 @@ namespace InferenceServer.Operations;
 internal sealed record ServerOptions
 {
     public required ModelOptions Model { get; init; }
+
+    /// <summary>Where models that have names lie; null where there is no folder for them.</summary>
+    public LibraryOptions? Library { get; init; }
+
+    /// <summary>Whether models may be fetched, made and deleted over HTTP.</summary>
+    public bool AllowPull { get; init; }
 
     public required string Host { get; init; }
 

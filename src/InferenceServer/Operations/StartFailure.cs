@@ -1,3 +1,4 @@
+using InferenceServer.Library;
 using InferenceServer.Llama;
 
 namespace InferenceServer.Operations;
@@ -7,7 +8,7 @@ internal static class StartFailure
 {
     public static string? Explain(Exception error, ServerOptions options) => error switch
     {
-        LlamaException or ServerStartException => error.Message,
+        LlamaException or ServerStartException or LibraryException => error.Message,
         OperationCanceledException { InnerException: TimeoutException } => "the model did not decode its first tokens within 5 minutes; choose a smaller --model or another --backend",
         IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } =>
             $"port {options.Port} on {options.Host} is in use; choose another with --port",

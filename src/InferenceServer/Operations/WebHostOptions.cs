@@ -1,3 +1,4 @@
+using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Moderation;
 using InferenceServer.Store;
@@ -33,6 +34,12 @@ internal sealed record WebHostOptions
 
     /// <summary>What is kept for clients; disposed by whoever opened it.</summary>
     public ServerStore Store { get; init; } = ServerStore.Off;
+
+    /// <summary>Models that are here under names, loaded or not; null for none. Disposed by whoever opened it.</summary>
+    public ModelLibrary? Library { get; init; }
+
+    /// <summary>Whether models may be fetched, made and deleted over HTTP.</summary>
+    public bool AllowPull { get; init; }
 
     public AccessOptions Access { get; init; } = new();
 

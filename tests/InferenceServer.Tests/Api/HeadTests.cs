@@ -33,7 +33,7 @@ public sealed class HeadTests
         await using TestHost host = await TestHost.StartAsync(new ScriptedEngine());
         foreach ((string path, HttpStatusCode status) in new[]
         {
-            ("/nowhere", HttpStatusCode.NotFound), ("/v1/completions", HttpStatusCode.MethodNotAllowed), ("/api/blobs/sha256:1", HttpStatusCode.NotImplemented),
+            ("/nowhere", HttpStatusCode.NotFound), ("/v1/completions", HttpStatusCode.MethodNotAllowed), ("/api/blobs/sha256:1", HttpStatusCode.BadRequest),
         })
         {
             using HttpResponseMessage head = await HeadAsync(host, path);

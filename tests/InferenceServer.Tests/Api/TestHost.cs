@@ -2,6 +2,7 @@ using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
 using InferenceServer.Chat;
+using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
@@ -52,11 +53,11 @@ internal sealed class TestHost : IAsyncDisposable
     };
 
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null) =>
-        StartAsync(Served(engine) with { Replies = replies ?? ServedReplies.Plain }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices);
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false) =>
+        StartAsync(Served(engine) with { Replies = replies ?? ServedReplies.Plain }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices, library, allowPull);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -75,6 +76,8 @@ internal sealed class TestHost : IAsyncDisposable
             Store = store ?? ServerStore.Off,
             PageDirectory = pageDirectory ?? NoPage,
             Devices = devices ?? (() => []),
+            Library = library,
+            AllowPull = allowPull,
         }, new ModelCatalogue([model], embedders));
         await app.StartAsync();
         return new TestHost(app);

@@ -16,7 +16,9 @@ public sealed partial class ConfigurationReferenceTests
         SortedSet<string> read = new(StringComparer.Ordinal);
         CommandLine.Read([], new ConfigurationBuilder().Build(), name =>
         {
-            read.Add(name);
+            // The others are those of Hugging Face's and Ollama's own tools.
+            if (name.StartsWith("INFERENCE_SERVER_", StringComparison.Ordinal))
+                read.Add(name);
             return null;
         });
         Assert.Equal(read, RowPattern().Matches(ConfigurationReference.Write()).Select(row => row.Groups[1].Value).Order(StringComparer.Ordinal));

@@ -18,6 +18,7 @@ internal static partial class MetricsReference
         ("Moderation", "^inference_moderat"),
         ("Retries and resumed streams", "^inference_(replays|readerless|recorded)"),
         ("Stored data", "^inference_store_"),
+        ("Fetching models", "^inference_pull"),
         ("OpenTelemetry's names", "^(gen_ai|http)_"),
         ("Process and runtime", "^(process_(?!resident)|dotnet_)"),
         ("Memory", "_bytes$(?<!cache_bytes|written_bytes)"),

@@ -3,6 +3,7 @@ using System.Globalization;
 
 using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Library;
 using InferenceServer.Llama;
 
 using Microsoft.Extensions.Logging;
@@ -14,7 +15,8 @@ namespace InferenceServer.Tests.Llama;
 /// The test assembly's own entry point. A process holds one backend of llama.cpp, so a test of another one runs this assembly again:
 /// <c>greedy BACKEND MODEL COUNT [SOURCE]</c> prints what decoding gives, <c>engine BACKEND MODEL</c> what an engine replies with a step in flight,
 /// <c>drawn BACKEND MODEL [SOURCE]</c> compares tokens drawn by the device with those drawn from its logits, <c>load MODEL...</c> loads models and prints their
-/// descriptions and every warning, <c>abort WORDS</c> has ggml give up with these. It answers a <see cref="BackendTrial"/> as well.
+/// descriptions and every warning, <c>abort WORDS</c> has ggml give up with these, <c>pull FOLDER HUB MODEL</c> fetches a model in small ranges. It answers a
+/// <see cref="BackendTrial"/> as well.
 /// </summary>
 internal static class ChildProcess
 {
@@ -44,6 +46,18 @@ internal static class ChildProcess
         }
 
         return new Result(process.ExitCode, output.Result, error.Result);
+    }
+
+    /// <summary>A process that the caller ends, or waits for.</summary>
+    public static Process Start(params string[] arguments) => Start(new Dictionary<string, string?>(), arguments);
+
+    /// <summary>As the other, with more in its environment.</summary>
+    public static Process Start(IReadOnlyDictionary<string, string?> environment, params string[] arguments)
+    {
+        ProcessStartInfo start = new("dotnet", [typeof(ChildProcess).Assembly.Location, .. arguments]);
+        foreach ((string name, string? value) in environment)
+            start.Environment[name] = value;
+        return Process.Start(start)!;
     }
 
     /// <summary>The lines that <c>greedy</c> prints: tokens, the prompt's last logits, layers on the GPU, the library's own words, then one line a device.</summary>
@@ -143,6 +157,10 @@ internal static class ChildProcess
                     return 0;
                 case ["load", .. string[] paths]:
                     LoadAll(paths);
+                    return 0;
+                case ["pull", string folder, string hub, string pulled]:
+                    using (ModelLibrary into = ModelLibrary.Open(new LibraryOptions { Folder = folder, HubEndpoint = new Uri(hub), SegmentBytes = 32 << 10, JournalBytes = 8 << 10 }))
+                        into.PullAsync(new PullRequest(pulled)).GetAwaiter().GetResult();
                     return 0;
                 default:
                     Console.Error.WriteLine("this assembly holds tests: run it with dotnet test");

@@ -1,3 +1,4 @@
+using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
 using InferenceServer.Operations;
@@ -14,7 +15,10 @@ public sealed class CommandLineTests
             "--model", "m.gguf", "--host", "0.0.0.0", "--port", "0", "--ctx-size", "8192", "--max-sequences", "4", "--threads", "3", "--batch-size", "256",
             "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--deterministic", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
             "--max-queue", "9", "--cache-ram", "512MiB", "--cache-dir", "kept", "--cache-disk", "3g", "--chat-template", "t.jinja",
-            "--api-key-file", "keys.txt", "--data-dir", "stored", "--retention-days", "7", "--data-disk", "1g", "--strict", "--shutdown-timeout", "20").Options!;
+            "--api-key-file", "keys.txt", "--data-dir", "stored", "--retention-days", "7", "--data-disk", "1g", "--strict", "--shutdown-timeout", "20",
+            "--models-dir", "models", "--hub-endpoint", "http://hub.example/hf", "--ollama-registry", "http://ollama.example", "--offline", "on", "--allow-pull", "on").Options!;
+        LibraryOptions library = options.Library!;
+        Assert.Equal((Path.GetFullPath("models"), "http://hub.example/hf", "http://ollama.example/", true), (library.Folder, library.HubEndpoint.AbsoluteUri, library.OllamaRegistry.AbsoluteUri, library.Offline));
 
         Assert.Equal(new ServerOptions
         {
@@ -46,8 +50,16 @@ public sealed class CommandLineTests
             DataDirectory = "stored",
             RetentionDays = 7,
             DataBytes = 1L << 30,
-        }, options);
+            AllowPull = true,
+        }, options with { Library = null });
     }
+
+    [Theory]
+    [InlineData("127.0.0.1", true)]
+    [InlineData("localhost", true)]
+    [InlineData("::1", true)]
+    [InlineData("0.0.0.0", false)]
+    public void Models_are_fetched_over_HTTP_where_only_this_machine_asks(string host, bool allowed) => Assert.Equal(allowed, Read("--host", host).Options!.AllowPull);
 
     [Fact]
     public void Without_options_the_documented_defaults_hold()

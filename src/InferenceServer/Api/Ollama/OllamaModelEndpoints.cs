@@ -1,19 +1,24 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using InferenceServer.Api.Library;
+using InferenceServer.Library;
+using InferenceServer.Llama.Gguf;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Api.Ollama;
 
 /// <summary>What this dialect asks of models besides replies: GET /api/tags, /api/ps, /api/version, POST /api/show, and what cannot be had here.</summary>
-internal sealed class OllamaModelEndpoints(ModelCatalogue models)
+internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess library)
 {
     // Clients compare it before they ask for tools, thinking or schemas: the release whose fields are read here.
     private const string SpokenVersion = "0.13.0";
 
     public Task TagsAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaModelList([.. Loaded.Select(model =>
-        new OllamaModel(NameOf(model.Id), NameOf(model.Id), OllamaHeader.Time(model.Created), model.File.SizeBytes, model.File.Digest, Details(model.File)))]), OllamaJson.Wire.OllamaModelList);
+        new OllamaModel(NameOf(model.Id), NameOf(model.Id), OllamaHeader.Time(model.Created), model.File.SizeBytes, model.File.Digest, Details(model.File))), .. NotLoaded.Select(model =>
+        new OllamaModel(model.Name, model.Name, OllamaHeader.Time(model.AddedAt), model.SizeBytes, model.Digest, Details(model)))]), OllamaJson.Wire.OllamaModelList);
 
     public Task RunningAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaRunningList([.. Loaded.Select(model => new OllamaRunningModel(
         NameOf(model.Id), NameOf(model.Id), model.File.SizeBytes, model.File.Digest, Details(model.File), OllamaHeader.Time(DateTimeOffset.MaxValue),
@@ -37,22 +42,65 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models)
             IgnoredParameters.Announce(http.Response, ignored);
         }
 
+        if (!Loaded.Any(model => ModelCatalogue.IsNamed(model.Id, name)) && library.Library?.Find(name) is { } manifest)
+        {
+            await JsonAnswer.WriteAsync(http, Show(manifest), OllamaJson.Wire.OllamaModelInformation);
+            return;
+        }
+
         OllamaModelInformation shown = models.FindEmbedOnly(name) is { } embedder
             ? Show(embedder.Id, embedder.Created, embedder.File, ["embedding"])
             : Show(models.Find(name));
         await JsonAnswer.WriteAsync(http, shown, OllamaJson.Wire.OllamaModelInformation);
     }
 
-    /// <summary>What would change the models of this server.</summary>
+    /// <summary>What would publish a model.</summary>
     public static Task RefuseAsync(HttpContext http) => throw new RequestProblem(ProblemKind.NotBuilt,
-        $"{http.Request.Path} is not there: this server serves the model that it was started with (--model) and changes none.", code: "not_implemented");
+        $"{http.Request.Path} is not there: this server fetches models, and publishes none.", code: "not_implemented");
 
     /// <summary>Those that chat, then those that only embed.</summary>
     private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Loaded =>
         models.Models.Select(model => (model.Id, model.Created, model.File, model.ContextLength))
             .Concat(models.EmbedOnly.Select(model => (model.Id, model.Created, model.File, model.MaxInputTokens)));
 
-    private static string NameOf(string id) => $"{id}:latest";
+    /// <summary>What is in the library under a name that no loaded model has.</summary>
+    private IEnumerable<ModelManifest> NotLoaded => library.Models.Where(manifest => !Loaded.Any(model => ModelCatalogue.IsNamed(model.Id, manifest.Name)));
+
+    private static string NameOf(string id) => id.Contains(':', StringComparison.Ordinal) ? id : $"{id}:latest";
+
+    private static OllamaModelDetails Details(ModelManifest manifest) =>
+        new("", "gguf", manifest.Details.Architecture, [manifest.Details.Architecture], Parameters(manifest.Details.ParameterCount), manifest.Quant ?? manifest.Details.Quantization);
+
+    /// <summary>Of a model that is not loaded: what its files say.</summary>
+    private OllamaModelInformation Show(ModelManifest manifest)
+    {
+        GgufFile header = library.ToRead().ReadHeader(manifest);
+        string template = library.ToRead().ReadTemplate(manifest) ?? header.GetString("tokenizer.chat_template") ?? "";
+        ServedModelFile file = new()
+        {
+            Architecture = manifest.Details.Architecture,
+            ParameterCount = manifest.Details.ParameterCount,
+            ChatTemplate = template,
+            Metadata = header.Scalars().Where(entry => entry.Key != "tokenizer.chat_template").ToDictionary(),
+        };
+        return Show(manifest.Name, manifest.AddedAt, file, template.Length > 0 || !manifest.Details.Architecture.Contains("bert", StringComparison.OrdinalIgnoreCase) ? ["completion"] : ["embedding"]) with
+        {
+            Details = Details(manifest),
+            Modelfile = ModelfileOf(manifest),
+            License = manifest.License,
+        };
+    }
+
+    private static string ModelfileOf(ModelManifest manifest)
+    {
+        StringBuilder text = new($"FROM {manifest.Name}\n");
+        if (manifest.System is { } system)
+            text.Append(CultureInfo.InvariantCulture, $"SYSTEM \"\"\"{system}\"\"\"\n");
+        foreach ((string name, JsonElement value) in manifest.Parameters)
+            foreach (JsonElement one in value.ValueKind == JsonValueKind.Array ? [.. value.EnumerateArray()] : (JsonElement[])[value])
+                text.Append(CultureInfo.InvariantCulture, $"PARAMETER {name} {(one.ValueKind == JsonValueKind.String ? $"\"{one.GetString()}\"" : one.GetRawText())}\n");
+        return text.ToString();
+    }
 
     private static OllamaModelDetails Details(ServedModelFile file) =>
         new("", "gguf", file.Architecture, [file.Architecture], Parameters(file.ParameterCount), file.Quantization);

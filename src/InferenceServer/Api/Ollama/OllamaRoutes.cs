@@ -1,3 +1,4 @@
+using InferenceServer.Api.Library;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 
@@ -11,7 +12,7 @@ internal static class OllamaRoutes
     {
         ModelCatalogue catalogue = app.Services.GetRequiredService<ModelCatalogue>();
         OllamaChatEndpoints replies = new(catalogue, app.Services.GetRequiredService<TimeProvider>());
-        OllamaModelEndpoints models = new(catalogue);
+        OllamaModelEndpoints models = new(catalogue, app.Services.GetRequiredService<LibraryAccess>());
         app.MapPost("/api/chat", (Delegate)replies.ChatAsync).WithName("ollamaChat").WithTags("Ollama")
             .WithSummary("Continue a conversation, as Ollama's clients ask for it.").Accepts<OllamaChatRequest>("application/json")
             .Produces<OllamaChatAnswer>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaChatAnswer), Lines)).WithMetadata(ApiParameters.OfGeneration).ProducesOllamaErrors();
@@ -19,7 +20,7 @@ internal static class OllamaRoutes
             .WithSummary("Answer one prompt, or continue a text.").Accepts<OllamaGenerateRequest>("application/json")
             .Produces<OllamaGenerateAnswer>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaGenerateAnswer), Lines)).WithMetadata(ApiParameters.OfGeneration).ProducesOllamaErrors();
         app.MapGet("/api/tags", (Delegate)models.TagsAsync).WithName("ollamaTags").WithTags("Ollama")
-            .WithSummary("The loaded models.").Produces<OllamaModelList>();
+            .WithSummary("The loaded models, then those of the library that are not loaded.").Produces<OllamaModelList>();
         app.MapGet("/api/ps", (Delegate)models.RunningAsync).WithName("ollamaPs").WithTags("Ollama")
             .WithSummary("The loaded models and where they lie.").Produces<OllamaRunningList>();
         app.MapPost("/api/show", (Delegate)models.ShowAsync).WithName("ollamaShow").WithTags("Ollama")
@@ -32,15 +33,27 @@ internal static class OllamaRoutes
             .Produces<OllamaEmbeddingAnswer>().ProducesOllamaErrors();
         app.MapGet("/api/version", (Delegate)models.VersionAsync).WithName("ollamaVersion").WithTags("Ollama")
             .WithSummary("Which Ollama this server speaks as.").Produces<OllamaVersion>();
-        foreach (string path in (ReadOnlySpan<string>)["/api/pull", "/api/push", "/api/create", "/api/copy"])
-            app.MapPost(path, (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
-        app.MapDelete("/api/delete", (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
-        app.MapMethods("/api/blobs/{digest}", ["GET", "POST"], (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
+        OllamaLibraryEndpoints library = new(app.Services.GetRequiredService<LibraryAccess>(), app.Services.GetRequiredService<ModelPulls>(), app.Services.GetRequiredService<WebHostOptions>(), app.Services.GetRequiredService<TimeProvider>());
+        app.MapPost("/api/pull", (Delegate)library.PullAsync).WithName("ollamaPull").WithTags("Ollama")
+            .WithSummary("Fetch a model into the library.").Accepts<OllamaPullRequest>("application/json")
+            .Produces<OllamaStatus>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaStatus), Lines)).ProducesOllamaErrors().Produces<OllamaError>(507);
+        app.MapPost("/api/create", (Delegate)library.CreateAsync).WithName("ollamaCreate").WithTags("Ollama")
+            .WithSummary("Make a model of another.").Accepts<OllamaCreateRequest>("application/json")
+            .Produces<OllamaStatus>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(OllamaStatus), Lines)).ProducesOllamaErrors().Produces<OllamaError>(507);
+        app.MapPost("/api/copy", (Delegate)library.CopyAsync).WithName("ollamaCopy").WithTags("Ollama")
+            .WithSummary("Give a model a second name.").Accepts<OllamaCopyRequest>("application/json").Produces(200).ProducesOllamaErrors();
+        app.MapDelete("/api/delete", (Delegate)library.DeleteAsync).WithName("ollamaDelete").WithTags("Ollama")
+            .WithSummary("Delete a model from the library.").Accepts<OllamaDeleteRequest>("application/json").Produces(200).ProducesOllamaErrors();
+        app.MapGet("/api/blobs/{digest}", (Delegate)library.FindBlobAsync).WithName("ollamaFindBlob").WithTags("Ollama")
+            .WithSummary("Whether a file is here; asked with HEAD.").Produces(200).ProducesOllamaErrors();
+        app.MapPost("/api/blobs/{digest}", (Delegate)library.AddBlobAsync).WithName("ollamaAddBlob").WithTags("Ollama")
+            .WithSummary("Upload a file, for a model that will be made of it.").Produces(201).ProducesOllamaErrors().Produces<OllamaError>(507);
+        app.MapPost("/api/push", (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
     }
 
     private static RouteHandlerBuilder ProducesOllamaErrors(this RouteHandlerBuilder route)
     {
-        foreach (int status in (ReadOnlySpan<int>)[400, 401, 404, 413, 415, 429, 500, 503, 504])
+        foreach (int status in (ReadOnlySpan<int>)[400, 401, 403, 404, 413, 415, 429, 500, 503, 504])
             route.Produces<OllamaError>(status);
         return route;
     }

@@ -7,4 +7,8 @@ public sealed record ModelList(string Object, IReadOnlyList<ModelDescription> Da
 
 public sealed record ModelDescription(
     string Id, string Object, long Created, string OwnedBy,
-    [property: Description("Extra: most tokens of one conversation, prompt and reply together.")] int ContextLength);
+    [property: Description("Extra: most tokens of one conversation, prompt and reply together.")] int ContextLength)
+{
+    [Description("Extra: whether it answers now. Others are in the library only: start the server with --model NAME.")]
+    public bool Loaded { get; init; } = true;
+}

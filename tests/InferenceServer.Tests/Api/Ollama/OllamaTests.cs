@@ -223,8 +223,8 @@ public sealed class OllamaTests
     [InlineData("/api/generate", """{"model":"scripted","prompt":"x","suffix":"y"}""", 400, "'suffix'")]
     [InlineData("/api/generate", """{"model":"scripted","prompt":"x","images":["aGk="]}""", 400, "'images'")]
     [InlineData("/api/show", """{"model":"none"}""", 404, "'none'")]
-    [InlineData("/api/pull", """{"model":"llama3"}""", 501, "/api/pull")]
-    [InlineData("/api/create", """{"model":"mine"}""", 501, "/api/create")]
+    [InlineData("/api/push", """{"model":"mine"}""", 501, "/api/push")]
+    [InlineData("/api/pull", """{"model":"llama3"}""", 403, "--allow-pull on")]
     [InlineData("/api/surprise", "{}", 404, "/api/surprise")]
     [InlineData("/api/chat", "{", 400, "JSON")]
     public async Task What_cannot_be_done_is_an_error_that_says_what(string path, string body, int status, string named)
