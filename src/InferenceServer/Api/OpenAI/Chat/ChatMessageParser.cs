@@ -29,7 +29,9 @@ internal static class ChatMessageParser
                     ToolCallId = former ?? throw RequestProblem.Invalid($"{{where}} is function, and no assistant message before it has a function_call.", fields.PathOf("role"), "invalid_value"),
                 };
             if (message.Parts is null && message.ToolCalls is null)
-                throw RequestProblem.Invalid($"{{where}} is required.", fields.PathOf("content"), "missing_required_parameter");
+                throw role == "assistant"
+                    ? RequestProblem.Invalid("{where} is required where there is no 'tool_calls', 'function_call' or 'refusal'.", fields.PathOf("content"), "missing_required_parameter")
+                    : JsonFields.Missing(fields.PathOf("content"));
             fields.Close(ignored);
             if (message.ToolCallId is { } answered && !calls.Contains(answered))
                 throw RequestProblem.Invalid($"{{where}} is no call of an assistant message before it.", fields.PathOf("tool_call_id"), "invalid_value");
@@ -121,10 +123,10 @@ internal static class ChatMessageParser
             JsonFields call = new(item.Value, item.Path);
             string id = call.RequireString("id");
             string type = call.RequireString("type");
-            if (type != "function")
-                throw JsonValue.NotOneOf(call.PathOf("type"), type, ["function"]);
-            JsonFields function = new(call.Require("function"), call.PathOf("function"));
-            ChatToolCall read = new(id, function.RequireString("name"), ToolReader.ReadArguments(function));
+            if (type is not ("function" or "custom"))
+                throw JsonValue.NotOneOf(call.PathOf("type"), type, ["function", "custom"]);
+            JsonFields function = new(call.Require(type), call.PathOf(type));
+            ChatToolCall read = new(id, function.RequireString("name"), type == "custom" ? ToolReader.CustomArguments(function.RequireString("input")) : ToolReader.ReadArguments(function));
             function.Close(ignored);
             call.Close(ignored);
             return read;

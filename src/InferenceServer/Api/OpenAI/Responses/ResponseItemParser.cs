@@ -38,7 +38,7 @@ internal static class ResponseItemParser
     {
         JsonFields fields = new(value, path);
         string type = fields.String("type") ?? (fields.Take("role") is not null ? ResponseItem.Message : fields.Take("id") is not null ? "item_reference"
-            : throw RequestProblem.Invalid($"{{where}} is required.", fields.PathOf("type"), "missing_required_parameter"));
+            : throw RequestProblem.Invalid("{where} is required, or 'role' of a message.", fields.PathOf("type"), "missing_required_parameter"));
         string? id = fields.String("id");
         if (type == "item_reference")
         {
