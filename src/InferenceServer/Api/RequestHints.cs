@@ -24,15 +24,15 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
     {
         RequestTrace.Of(http).Stream = stream;
         ChatTurn turn = await StartAsync(model, chat, RequestTrace.Of(http), http.RequestAborted);
-        Announce(http, turn);
+        Announce(http, turn.Adaptations);
         return turn;
     }
 
     /// <summary>Tells in a header what had to be done to the conversation.</summary>
-    public static void Announce(HttpContext http, ChatTurn turn)
+    public static void Announce(HttpContext http, IReadOnlyCollection<string> adaptations)
     {
-        if (turn.Adaptations.Count > 0)
-            http.Response.Headers["x-conversation-adapted"] = string.Join(", ", turn.Adaptations);
+        if (adaptations.Count > 0)
+            http.Response.Headers["x-conversation-adapted"] = string.Join(", ", adaptations);
     }
 
     /// <summary>As the other, for what goes on without the request.</summary>

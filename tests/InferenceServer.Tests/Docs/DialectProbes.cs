@@ -36,6 +36,7 @@ internal static class DialectProbes
             ("tools[].type", Tool("\"type\":\"bash_20250124\",\"name\":\"bash\"")), ("tools[].defer_loading", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"defer_loading\":true")),
             ("tools[].input_examples", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"input_examples\":[{}]")),
             ("tools[].allowed_callers", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"allowed_callers\":[\"code_execution_20250825\"]")),
+            ("tools[].cache_control", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"cache_control\":{\"type\":\"ephemeral\"}")),
             ("tools[].eager_input_streaming", Tool("\"name\":\"f\",\"input_schema\":{\"type\":\"object\"},\"eager_input_streaming\":true")),
             ("anything else", "\"surprise\":1")),
         .. FieldProbes.Of("/v1/messages/count_tokens",

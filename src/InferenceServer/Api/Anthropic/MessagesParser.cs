@@ -168,10 +168,11 @@ internal static class MessagesParser
         JsonElement schema = tool.Require("input_schema");
         if (schema.ValueKind != JsonValueKind.Object)
             throw JsonValue.WrongType(schema, tool.PathOf("input_schema"), "an object, a JSON Schema");
+        // Every function is shown to the model at once, and chat templates have no place for examples.
         if (tool.Boolean("defer_loading") == true)
-            throw RequestProblem.Unsupported(tool.PathOf("defer_loading"), "every function is shown to the model.");
+            ignored.Add(tool.PathOf("defer_loading"));
         if (tool.Array("input_examples", 0, 100) is { Count: > 0 })
-            throw RequestProblem.Unsupported(tool.PathOf("input_examples"), "chat templates have no place for them; say it in the description.");
+            ignored.Add(tool.PathOf("input_examples"));
         foreach ((JsonElement caller, string callerPath) in tool.Array("allowed_callers", 0, 8) ?? [])
             if (JsonValue.String(caller, callerPath) is not "direct")
                 throw RequestProblem.Unsupported(callerPath, "only the model itself calls.");

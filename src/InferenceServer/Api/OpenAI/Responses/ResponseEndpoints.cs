@@ -132,7 +132,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         using CancellationTokenRegistration gone = request.Background ? default : http.RequestAborted.UnsafeRegister(static run => ((ResponseRun)run!).Drop(), run);
         trace.Stream = request.Stream;
         ChatTurn turn = await hints.StartAsync(model, chat, trace, run.Stopping);
-        RequestHints.Announce(http, turn);
+        RequestHints.Announce(http, turn.Adaptations);
         run.Accepted(ParameterReader.TierName(chat.Options.Priority));
         if (request.Background)
         {
@@ -164,7 +164,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
                 await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);
             ModelResponse ended = await running;
             if (run.Failure is { } failure)
-                trace.Failed(failure);
+                trace.Failed(failure, ErrorResponse.Explain(failure, ResponseErrors.Names));
             if (!request.Stream)
                 await AnswerAsync(http, ended);
         }

@@ -56,10 +56,11 @@ internal static class ResponseToolParser
         JsonElement? parameters = fields.Take("parameters");
         if (parameters is { ValueKind: not JsonValueKind.Object } wrong)
             throw JsonValue.WrongType(wrong, fields.PathOf("parameters"), "an object, a JSON Schema");
+        // Every function is shown to the model at once, and what one gives back is not checked.
         if (fields.Boolean("defer_loading") == true)
-            throw RequestProblem.Unsupported(fields.PathOf("defer_loading"), "tools are not searched here.");
+            ignored.Add(fields.PathOf("defer_loading"));
         if (fields.Take("output_schema") is not null)
-            throw RequestProblem.Unsupported(fields.PathOf("output_schema"), "what a function gives back is not checked.");
+            ignored.Add(fields.PathOf("output_schema"));
         foreach ((JsonElement value, string path) in fields.Array("allowed_callers", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "direct")
                 throw RequestProblem.Unsupported(path, "only the model calls functions.");
