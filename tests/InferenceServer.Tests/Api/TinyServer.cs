@@ -75,14 +75,14 @@ public class TinyServer : IAsyncLifetime
 /// <summary>The same with a store.</summary>
 public sealed class KeepingServer : TinyServer
 {
-    private readonly TempStore _kept = new();
+    private readonly Lazy<TempStore> _kept = new(() => new TempStore());
 
-    internal override ServerStore? Store => _kept.Store;
+    internal override ServerStore? Store => _kept.Value.Store;
 
     public override async Task DisposeAsync()
     {
         await base.DisposeAsync();
-        await _kept.DisposeAsync();
+        await _kept.Value.DisposeAsync();
     }
 }
 

@@ -20,7 +20,6 @@ public sealed class RequiredFieldTests
     private const string Custom = "{\"type\":\"custom\",\"custom\":{\"name\":\"c\",\"description\":\"d\",\"format\":{\"type\":\"text\"}}}";
     private const string Common = "\"max_tokens\":5,\"stop\":[\"x\"],\"n\":1,\"seed\":1,\"temperature\":1,\"top_p\":1,\"top_k\":1,\"min_p\":0,\"typical_p\":1,\"presence_penalty\":0,\"frequency_penalty\":0,\"repetition_penalty\":1,"
         + "\"logit_bias\":{\"65\":1},\"ignore_eos\":false,\"service_tier\":\"auto\",\"timeout_ms\":60000,\"cache_salt\":\"s\",\"prompt_cache_key\":\"k\",\"x_cache_report\":true,\"timing\":true,\"user\":\"u\"";
-    private const string Streamed = "\"stream\":true,\"stream_options\":{\"include_usage\":true}";
     private const string OllamaCommon = "\"stream\":false,\"format\":\"json\",\"think\":false,\"keep_alive\":\"5m\",\"truncate\":true,\"shift\":true,\"timing\":true,"
         + "\"options\":{\"num_predict\":5,\"temperature\":1,\"top_k\":1,\"top_p\":1,\"min_p\":0,\"typical_p\":1,\"seed\":1,\"stop\":[\"x\"],\"repeat_penalty\":1,\"repeat_last_n\":-1,\"presence_penalty\":0,\"frequency_penalty\":0}";
 
