@@ -31,6 +31,9 @@ public sealed record GenerationRequest
     /// <summary>Texts that end the reply; they are not part of it. Found across token boundaries.</summary>
     public IReadOnlyList<string> StopStrings { get; init; } = [];
 
+    /// <summary>What comes before an answer, where <see cref="StopStrings"/> do not act; null where they act from the start.</summary>
+    public AnswerFrame? BeforeAnswer { get; init; }
+
     /// <summary>Tokens that end the reply besides the vocabulary's own end-of-generation tokens.</summary>
     public IReadOnlyList<int> StopTokens { get; init; } = [];
 

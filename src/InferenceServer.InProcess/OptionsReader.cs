@@ -10,7 +10,7 @@ internal static class OptionsReader
     /// <summary>The one key of <see cref="ChatOptions.AdditionalProperties"/> that is read.</summary>
     public const string ModerationKey = "moderation";
 
-    private const int MaxTools = 1024, MaxNameLength = 128, MaxKeyLength = 512;
+    private const int MaxTools = 1024, MaxKeyLength = 512;
 
     // As over HTTP: each one costs a comparison a character.
     private const int MaxStopSequences = 16, MaxStopLength = 256;
@@ -79,12 +79,14 @@ internal static class OptionsReader
         string place = $"{Place(nameof(ChatOptions.Tools))}[{index}]";
         if (tool is not AIFunctionDeclaration function)
             throw InProcessProblems.Unsupported($"{place}, {tool.GetType().Name} '{tool.Name}',", "only functions can be called.");
-        if (function.Name.Length is 0 or > MaxNameLength || !function.Name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-' or '.'))
-            throw RequestProblem.Invalid($"{{where}} must have 1 to {MaxNameLength} letters, digits, '_', '-' or '.'.", $"{place}.{nameof(tool.Name)}", "invalid_value");
+        if (!Chat.ChatTool.IsName(function.Name))
+            throw RequestProblem.Invalid($"{{where}} must have {Chat.ChatTool.NameRule}", $"{place}.{nameof(tool.Name)}", "invalid_value");
         string path = $"{place}.{nameof(function.JsonSchema)}";
         if (function.JsonSchema.ValueKind is not JsonValueKind.Object)
             throw RequestProblem.Invalid("{where} must be an object, a JSON Schema.", path, "invalid_type");
-        return new(function.Name, PromptText.Checked(function.Description, $"{place}.{nameof(tool.Description)}"), function.JsonSchema) { Path = path };
+        // As that library's own clients read it.
+        bool? strict = function.AdditionalProperties.TryGetValue("strict", out object? said) ? said as bool? : null;
+        return new(function.Name, PromptText.Checked(function.Description, $"{place}.{nameof(tool.Description)}"), function.JsonSchema, strict) { Path = path };
     }
 
     private static Chat.ToolChoice ReadChoice(ChatToolMode? mode, Chat.ChatTool[] tools)

@@ -70,6 +70,9 @@ internal static class ConstraintWorks
     [
         ("people", () => CompiledConstraint.FromJsonSchema(Schema)),
         ("any object", () => CompiledConstraint.FromJsonObject()),
+        ("20 optional in any order", () => CompiledConstraint.FromJsonSchema(Optional(20))),
+        ("60 optional in any order", () => CompiledConstraint.FromJsonSchema(Optional(60))),
+        ("hostname", () => CompiledConstraint.FromJsonSchema("""{"type":"string","format":"hostname"}""")),
         ("50 properties", () => CompiledConstraint.FromJsonSchema(FiftyProperties())),
         ("maxLength 10000", () => CompiledConstraint.FromJsonSchema("""{"type":"string","maxLength":10000}""")),
         ("maxLength 80", () => CompiledConstraint.FromJsonSchema("""{"type":"string","minLength":1,"maxLength":80}""")),
@@ -207,6 +210,9 @@ internal static class ConstraintWorks
         }
         return [.. tokens];
     }
+
+    private static string Optional(int count) =>
+        $"{{\"type\":\"object\",\"properties\":{{{string.Join(',', Enumerable.Range(0, count).Select(i => $"\"p{i}\":{{\"type\":\"string\",\"maxLength\":12}}"))}}},\"additionalProperties\":false}}";
 
     private static string FiftyProperties()
     {

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using System.Text.Json;
 
 namespace InferenceServer.Chat;
@@ -79,6 +81,17 @@ public sealed record ChatToolCall(string Id, string Name, string Arguments);
 /// <param name="Strict">Whether arguments must obey the schema to the letter; null where nobody said.</param>
 public sealed record ChatTool(string Name, string? Description = null, JsonElement? Parameters = null, bool? Strict = null)
 {
+    private const string NameSigns = "_-.:/@+~$";
+    private const int MaxNameLength = 128;
+
+    /// <summary>What a name must be, to be read after "must have".</summary>
+    public static string NameRule { get; } = $"1 to {MaxNameLength} characters: letters, digits or any of {NameSigns}";
+
+    /// <summary>Whether every notation of calls can write a name, and tell it from its own signs.</summary>
+    public static bool IsName(string name) => name.Length is > 0 and <= MaxNameLength && name.EnumerateRunes().All(c =>
+        Rune.IsLetterOrDigit(c) || (c.IsAscii && NameSigns.Contains((char)c.Value, StringComparison.Ordinal))
+        || Rune.GetUnicodeCategory(c) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark);
+
     /// <summary>Where <see cref="Parameters"/> stand in the request, as its dialect writes it: <c>tools[2].function.parameters</c>.</summary>
     public string Path { get; init; } = "tools";
 }

@@ -22,6 +22,7 @@ internal static class ChatPrompt
             PredictedTokens = Predicted(request, model),
             Constraint = constraint,
             Thinking = Thinking(request, model, rendered.Text),
+            BeforeAnswer = isSplit ? BeforeAnswer(model.Replies.Format, rendered.Text) : null,
             ControlTokensInText = isSplit ? model.Replies.ControlTokensInText : null,
             MessageBoundaries = model.Engine.TakesCheckpoints ? MessageBoundaries.Of(model, Conversation(request), rendered.Text, tokens) : [],
         });
@@ -72,6 +73,12 @@ internal static class ChatPrompt
             throw RequestProblem.Unsupported(nameof(ChatRequest.ReasoningBudget), $"what ends this model's reasoning takes {tokens.Length} tokens, more than {ThinkingLimit.MaxCloseTokens}.");
         return new ThinkingLimit(budget, markers.Open.Trim(), markers.Close.Trim(), format.OpeningOf(rendered) == ReplyOpening.Reasoning, tokens);
     }
+
+    /// <summary>What is told apart from the answer: stop strings are the answer's.</summary>
+    private static AnswerFrame? BeforeAnswer(ReplyFormat format, string rendered) => format.Reasoning is { } markers && !format.IsReasoningOver(rendered)
+        ? new AnswerFrame(markers.Open.Trim(), markers.Close.Trim(), format.OpeningOf(rendered) == ReplyOpening.Reasoning,
+            [.. format.Skipped.Append(format.AfterReasoning).Append(format.ContentOpen).Select(text => text.Trim()).Where(text => text.Length > 0).Distinct()])
+        : null;
 
     private static string EndOfThinking(ReplyFormat format, ReasoningMarkers markers) =>
         format.AfterReasoning.Length > 0 ? markers.Close.Trim() + format.AfterReasoning : $"\n{markers.Close.Trim()}\n\n";

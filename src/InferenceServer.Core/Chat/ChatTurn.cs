@@ -30,6 +30,9 @@ internal sealed class ChatTurn : IDisposable
     /// <summary>What had to be done to the conversation so that the model's template can say it.</summary>
     public IReadOnlyList<string> Adaptations { get; private init; } = [];
 
+    /// <summary>The places in the tools' schemas that are left open, since they cannot be enforced.</summary>
+    public IReadOnlyList<string> LoosenedSchemas { get; private init; } = [];
+
     /// <summary>What the engine was given: a request each choice.</summary>
     public IReadOnlyList<GenerationRequest> Requests { get; }
 
@@ -41,8 +44,8 @@ internal sealed class ChatTurn : IDisposable
         List<string> adaptations = [];
         RenderedPrompt rendered = ChatPrompt.Render(request, model, adaptations);
         ReplyGuard guard = ReplyGuard.Of(request, model, rendered.Text);
-        TokenConstraint? constraint = guard.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
-        IReadOnlyList<GenerationRequest> requests = ChatPrompt.Requests(request, model, rendered, constraint, guard.Split is not null);
+        ServedConstraint? constraint = guard.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
+        IReadOnlyList<GenerationRequest> requests = ChatPrompt.Requests(request, model, rendered, constraint?.Constraint, guard.Split is not null);
         observer?.Accepted(model.Id, requests);
         ReplySplitter?[] splitters = new ReplySplitter?[requests.Count];
         for (int i = 0; i < splitters.Length; i++)
@@ -52,15 +55,15 @@ internal sealed class ChatTurn : IDisposable
         GenerationSet generations = moderation is { RefusesInput: true }
             ? GenerationSet.Ended(requests, aborted)
             : GenerationSet.Submit(model.Engine, requests, aborted);
-        return new(model, requests, generations, splitters, observer) { Moderation = moderation, Adaptations = adaptations };
+        return new(model, requests, generations, splitters, observer) { Moderation = moderation, Adaptations = adaptations, LoosenedSchemas = constraint?.Loosened ?? [] };
     }
 
     /// <summary>Submits prompts that no template made: their replies are content as they stand.</summary>
     /// <exception cref="RequestProblem">The request cannot be answered as asked.</exception>
     public static async Task<ChatTurn> StartAsync(ServedModel model, TextRequest request, ITurnObserver? observer, CancellationToken aborted)
     {
-        TokenConstraint? constraint = request.Options.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
-        IReadOnlyList<GenerationRequest> requests = TextPrompts.Requests(request, model, constraint);
+        ServedConstraint? constraint = request.Options.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
+        IReadOnlyList<GenerationRequest> requests = TextPrompts.Requests(request, model, constraint?.Constraint);
         observer?.Accepted(model.Id, requests);
         return new(model, requests, GenerationSet.Submit(model.Engine, requests, aborted), new ReplySplitter?[requests.Count], observer);
     }

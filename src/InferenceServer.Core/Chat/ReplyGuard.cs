@@ -14,8 +14,9 @@ internal sealed record ReplyGuard(ConstraintSource? Constraint, ReplySplitOption
     public static ReplyGuard Of(ChatRequest request, ServedModel model, string rendered)
     {
         ReplyFormat format = model.Replies.Format;
+        bool mustCall = request.ToolChoice.Mode is ToolMode.Required or ToolMode.Named;
         ToolSignature[] tools = [.. request.Tools.Where(tool => request.ToolChoice.Allows(tool.Name))
-            .Select(tool => new ToolSignature(tool.Name, tool.Parameters) { Path = tool.Path })];
+            .Select(tool => new ToolSignature(tool.Name, tool.Parameters) { Path = tool.Path, IsExact = mustCall || tool.Strict == true })];
         ConstraintSource? content = request.Options.Constraint;
         ReplyOpening opening = format.OpeningOf(rendered);
         if (tools.Length == 0 && content is null)
@@ -28,14 +29,17 @@ internal sealed record ReplyGuard(ConstraintSource? Constraint, ReplySplitOption
         ReplyRules rules = new()
         {
             Tools = tools,
-            MustCall = request.ToolChoice.Mode is ToolMode.Required or ToolMode.Named,
+            MustCall = mustCall,
             ManyCalls = request.AllowMultipleToolCalls && request.ToolChoice.Mode != ToolMode.Named,
             Opening = opening,
             ReasoningIsOver = format.IsReasoningOver(rendered),
         };
         ServedReplies replies = model.Replies;
         return new(new ConstraintSource(content?.Path ?? "tools", KeyOf(rules, content), cancellation =>
-            new ReplyGrammar(format, rules with { Content = content?.Build(cancellation) }, replies.ControlTokenNames, replies.EndTokenNames).Build(cancellation)), split);
+        {
+            ReplyGrammar grammar = new(format, rules with { Content = content?.Build(cancellation).Part }, replies.ControlTokenNames, replies.EndTokenNames);
+            return new BuiltConstraint(grammar.Build(cancellation), grammar.Loosened);
+        }), split);
     }
 
     /// <summary>All that the grammar depends on; the format is the model's, and so is what remembers grammars.</summary>
@@ -43,7 +47,7 @@ internal sealed record ReplyGuard(ConstraintSource? Constraint, ReplySplitOption
     {
         StringBuilder key = new($"reply {rules.Opening} {rules.ReasoningIsOver} {rules.MustCall} {rules.ManyCalls} {content?.Path} {content?.Key}");
         foreach (ToolSignature tool in rules.Tools)
-            key.Append('\n').Append(tool.Path).Append(' ').Append(tool.Name).Append(' ').Append(tool.Parameters?.GetRawText());
+            key.Append('\n').Append(tool.Path).Append(' ').Append(tool.Name).Append(' ').Append(tool.IsExact).Append(' ').Append(tool.Parameters?.GetRawText());
         return key.ToString();
     }
 }

@@ -25,7 +25,7 @@ internal static class ConstraintProblems
     }
 
     /// <summary>A JSON pointer as errors name fields: <c>#/properties/a/anyOf/0</c> is <c>.properties.a.anyOf[0]</c>.</summary>
-    private static string PathOf(string pointer)
+    public static string PathOf(string pointer)
     {
         string[] parts = pointer.Split('/');
         StringBuilder path = new();

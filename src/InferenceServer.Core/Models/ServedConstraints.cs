@@ -7,6 +7,10 @@ using InferenceServer.Engine.Constraints;
 
 namespace InferenceServer.Models;
 
+/// <summary>A constraint in the tokens of a model.</summary>
+/// <param name="Loosened">As <see cref="BuiltConstraint.Loosened"/>.</param>
+public sealed record ServedConstraint(TokenConstraint Constraint, IReadOnlyList<string> Loosened);
+
 /// <summary>Compiles constraints for one model and remembers the latest.</summary>
 public sealed class ServedConstraints
 {
@@ -29,9 +33,11 @@ public sealed class ServedConstraints
         [.. Enumerable.Range(0, vocabulary.Count).Select(token => (ReadOnlyMemory<byte>)vocabulary.Bytes(token, false).ToArray())],
         vocabulary.EndTokens, vocabulary.ControlTokens));
 
-    private sealed record Entry(string Key, Task<CompiledConstraint> Compiled)
+    private sealed record Compilation(CompiledConstraint Constraint, IReadOnlyList<string> Loosened);
+
+    private sealed record Entry(string Key, Task<Compilation> Compiled)
     {
-        public long Bytes => (2L * Key.Length) + (Compiled.IsCompletedSuccessfully ? Compiled.Result.Bytes : 0);
+        public long Bytes => (2L * Key.Length) + (Compiled.IsCompletedSuccessfully ? Compiled.Result.Constraint.Bytes : 0);
     }
 
     /// <summary>What is slower is refused: a 50-property schema takes milliseconds, and a request may not keep a core for itself.</summary>
@@ -50,17 +56,17 @@ public sealed class ServedConstraints
     /// <summary>The constraint, compiled now or before.</summary>
     /// <param name="aborted">The client went away; the compilation goes on for the next one who asks.</param>
     /// <exception cref="RequestProblem">It cannot be enforced, with the path of what is wrong, or it is too large or too slow to compile.</exception>
-    public async Task<TokenConstraint> CompileAsync(ConstraintSource source, CancellationToken aborted)
+    public async Task<ServedConstraint> CompileAsync(ConstraintSource source, CancellationToken aborted)
     {
         if (source.Key.Length > MaxSourceCharacters)
             throw RequestProblem.Invalid($"{{where}} has {source.Key.Length} characters; at most {MaxSourceCharacters} are compiled.", source.Path, "invalid_length");
         TokenVocabularyTrie vocabulary = await _vocabulary.WaitAsync(aborted);
         try
         {
-            CompiledConstraint compiled = await Find(source).WaitAsync(aborted);
+            (CompiledConstraint compiled, IReadOnlyList<string> loosened) = await Find(source).WaitAsync(aborted);
             // Names the control token that this vocabulary lacks now rather than on the decode thread.
             _ = new ConstraintState(compiled, vocabulary);
-            return new TokenConstraint(compiled, vocabulary);
+            return new(new TokenConstraint(compiled, vocabulary), loosened);
         }
         catch (ConstraintException error)
         {
@@ -72,7 +78,7 @@ public sealed class ServedConstraints
         }
     }
 
-    private Task<CompiledConstraint> Find(ConstraintSource source)
+    private Task<Compilation> Find(ConstraintSource source)
     {
         lock (_gate)
         {
@@ -93,12 +99,13 @@ public sealed class ServedConstraints
         }
     }
 
-    private CompiledConstraint Compile(ConstraintSource source)
+    private Compilation Compile(ConstraintSource source)
     {
         using CancellationTokenSource limit = new(CompileTimeLimit);
         try
         {
-            return CompiledConstraint.FromParts(source.Build(limit.Token), limit.Token);
+            BuiltConstraint built = source.Build(limit.Token);
+            return new(CompiledConstraint.FromParts(built.Part, limit.Token), built.Loosened);
         }
         catch (OperationCanceledException)
         {

@@ -27,7 +27,7 @@ internal sealed class Sequence
         _tokens = new int[ExpectedCount];
         prompt.CopyTo(_tokens);
         Sampler = new Sampler(Request.Sampling, prompt, vocabularySize, fallbackSeed: generation.FallbackSeed);
-        Text = new TokenTextDecoder(Request.StopStrings, texts);
+        Text = new TokenTextDecoder(Request.StopStrings, texts, Request.BeforeAnswer);
         PromptLogprobs = Request.PromptLogprobs is null ? null : new TokenLogprobs?[PromptCount];
         Thinking = Request.Thinking is { } limit ? new ThinkingWatch(limit) : null;
         CanBeDrawn = Sampler.IsPlain && Request is { Constraint: null, PromptLogprobs: null, PredictedTokens.IsEmpty: true };

@@ -18,15 +18,17 @@ public sealed class TokenTextDecoder
     private readonly TextPool? _pool;
     private readonly StopMatcher[] _stops;
     private readonly SearchValues<char>? _firstCharacters;
+    private readonly AnswerSearch? _answer;
 
-    /// <summary>Decoded and not yet released characters: the longest beginning of a stop string that the text ends in.</summary>
+    /// <summary>Decoded and not yet released characters: the longest beginning of a stop string, or of what comes before an answer, that the text ends in.</summary>
     private char[] _held = new char[64];
     private int _heldLength;
     private bool _finished;
 
     /// <param name="stopStrings">None may be empty or hold half a surrogate pair.</param>
     /// <param name="pool">Where texts that were released before are found; of the thread that calls.</param>
-    public TokenTextDecoder(IReadOnlyList<string> stopStrings, TextPool? pool = null)
+    /// <param name="beforeAnswer">Where stop strings do not act; null for nowhere.</param>
+    public TokenTextDecoder(IReadOnlyList<string> stopStrings, TextPool? pool = null, AnswerFrame? beforeAnswer = null)
     {
         ArgumentNullException.ThrowIfNull(stopStrings);
         _pool = pool;
@@ -38,8 +40,10 @@ public sealed class TokenTextDecoder
             _stops[i] = new StopMatcher(stopStrings[i]);
             first[i] = stopStrings[i][0];
         }
-        if (_stops.Length > 0)
-            _firstCharacters = SearchValues.Create(first);
+        if (_stops.Length == 0)
+            return;
+        _firstCharacters = SearchValues.Create(first);
+        _answer = beforeAnswer is null ? null : new AnswerSearch(beforeAnswer);
     }
 
     /// <summary>The stop string that ended the text; null while none has. Text before it was released, all else is dropped.</summary>
@@ -72,7 +76,14 @@ public sealed class TokenTextDecoder
             Array.Resize(ref _held, Math.Max(_heldLength + room, _held.Length * 2));
         int length = _heldLength + _utf8.GetChars(bytes, _held.AsSpan(_heldLength), flush: last);
 
-        if (_stops.Length > 0 && FindStop(_heldLength, length) is (StopMatcher stop, int end))
+        int from = _heldLength;
+        if (_answer is { IsOver: false })
+        {
+            from = _answer.Take(_held.AsSpan(0, length), last);
+            if (!_answer.IsOver)
+                return Release(length, keep: length - from);
+        }
+        if (_stops.Length > 0 && FindStop(from, length) is (StopMatcher stop, int end))
         {
             MatchedStop = stop.Text;
             return new string(_held, 0, end - stop.Text.Length);
@@ -84,6 +95,12 @@ public sealed class TokenTextDecoder
             foreach (StopMatcher matcher in _stops)
                 keep = Math.Max(keep, matcher.Matched);
         }
+        return Release(length, keep);
+    }
+
+    /// <summary>Releases all but the last characters.</summary>
+    private string Release(int length, int keep)
+    {
         int released = length - keep;
         if (released == 0)
         {

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using InferenceServer.Models;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Api;
@@ -17,11 +18,12 @@ internal static class JsonAnswer
     }
 }
 
+/// <summary>Tells in headers what of a request has no effect.</summary>
 internal static class IgnoredParameters
 {
     private const string Header = "x-ignored-params";
     private const int MaxNames = 32;
-    private const int MaxNameLength = 100;
+    private const int MaxNameLength = 160;
 
     /// <summary>Lists in <c>x-ignored-params</c> the fields that nobody knew, so that a client can tell a typing error from a setting.</summary>
     /// <exception cref="RequestProblem">400, naming them: the server was started with --strict.</exception>
@@ -38,10 +40,21 @@ internal static class IgnoredParameters
         response.Headers[Header] = string.Join(", ", before.Concat(ignored.Take(MaxNames).Select(HeaderSafe)));
     }
 
+    /// <summary>Lists in <c>x-loosened-schemas</c> the places in schemas of tools that are left open.</summary>
+    /// <exception cref="RequestProblem">400, naming the first: the server was started with --strict.</exception>
+    public static void AnnounceLoosened(HttpResponse response, IReadOnlyList<string> places)
+    {
+        if (places.Count == 0)
+            return;
+        if (response.HttpContext.RequestServices.GetRequiredService<WebHostOptions>().Strict)
+            throw RequestProblem.Invalid("{where} cannot be enforced, and the server is strict.", HeaderSafe(places[0]), ConstraintProblems.Code);
+        response.Headers["x-loosened-schemas"] = string.Join(", ", places.Take(MaxNames).Select(HeaderSafe));
+    }
+
     /// <summary>A client wrote the name: nothing of it may end a header or forge one.</summary>
     private static string HeaderSafe(string name) => string.Create(Math.Min(name.Length, MaxNameLength), name, static (safe, source) =>
     {
         for (int i = 0; i < safe.Length; i++)
-            safe[i] = char.IsAsciiLetterOrDigit(source[i]) || source[i] is '_' or '-' or '.' or '[' or ']' ? source[i] : '?';
+            safe[i] = char.IsAsciiLetterOrDigit(source[i]) || source[i] is '_' or '-' or '.' or '$' or '[' or ']' ? source[i] : '?';
     });
 }

@@ -24,8 +24,15 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
     {
         RequestTrace.Of(http).Stream = stream;
         ChatTurn turn = await StartAsync(model, chat, RequestTrace.Of(http), http.RequestAborted);
-        Announce(http, turn.Adaptations);
+        Announce(http, turn);
         return turn;
+    }
+
+    /// <summary>Tells in headers what had to be done to the conversation, and what of its tools' schemas is left open.</summary>
+    public static void Announce(HttpContext http, ChatTurn turn)
+    {
+        Announce(http, turn.Adaptations);
+        IgnoredParameters.AnnounceLoosened(http.Response, turn.LoosenedSchemas);
     }
 
     /// <summary>Tells in a header what had to be done to the conversation.</summary>

@@ -7,7 +7,6 @@ namespace InferenceServer.Api;
 internal static class ToolReader
 {
     public const int MaxTools = 1024;
-    private const int MaxNameLength = 128;
 
     public static ChatRequest Read(JsonFields body, ChatRequest request, List<string> ignored) => Read(body, request, [], ignored);
 
@@ -95,13 +94,23 @@ internal static class ToolReader
         return read;
     }
 
-    /// <summary>A function's name, of what every call format can write.</summary>
+    /// <summary>What a tool may say besides that has no effect here: it is among the ignored.</summary>
+    /// <param name="names">Members that no template has a place for.</param>
+    /// <returns>False for a tool that only other tools may call, of which there are none.</returns>
+    public static bool TakeExtras(JsonFields tool, IReadOnlyList<string> names, List<string> ignored)
+    {
+        ignored.AddRange(names.Where(name => tool.Take(name) is not null).Select(tool.PathOf));
+        if (tool.Boolean("defer_loading") == true)
+            ignored.Add(tool.PathOf("defer_loading")); // the model is shown every tool
+        List<string> callers = (tool.Array("allowed_callers", 0, 8) ?? []).ConvertAll(caller => JsonValue.String(caller.Value, caller.Path));
+        return callers.Count == 0 || callers.Contains("direct");
+    }
+
+    /// <summary>A function's name, of what every call format can write and tell from its own signs.</summary>
     public static string ReadName(JsonFields function)
     {
         string name = function.RequireString("name");
-        return name.Length is > 0 and <= MaxNameLength && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-' or '.')
-            ? name
-            : throw RequestProblem.Invalid($"{{where}} must have 1 to {MaxNameLength} letters, digits, '_', '-' or '.'.", function.PathOf("name"), "invalid_value");
+        return ChatTool.IsName(name) ? name : throw RequestProblem.Invalid($"{{where}} must have {ChatTool.NameRule}", function.PathOf("name"), "invalid_value");
     }
 
     /// <summary><c>tool_choice</c>: a mode, a function, or the tools that may be called.</summary>

@@ -21,7 +21,7 @@ internal static class BrowserAccess
 {
     /// <summary>Headers of ours that a page may read.</summary>
     private static readonly string[] Exposed =
-        ["x-request-id", "request-id", "x-ignored-params", "x-conversation-adapted", "x-moderation", "x-stream-id", "x-idempotent-replayed", "retry-after", "x-queue-position", "x-queue-estimated-start"];
+        ["x-request-id", "request-id", "x-ignored-params", "x-conversation-adapted", "x-loosened-schemas", "x-moderation", "x-stream-id", "x-idempotent-replayed", "retry-after", "x-queue-position", "x-queue-estimated-start"];
 
     public static void Configure(CorsPolicyBuilder policy, AccessOptions access)
     {

@@ -131,9 +131,9 @@ public sealed class ConstraintErrorTests
             Interlocked.Increment(ref compiled);
             return ConstraintPart.Regex($"a{{{i}}}");
         });
-        TokenConstraint[] same = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => constraints.CompileAsync(Source(1), CancellationToken.None)));
+        ServedConstraint[] same = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => constraints.CompileAsync(Source(1), CancellationToken.None)));
         Assert.Equal(1, compiled);
-        Assert.All(same, constraint => Assert.Same(same[0].Grammar, constraint.Grammar));
+        Assert.All(same, constraint => Assert.Same(same[0].Constraint.Grammar, constraint.Constraint.Grammar));
         for (int i = 2; i < 300; i++)
         {
             await constraints.CompileAsync(Source(i), CancellationToken.None);

@@ -101,7 +101,7 @@ public sealed class ToolTests
     [InlineData("""{"tool_choice":"sometimes"}""", "tool_choice")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":{"type":"function","function":{"name":"b"}}}""", "tool_choice.function.name")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"function","function":{"name":"b"}}]}}}""", "tool_choice.allowed_tools.tools[0].function.name")]
-    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b","parameters":{"type":"object","properties":{"x":{"type":"array","uniqueItems":true}}}}}]}""", "tools[1].function.parameters.properties.x.uniqueItems")]
+    [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b","strict":true,"parameters":{"type":"object","properties":{"x":{"type":"array","uniqueItems":true}}}}}]}""", "tools[1].function.parameters.properties.x.uniqueItems")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a","parameters":{"type":"integer"}}}],"tool_choice":"required"}""", "tools[0].function.parameters")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"ignore_eos":true}""", "ignore_eos")]
     [InlineData("""{"tools":[{"type":"function","function":{"name":"a"}}],"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":7}}}}""", "response_format.json_schema.schema.type")]

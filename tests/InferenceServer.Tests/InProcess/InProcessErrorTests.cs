@@ -72,7 +72,7 @@ public sealed class InProcessErrorTests(TinyInProcess tiny) : IClassFixture<Tiny
             "stop" => new() { StopSequences = ["end", ""] },
             "model" => new() { ModelId = "another" },
             "schema" => new() { ResponseFormat = ChatResponseFormat.ForJsonSchema(schema) },
-            "tool schema" => new() { Tools = [AIFunctionFactory.CreateDeclaration("f", null, schema)] },
+            "tool schema" => new() { Tools = [AIFunctionFactory.CreateDeclaration("f", null, schema)], ToolMode = ChatToolMode.RequireAny },
             "tool name" => new() { Tools = [AIFunctionFactory.CreateDeclaration("two words", null, any)] },
             "no tools" => new() { ToolMode = ChatToolMode.RequireAny },
             "unknown tool" => new() { Tools = [AIFunctionFactory.CreateDeclaration("f", null, any)], ToolMode = ChatToolMode.RequireSpecific("g") },

@@ -220,7 +220,7 @@ public sealed class BrowserAccessTests
         using HttpResponseMessage answer = await host.Client.GetAsync(new Uri("/health/ready", UriKind.Relative));
         Assert.Equal(503, (int)answer.StatusCode);
         await host.App.StopAsync();
-        Assert.DoesNotContain(logs.Lines, line => line.Contains("/health/ready", StringComparison.Ordinal));
+        Assert.DoesNotContain(logs.Lines, line => line.Contains("GET /health/ready", StringComparison.Ordinal));
     }
 
     private static async Task<string?> AllowedOriginAsync(TestHost host, string origin, HttpMethod method)

@@ -23,6 +23,9 @@ internal sealed class CallOutput(IReadOnlyDictionary<string, ToolSignature> tool
     /// <summary>Whether the arguments have begun.</summary>
     public bool HasArguments { get; private set; }
 
+    /// <summary>The names of the tools.</summary>
+    public IEnumerable<string> Names => tools.Keys;
+
     /// <summary>False for a name that is none of the tools'.</summary>
     public bool TryName(string name)
     {
@@ -88,15 +91,35 @@ internal sealed class CallReader
         if (piece.Kind == CallPieceKind.Skip)
             return SkipTo(buffer, _layout.Inner[_piece + 1].Text);
         buffer.ConsumeSpace();
+        if (piece.Kind == CallPieceKind.Name)
+            return ReadName(buffer);
         ReadOnlySpan<char> rest = buffer.Rest;
         int length = rest.IndexOfAnyExcept(NameCharacters);
         if (length < 0 && !buffer.IsLast)
             return ReadStatus.NeedMore;
         if (length is 0 or < 0 or > MaxNameLength)
             return ReadStatus.Failed;
-        if (piece.Kind == CallPieceKind.Name && !_output.TryName(rest[..length].ToString()))
-            return ReadStatus.Failed;
         buffer.Consume(length);
+        return ReadStatus.Done;
+    }
+
+    /// <summary>The longest name of a tool that stands here: names may hold what parts them from the rest in some notation.</summary>
+    private ReadStatus ReadName(ReplyBuffer buffer)
+    {
+        ReadOnlySpan<char> rest = buffer.Rest;
+        string? found = null;
+        foreach (string name in _output.Names)
+        {
+            if (!buffer.IsLast && rest.Length <= name.Length && name.StartsWith(rest, StringComparison.Ordinal))
+                return ReadStatus.NeedMore;
+            if (rest.StartsWith(name, StringComparison.Ordinal) && name.Length > (found?.Length ?? 0))
+                found = name;
+        }
+
+        // What goes on as a name does is another one.
+        if (found is null || (rest.Length > found.Length && NameCharacters.Contains(rest[found.Length])) || !_output.TryName(found))
+            return ReadStatus.Failed;
+        buffer.Consume(found.Length);
         return ReadStatus.Done;
     }
 

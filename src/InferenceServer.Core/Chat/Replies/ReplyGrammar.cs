@@ -3,6 +3,7 @@
 
 using InferenceServer.Engine.Constraints;
 using InferenceServer.Engine.Constraints.JsonSchema;
+using InferenceServer.Models;
 
 namespace InferenceServer.Chat.Replies;
 
@@ -33,9 +34,13 @@ public sealed record ReplyRules
 internal sealed class ReplyGrammar(ReplyFormat format, ReplyRules rules, IReadOnlyCollection<string> controlTokens, IReadOnlyList<string> endTokens)
 {
     private readonly Dictionary<(ArgumentSyntax Syntax, string Tool), ConstraintPart> _arguments = [];
+    private readonly List<string> _loosened = [];
 
     // What the format's calls have where readers skip anything: models mix them.
     private readonly string[] _skipped = [.. format.Calls.SelectMany(call => call.Pieces).Where(piece => piece.Kind == CallPieceKind.Skip).Select(piece => piece.Text).Append("").Distinct()];
+
+    /// <summary>The places in the request that are left open, since they cannot be enforced and need not be.</summary>
+    public IReadOnlyList<string> Loosened => _loosened;
 
     /// <exception cref="ConstraintException">A tool's schema cannot be enforced; the error names its place in the request.</exception>
     public ConstraintPart Build(CancellationToken cancellation)
@@ -133,22 +138,32 @@ internal sealed class ReplyGrammar(ReplyFormat format, ReplyRules rules, IReadOn
     {
         if (_arguments.ContainsKey((syntax, tool.Name)))
             return;
+        List<string> pointers = [];
+        // One whose schema does not say takes only what is declared.
+        JsonSchemaOptions options = new() { RootIsObject = true, AllowUndeclaredProperties = false, Loosened = tool.IsExact ? null : pointers };
+        ConstraintPart Compile(string schema) => NotationOf(syntax) is { } notation
+            ? ConstraintPart.Members(schema, notation, options, cancellation)
+            : ConstraintPart.JsonSchema(schema, options, cancellation);
         try
         {
-            // A function without parameters takes none; one whose schema does not say takes only what is declared.
-            string schema = tool.Parameters is { } parameters ? parameters.GetRawText() : """{"type":"object","properties":{},"additionalProperties":false}""";
-            JsonSchemaOptions options = new() { RootIsObject = true, AllowUndeclaredProperties = false };
-            _arguments.Add((syntax, tool.Name), NotationOf(syntax) is { } notation
-                ? ConstraintPart.Members(schema, notation, options, cancellation)
-                : ConstraintPart.JsonSchema(schema, options, cancellation));
+            // A function without parameters takes none.
+            _arguments.Add((syntax, tool.Name), Compile(tool.Parameters?.GetRawText() ?? """{"type":"object","properties":{},"additionalProperties":false}"""));
         }
         catch (ConstraintException) when (mayLack)
         {
+            return;
+        }
+        catch (ConstraintException) when (!tool.IsExact)
+        {
+            // Not even a part of it can be read, such as one that is nested without end.
+            pointers.Add("#");
+            _arguments.Add((syntax, tool.Name), Compile("""{"type":"object","additionalProperties":true}"""));
         }
         catch (ConstraintException error)
         {
             throw new ConstraintException(error.Path, error.Reason) { Part = tool.Path };
         }
+        _loosened.AddRange(pointers.Select(pointer => tool.Path + ConstraintProblems.PathOf(pointer)).Except(_loosened));
     }
 
     private static MemberNotation? NotationOf(ArgumentSyntax syntax) => syntax switch

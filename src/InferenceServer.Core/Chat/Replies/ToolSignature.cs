@@ -23,6 +23,9 @@ public sealed record ToolSignature(string Name, JsonElement? Parameters)
     /// <summary>Where the schema stands in the request, as errors name it.</summary>
     public string Path { get; init; } = "tools";
 
+    /// <summary>Arguments obey the schema to the letter, or the request is refused. Else what cannot be enforced is left open.</summary>
+    public bool IsExact { get; init; } = true;
+
     private const int MaxReferences = 32;
 
     /// <summary>The schema of one argument; null when anything goes.</summary>

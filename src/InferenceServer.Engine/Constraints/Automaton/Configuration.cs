@@ -5,7 +5,7 @@ using System.Collections.Concurrent;
 namespace InferenceServer.Engine.Constraints.Automaton;
 
 /// <summary>A position in the automaton and the stack below it: each frame is where its child returns to.</summary>
-internal sealed class Frame(int id, int node, int rest, int count, Frame? parent, int nesting)
+internal sealed class Frame(int id, int node, int rest, long count, Frame? parent, int nesting)
 {
     /// <summary>A count that stands for all that have reached the minimum and are not near the maximum, or,</summary>
     public const int FarFromBounds = -1;
@@ -20,8 +20,8 @@ internal sealed class Frame(int id, int node, int rest, int count, Frame? parent
     /// <summary>What must be read of a character that has begun before the node is reached; -1 at the node itself.</summary>
     public int Rest { get; } = rest;
 
-    /// <summary>Repetitions done, at repeat nodes.</summary>
-    public int Count { get; } = count;
+    /// <summary>Repetitions done, at repeat nodes; the set of members written, at members nodes.</summary>
+    public long Count { get; } = count;
 
     public Frame? Parent { get; } = parent;
 

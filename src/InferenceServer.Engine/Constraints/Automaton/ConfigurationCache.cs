@@ -3,6 +3,8 @@
 // Thread-safe: outlooks and masks are published by one reference write after they are complete and read without a lock; making them takes the lock.
 // Always holds: stacks and configurations are interned, so within one epoch equal ones are the same object; at most MaxConfigurations are kept.
 
+using System.Numerics;
+
 namespace InferenceServer.Engine.Constraints.Automaton;
 
 internal sealed class ConfigurationCache
@@ -22,7 +24,7 @@ internal sealed class ConfigurationCache
     private readonly Lock _gate = new();
     private readonly PushdownAutomaton _automaton;
     private readonly Readings _readings;
-    private readonly Dictionary<(int Node, int Remainder, int Count, int Parent), Frame> _frames = [];
+    private readonly Dictionary<(int Node, int Remainder, long Count, int Parent), Frame> _frames = [];
     private readonly Dictionary<ItemsKey, Configuration> _configurations = [];
     private readonly Dictionary<Frame[], Destinations> _destinations = new(new SequenceComparer<Frame>());
 
@@ -88,7 +90,7 @@ internal sealed class ConfigurationCache
             Frame Blur(Frame frame)
             {
                 Frame? parent = frame.Parent is null ? null : Blur(frame.Parent);
-                int count = frame.Count;
+                long count = frame.Count;
                 if (DistanceToBound(frame) is { } distance && distance >= least)
                 {
                     nearest = Math.Min(nearest, distance);
@@ -117,7 +119,7 @@ internal sealed class ConfigurationCache
         AutomatonNode node = _automaton[frame.Node];
         if (frame.Rest >= 0 || node.Kind != NodeKind.Repeat || frame.Count < 0 || (node.Max == int.MaxValue && frame.Count >= node.Min))
             return null;
-        return (frame.Count < node.Min ? node.Min : node.Max) - frame.Count;
+        return (int)((frame.Count < node.Min ? node.Min : node.Max) - frame.Count);
     }
 
     /// <summary>The configuration of this epoch that equals one of an earlier epoch.</summary>
@@ -212,7 +214,7 @@ internal sealed class ConfigurationCache
 
     private Frame FrameOf(int node, Frame? parent, int nesting) => FrameOf(node, -1, 0, parent, nesting);
 
-    private Frame FrameOf(int node, int rest, int count, Frame? parent, int nesting)
+    private Frame FrameOf(int node, int rest, long count, Frame? parent, int nesting)
     {
         var key = (node, rest, count, parent?.Id ?? -1);
         if (!_frames.TryGetValue(key, out Frame? frame))
@@ -253,10 +255,16 @@ internal sealed class ConfigurationCache
                 case NodeKind.Repeat:
                     if (node.RepeatsPlainText)
                     {
-                        capacity = Math.Max(capacity, node.Max == int.MaxValue || frame.Count < 0 ? int.MaxValue : node.Max - frame.Count);
+                        capacity = Math.Max(capacity, node.Max == int.MaxValue || frame.Count < 0 ? int.MaxValue : (int)(node.Max - frame.Count));
                         plainTextOnly &= node.PlainTextEndsHere;
                     }
                     FollowRepeat(frame, node);
+                    break;
+                case NodeKind.Members:
+                    FollowMembers(frame, node);
+                    break;
+                case NodeKind.Step:
+                    FollowStep(frame, node);
                     break;
                 case NodeKind.End when frame.Parent is null:
                     canEnd = true;
@@ -280,9 +288,41 @@ internal sealed class ConfigurationCache
         if (frame.Count >= node.Max)
             return;
         // Without an upper bound, counts past the minimum are all alike: the automaton stays finite.
-        int count = frame.Count < 0 ? frame.Count : node.Max == int.MaxValue ? Math.Min(frame.Count + 1, node.Min) : frame.Count + 1;
+        long count = frame.Count < 0 ? frame.Count : node.Max == int.MaxValue ? Math.Min(frame.Count + 1, node.Min) : frame.Count + 1;
         Frame after = FrameOf(frame.Node, -1, count, frame.Parent, frame.Nesting);
         Visit(FrameOf(node.Body, after, frame.Nesting + (node.Nests ? 1 : 0)));
+    }
+
+    private void FollowStep(Frame frame, AutomatonNode node)
+    {
+        if (node.Next >= 0)
+            Visit(FrameOf(node.Next, frame.Parent, frame.Nesting));
+        for (int i = 0; i < node.Targets.Length; i++)
+            if (frame.Count + 1 + node.Goals[i].Distance <= node.Max)
+                Visit(FrameOf(node.Targets[i], FrameOf(node.Goals[i].Node, -1, frame.Count + 1, frame.Parent, frame.Nesting), frame.Nesting));
+    }
+
+    private void FollowMembers(Frame frame, AutomatonNode node)
+    {
+        const long any = 1L << Expression.Members.MaxMembers;
+        int bodies = node.Targets.Length / 2, extra = node.HasExtra ? bodies - 1 : -1;
+        bool isFirst = frame.Count == 0;
+        int written = BitOperations.PopCount((ulong)(frame.Count & ~any));
+        long missing = node.Required & ~frame.Count;
+        if (missing == 0 && written >= node.Min)
+            Visit(FrameOf(isFirst ? node.Body : node.Next, frame.Parent, frame.Nesting));
+        for (int i = 0; i < bodies; i++)
+        {
+            long bit = i == extra ? 0 : 1L << i;
+            bool isDue = bit == (missing & -missing);
+            if ((frame.Count & bit) != 0 || ((node.Required & bit) != 0 && !isDue) || (i == extra && missing != 0))
+                continue;
+            // What is still required must fit.
+            if (written + 1 + BitOperations.PopCount((ulong)(missing & ~bit)) > node.Max)
+                continue;
+            Frame after = FrameOf(frame.Node, -1, frame.Count | bit | any, frame.Parent, frame.Nesting);
+            Visit(FrameOf(node.Targets[isFirst ? i : bodies + i], after, frame.Nesting));
+        }
     }
 
     /// <summary>Positions from which the text could not be finished within the nesting limit are dropped, so no dead end is ever entered.</summary>

@@ -58,7 +58,24 @@ internal abstract record Expression
 
     internal sealed record Reference(GrammarRule Rule) : Expression;
 
-    internal sealed record Terminal(Dfa Dfa, TextEncoding Encoding) : Expression;
+    /// <summary>
+    /// The members of an object, each at most once and in any order, but that required ones keep the order given. At most <see cref="MaxMembers"/>.
+    /// </summary>
+    /// <param name="Declared">None may be empty text.</param>
+    /// <param name="Extra">Any number of times, once no required member is missing; null for none. Not together with bounds.</param>
+    /// <param name="End">What follows where there was a member.</param>
+    /// <param name="Min">Fewest members.</param>
+    /// <param name="Max">Most members; null for no limit.</param>
+    internal sealed record Members(IReadOnlyList<Member> Declared, Expression? Extra, Expression Separator, Expression End, int Min, int? Max) : Expression
+    {
+        /// <summary>A bit each in a frame's count, which has two more: its sign, and whether there was any member.</summary>
+        public const int MaxMembers = 62;
+    }
+
+    internal sealed record Member(Expression Body, bool IsRequired);
+
+    /// <param name="MaxLength">Most code points, counted while reading: an automaton of its own for each length would be too large. Null for no limit.</param>
+    internal sealed record Terminal(Dfa Dfa, TextEncoding Encoding, int? MaxLength = null) : Expression;
 
     /// <summary>The inside of a JSON string of Min to Max code points: any escapes, valid UTF-8, no lone surrogates.</summary>
     internal sealed record JsonStringBody(int Min, int? Max) : Expression;

@@ -89,8 +89,10 @@ internal sealed class GrammarCompiler
             Expression.Choice(var items) => AddChoice([.. items.Select(item => Lower(item, next))]),
             Expression.Repeat repeat => LowerRepeat(repeat, next),
             Expression.Reference(var rule) => LowerCall(EntryOf(rule), next, _countCalls),
+            Expression.Members members => LowerMembers(members, next),
             Expression.Nested(var body) => LowerCall(Lower(body, EndNode), next, nests: true),
-            Expression.Terminal(var dfa, var encoding) => LowerTerminal(dfa, encoding, next),
+            Expression.Terminal(var dfa, var encoding, null) => LowerTerminal(dfa, encoding, next),
+            Expression.Terminal(var dfa, var encoding, { } max) => LowerCounted(dfa, encoding, max, next),
             Expression.JsonStringBody(int min, var max) => Add(new()
             {
                 Kind = NodeKind.Repeat,
@@ -169,6 +171,25 @@ internal sealed class GrammarCompiler
         });
     }
 
+    private int LowerMembers(Expression.Members members, int next)
+    {
+        if (members.Declared.Count > Expression.Members.MaxMembers)
+            throw new ArgumentException($"There are {members.Declared.Count} members; at most {Expression.Members.MaxMembers} have a bit each.", nameof(members));
+        int[] first = [.. members.Declared.Select(m => m.Body).Concat(members.Extra is { } extra ? [extra] : []).Select(body => Lower(body, EndNode))];
+        int[] later = [.. first.Select(body => Lower(members.Separator, body))];
+        return Add(new()
+        {
+            Kind = NodeKind.Members,
+            Targets = [.. first, .. later],
+            Body = next,
+            Next = Lower(members.End, next),
+            Required = members.Declared.Select((member, i) => member.IsRequired ? 1L << i : 0).Aggregate(0L, (all, bit) => all | bit),
+            HasExtra = members.Extra is not null,
+            Min = members.Min,
+            Max = members.Max ?? int.MaxValue,
+        });
+    }
+
     private int LowerTerminal(Dfa dfa, TextEncoding encoding, int next)
     {
         // Where any text may follow, JSON strings go on as free ones do: all their states share one mask, and all escapes are allowed.
@@ -186,28 +207,60 @@ internal sealed class GrammarCompiler
             entries[state] = dfa.IsAccepting(state) ? AddChoice(readers[state], next) : readers[state];
         }
         TerminalSpeller speller = new(this, dfa.ClassSets(), encoding);
-        Dictionary<int, List<int>> classesTo = [];
         List<ByteEdge> edges = [];
         for (int state = 0; state < dfa.StateCount; state++)
         {
             if (universal[state])
                 continue;
-            classesTo.Clear();
-            ReadOnlySpan<int> targets = dfa.TargetsOf(state);
-            for (int k = 0; k < targets.Length; k++)
-                if (targets[k] != Dfa.Dead)
-                {
-                    if (!classesTo.TryGetValue(targets[k], out List<int>? classes))
-                        classesTo.Add(targets[k], classes = []);
-                    classes.Add(k);
-                }
             edges.Clear();
-            foreach ((int target, List<int> classes) in classesTo)
-                speller.Add([.. classes], entries[target], edges);
+            foreach ((int target, int[] classes) in TargetsOf(dfa, state))
+                speller.Add(classes, entries[target], edges);
             edges.Sort((a, b) => a.Low.CompareTo(b.Low));
             _nodes[readers[state]].Edges = Merge(edges);
         }
         return entries[0];
+    }
+
+    private int LowerCounted(Dfa dfa, TextEncoding encoding, int max, int next)
+    {
+        int[] distances = dfa.DistancesToEnd();
+        int[] steps = [.. Enumerable.Range(0, dfa.StateCount).Select(state => Add(new() { Kind = NodeKind.Step, Next = dfa.IsAccepting(state) ? next : -1, Max = max }))];
+        TerminalSpeller speller = new(this, dfa.ClassSets(), encoding);
+        Dictionary<int[], int> bodies = new(new SequenceComparer<int>());
+        for (int state = 0; state < dfa.StateCount; state++)
+        {
+            List<int> targets = [];
+            List<(int, int)> goals = [];
+            foreach ((int target, int[] classes) in TargetsOf(dfa, state))
+            {
+                if (!bodies.TryGetValue(classes, out int body))
+                {
+                    List<ByteEdge> edges = [];
+                    speller.Add(classes, EndNode, edges);
+                    edges.Sort((a, b) => a.Low.CompareTo(b.Low));
+                    bodies.Add(classes, body = AddBytes(Merge(edges)));
+                }
+                targets.Add(body);
+                goals.Add((steps[target], distances[target]));
+            }
+            (_nodes[steps[state]].Targets, _nodes[steps[state]].Goals) = ([.. targets], [.. goals]);
+        }
+        return steps[0];
+    }
+
+    /// <summary>Where a state leads, and by which classes.</summary>
+    private static IEnumerable<(int Target, int[] Classes)> TargetsOf(Dfa dfa, int state)
+    {
+        Dictionary<int, List<int>> classesTo = [];
+        ReadOnlySpan<int> targets = dfa.TargetsOf(state);
+        for (int k = 0; k < targets.Length; k++)
+            if (targets[k] != Dfa.Dead)
+            {
+                if (!classesTo.TryGetValue(targets[k], out List<int>? classes))
+                    classesTo.Add(targets[k], classes = []);
+                classes.Add(k);
+            }
+        return classesTo.Select(to => (to.Key, to.Value.ToArray()));
     }
 
     /// <summary>Spells the classes of a terminal: characters that need no escape in UTF-8, and escapes. What leads to one state is spelled as one set.</summary>

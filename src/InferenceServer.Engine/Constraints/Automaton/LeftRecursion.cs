@@ -32,6 +32,8 @@ internal static class LeftRecursion
                 IEnumerable<int> reached = node.Kind switch
                 {
                     NodeKind.Choice => node.Targets,
+                    NodeKind.Members => [.. node.Targets, node.Body],
+                    NodeKind.Step => node.Next < 0 ? [] : [node.Next],
                     NodeKind.Call => nullable[node.Body] ? [node.Body, node.Next] : [node.Body],
                     NodeKind.Repeat => node.Min == 0 || nullable[node.Body] ? [node.Body, node.Next] : [node.Body],
                     _ => [],
@@ -58,6 +60,8 @@ internal static class LeftRecursion
                     NodeKind.End => true,
                     NodeKind.Choice => node.Targets.Any(t => nullable[t]),
                     NodeKind.Call => nullable[node.Body] && nullable[node.Next],
+                    NodeKind.Step => node.Next >= 0 && nullable[node.Next],
+                    NodeKind.Members => node.Required == 0 && node.Min == 0 && nullable[node.Body],
                     NodeKind.Repeat => (node.Min == 0 || nullable[node.Body]) && nullable[node.Next],
                     _ => false,
                 };

@@ -1,6 +1,8 @@
 // A grammar as a byte-level pushdown automaton: nodes joined by byte edges, choices and calls. Immutable, shared by threads.
 // Always holds: byte edges are given in classes (bytes that no edge tells apart), so rows of transitions are short.
 
+using System.Numerics;
+
 namespace InferenceServer.Engine.Constraints.Automaton;
 
 internal enum NodeKind : byte
@@ -16,6 +18,14 @@ internal enum NodeKind : byte
 
     /// <summary>Runs Body Min to Max times, counting on the stack, then goes to Next.</summary>
     Repeat,
+
+    /// <summary>Runs each body at most once in any order, keeping the set of them on the stack, then goes to Next, or to Body where it ran none.</summary>
+    Members,
+
+    /// <summary>
+    /// A state of a counted terminal: runs a body, which reads a character, and comes to the body's goal with one more on its count. May go to Next where that is set.
+    /// </summary>
+    Step,
 
     /// <summary>Returns to the top of the stack; with an empty stack, the constraint is complete.</summary>
     End,
@@ -40,6 +50,15 @@ internal sealed class AutomatonNode
     public int Min { get; init; }
 
     public int Max { get; init; } = int.MaxValue;
+
+    /// <summary>Of a members node: a bit each for the bodies that must run. Targets has all bodies, then all of them again with a separator before.</summary>
+    public long Required { get; init; }
+
+    /// <summary>Whether the last body of a members node may run any number of times.</summary>
+    public bool HasExtra { get; init; }
+
+    /// <summary>Of a step: where each of Targets leads, and how many characters are needed from there at least.</summary>
+    public (int Node, int Distance)[] Goals { get; set; } = [];
 
     /// <summary>Whether what this node pushes counts towards the nesting limit.</summary>
     public bool Nests { get; init; }
@@ -160,7 +179,7 @@ internal sealed class PushdownAutomaton
     }
 
     /// <summary>Levels of nesting a position needs to finish its rule; a repeat that has its minimum needs only what follows.</summary>
-    public int NeedAt(int node, int count)
+    public int NeedAt(int node, long count)
     {
         AutomatonNode at = _nodes[node];
         return at.Kind == NodeKind.Repeat ? NeedOf(at, count != Frame.FarFromBounds && count < at.Min) : at.Need;
@@ -177,10 +196,35 @@ internal sealed class PushdownAutomaton
                 return node.Edges.Length == 0 ? Unproductive : node.Edges.Min(e => _nodes[e.Target].Need);
             case NodeKind.Choice:
                 return node.Targets.Length == 0 ? Unproductive : node.Targets.Min(t => _nodes[t].Need);
+            case NodeKind.Members:
+                return NeedOfMembers(node);
+            case NodeKind.Step:
+                return Math.Min(node.Next < 0 ? Unproductive : _nodes[node.Next].Need, node.Goals.Select(goal => _nodes[goal.Node].Need).DefaultIfEmpty(Unproductive).Min());
             case NodeKind.Repeat when !needsBody:
                 return _nodes[node.Next].Need;
             default:
                 return Math.Max(_nodes[node.Next].Need, Math.Min(Unproductive, nesting + _nodes[node.Body].Need));
         }
+    }
+
+    /// <summary>What the required bodies need, and as many of the cheapest others as the minimum asks for.</summary>
+    private int NeedOfMembers(AutomatonNode node)
+    {
+        int count = node.Targets.Length / 2, required = BitOperations.PopCount((ulong)node.Required);
+        if (node.Required == 0 && node.Min == 0)
+            return Math.Min(_nodes[node.Body].Need, _nodes[node.Next].Need);
+        int need = _nodes[node.Next].Need;
+        List<int> optional = [];
+        for (int i = 0; i < count; i++)
+        {
+            int body = _nodes[node.Targets[i]].Need;
+            if ((node.Required >> i & 1) != 0)
+                need = Math.Max(need, body);
+            else
+                optional.Add(body);
+        }
+        optional.Sort();
+        int more = node.Min - required;
+        return more <= 0 ? need : more > optional.Count ? Unproductive : Math.Max(need, optional[more - 1]);
     }
 }

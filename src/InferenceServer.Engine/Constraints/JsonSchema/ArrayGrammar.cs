@@ -31,13 +31,24 @@ internal sealed class ArrayGrammar(SchemaCompiler compiler, SchemaAlternative al
         int prefix = alternative.Items.Count == 0 ? 0 : alternative.Items.Max(a => a.Prefix.Count);
         List<ContainsApplicator> contains = [.. alternative.Contains.Where(c => c.Min > 0 || c.Max is not null)];
         if (alternative.UniqueItems && (_max is null or > 1))
-            return prefix == 0 && contains.Count == 0 ? Unique() : throw Refuse("uniqueItems", "is not supported together with prefixItems or contains");
+        {
+            if (prefix == 0 && contains.Count == 0 && Unique() is { } unique)
+                return unique;
+            if (prefix > 0 || contains.Count > 0)
+                Refuse("uniqueItems", "is not supported together with prefixItems or contains");
+        }
         if (contains.Count > 0)
-            return prefix == 0 && contains.Count == 1 ? Containing(contains[0]) : throw Refuse("contains", "is supported once per array and without prefixItems");
+        {
+            if (prefix == 0 && contains.Count == 1 && Containing(contains[0]) is { } containing)
+                return containing;
+            if (prefix > 0 || contains.Count > 1)
+                Refuse("contains", "is supported once per array and without prefixItems");
+        }
         return Plain(prefix);
     }
 
-    private ConstraintException Refuse(string keyword, string reason) => new($"{path}/{keyword}", reason);
+    /// <summary>Throws, or notes that the keyword is left out.</summary>
+    private void Refuse(string keyword, string reason) => compiler.Expander.Refuse(new($"{path}/{keyword}", reason));
 
     private Expression Plain(int prefix)
     {
@@ -66,8 +77,8 @@ internal sealed class ArrayGrammar(SchemaCompiler compiler, SchemaAlternative al
         return tail;
     }
 
-    /// <summary>Counts elements (as far as bounds need) and hits. Where hits have a maximum, the other elements must not be hits.</summary>
-    private Expression.Reference Containing(ContainsApplicator contains)
+    /// <summary>Counts elements (as far as bounds need) and hits. Where hits have a maximum, the other elements must not be hits. Null where it was refused.</summary>
+    private Expression.Reference? Containing(ContainsApplicator contains)
     {
         List<SchemaNode> rest = alternative.ElementAt(0);
         Expression hit = compiler.ValueOf([.. rest, contains.Schema]);
@@ -75,7 +86,10 @@ internal sealed class ArrayGrammar(SchemaCompiler compiler, SchemaAlternative al
         int countLimit = Math.Max(1, Math.Max(_min, _max ?? 0));
         int hitLimit = contains.Max ?? contains.Min;
         if ((long)(countLimit + 1) * (hitLimit + 1) > MaxCountedStates)
-            throw Refuse("contains", "with bounds this large is not supported");
+        {
+            Refuse("contains", "with bounds this large is not supported");
+            return null;
+        }
         Dictionary<(int, int), GrammarRule> rules = [];
         // Back to front, so that every rule exists before it is referred to; counts saturate where no bound looks at them.
         for (int count = countLimit; count >= 0; count--)
@@ -99,18 +113,24 @@ internal sealed class ArrayGrammar(SchemaCompiler compiler, SchemaAlternative al
         return new Expression.Reference(rules[(0, 0)]);
     }
 
-    /// <summary>Elements from a short list of values, each at most once: one rule per set of values used.</summary>
-    private Expression.Reference Unique()
+    /// <summary>Elements from a short list of values, each at most once: one rule per set of values used. Null where it was refused.</summary>
+    private Expression.Reference? Unique()
     {
         List<JsonElement> values = [];
         foreach (SchemaAlternative element in compiler.Expander.Expand(alternative.ElementAt(0)))
         {
             if (element.Values is null)
-                throw Refuse("uniqueItems", "is supported only where the elements are an enum or const; nothing else remembers what was written");
+            {
+                Refuse("uniqueItems", "is supported only where the elements are an enum or const; nothing else remembers what was written");
+                return null;
+            }
             values.AddRange(element.Values.Where(v => SchemaValues.Accepts(compiler.Expander, element, v) && !values.Exists(w => JsonElement.DeepEquals(v, w))));
         }
         if (values.Count > MaxUniqueValues)
-            throw Refuse("uniqueItems", $"is supported for up to {MaxUniqueValues} values");
+        {
+            Refuse("uniqueItems", $"is supported for up to {MaxUniqueValues} values");
+            return null;
+        }
         GrammarRule[] rules = [.. Enumerable.Range(0, 1 << values.Count).Select(used => new GrammarRule($"{path} (used {used})"))];
         for (int used = 0; used < rules.Length; used++)
         {
@@ -127,6 +147,6 @@ internal sealed class ArrayGrammar(SchemaCompiler compiler, SchemaAlternative al
             }
             rules[used].Body = new Expression.Choice(ways);
         }
-        return new(rules[0]);
+        return new Expression.Reference(rules[0]);
     }
 }

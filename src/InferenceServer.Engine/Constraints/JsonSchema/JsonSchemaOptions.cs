@@ -23,6 +23,12 @@ public sealed record JsonSchemaOptions
     /// <summary>Whether the value must be an object besides, as the arguments of a call are.</summary>
     public bool RootIsObject { get; init; }
 
+    /// <summary>
+    /// Given the JSON pointer of each place that cannot be enforced, which is then left open: whatever validates is still accepted.
+    /// Null to refuse the schema instead.
+    /// </summary>
+    public ICollection<string>? Loosened { get; init; }
+
     /// <summary>Most brackets open at once: what JSON parsers read by default.</summary>
     public int MaxNesting { get; init; } = 64;
 }

@@ -22,12 +22,15 @@ internal sealed class MemberGrammar(SchemaCompiler compiler, MemberNotation nota
 
     public Expression Separator { get; } = Expression.Text(notation.Separator);
 
-    /// <summary>A member that the schema declares.</summary>
+    /// <summary>A member that the schema declares; null where the notation cannot write its name, which was refused.</summary>
     /// <param name="path">Of the object's schema.</param>
-    public Expression Member(string name, IReadOnlyList<SchemaNode> schemas, string path)
+    public Expression? Member(string name, IReadOnlyList<SchemaNode> schemas, string path)
     {
         if (name.Length == 0 || name.AsSpan().ContainsAny(NotInNames))
-            throw new ConstraintException($"{path}/properties/{name}", "this model's calls cannot write an argument of this name");
+        {
+            compiler.Expander.Refuse(new($"{path}/properties/{name}", "this model's calls cannot write an argument of this name"));
+            return null;
+        }
         return new Expression.Sequence([Expression.Text(notation.Open + name), Value(schemas, notation.Close.Replace(MemberNotation.KeyMark.ToString(), name, StringComparison.Ordinal))]);
     }
 
@@ -89,7 +92,7 @@ internal sealed class MemberGrammar(SchemaCompiler compiler, MemberNotation nota
         List<Expression> branches = compiler.BranchesOf(only, path);
         if (notation.PythonQuote is { } quote && type == JsonTypes.String)
             branches.Add(new Expression.Sequence([Expression.Text(quote),
-                new Expression.Terminal(SchemaCompiler.StringsOf(alternative)?.Intersect(PlainInPython) ?? PlainInPython, TextEncoding.Raw), Expression.Text(quote)]));
+                (SchemaCompiler.StringsOf(alternative)?.And(PlainInPython) ?? new(PlainInPython, null)).Spelled(TextEncoding.Raw), Expression.Text(quote)]));
         if (notation.TakesPythonScalars && type is JsonTypes.Boolean or JsonTypes.Null)
             branches.AddRange(type == JsonTypes.Null ? [Expression.Text("None")] : ((string[])["True", "False"]).Where((_, i) =>
                 !alternative.NotValues.Exists(v => v.ValueKind == (i == 0 ? JsonValueKind.True : JsonValueKind.False))).Select(Expression.Text));
@@ -102,7 +105,7 @@ internal sealed class MemberGrammar(SchemaCompiler compiler, MemberNotation nota
         string marker = close.Trim();
         Expression rest = Expression.Text(close[close.TrimEnd().Length..]);
         if (SchemaCompiler.StringsOf(alternative) is { } strings)
-            return new Expression.Sequence([new Expression.Terminal(strings.Except(SchemaCompiler.Containing(marker)), TextEncoding.Raw), Expression.Text(close)]);
+            return new Expression.Sequence([strings.Except(SchemaCompiler.Containing(marker)).Spelled(TextEncoding.Raw), Expression.Text(close)]);
         List<Trigger> triggers = [new(Encoding.UTF8.GetBytes(marker), Expression.Empty)];
         if (notation.TakesCharacterData)
             triggers.Add(new(Encoding.UTF8.GetBytes(DataOpen), new Expression.FreeText([new(Encoding.UTF8.GetBytes("]]>" + marker), Expression.Empty)], MayEnd: false)) { AtStart = true });

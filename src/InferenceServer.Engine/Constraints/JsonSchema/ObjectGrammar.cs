@@ -1,5 +1,7 @@
-// The members of an object: declared ones in order, each required, optional or forbidden, then those that patterns and additionalProperties allow.
-// Rules in last position call each other without stack, so a thousand optional properties cost a thousand rules and no depth.
+// The members of an object: required ones in the schema's order, so that a model thinks before it answers where the schema says so, optional ones anywhere,
+// and those that patterns and additionalProperties allow once nothing required is missing.
+// Past what one set can remember all keep the schema's order. Rules in last position call each other without stack there, so a thousand optional
+// properties cost a thousand rules and no depth.
 
 using InferenceServer.Engine.Constraints.Automaton;
 using InferenceServer.Engine.Constraints.Regular;
@@ -36,9 +38,16 @@ internal sealed class ObjectGrammar
         {
             if (alternative.Forbidden.Contains(name) || keys?.Accepts(name) == false)
                 continue;
+            Expression? member = notation is null
+                ? new Expression.Sequence([compiler.Key(name), compiler.ValueOf(alternative.MemberNamed(name))])
+                : notation.Member(name, alternative.MemberNamed(name), path);
+            if (member is null)
+            {
+                alternative.Required.Remove(name); // refused; where that is allowed, calls do without it
+                continue;
+            }
             _names.Add(name);
-            _members.Add(notation?.Member(name, alternative.MemberNamed(name), path)
-                ?? new Expression.Sequence([compiler.Key(name), compiler.ValueOf(alternative.MemberNamed(name))]));
+            _members.Add(member);
         }
         _impossible = alternative.Required.Exists(name => !_names.Contains(name));
         _extra = ExtraMember(keys, [.. declared, .. alternative.Forbidden]);
@@ -46,7 +55,15 @@ internal sealed class ObjectGrammar
         _max = _extra is null && alternative.MaxProperties >= _names.Count ? null : alternative.MaxProperties;
         // JSON allows a name twice, and a constraint cannot remember which names it has seen: two extra members may count as one.
         if (_extra is not null && _min > alternative.Required.Count + 1)
-            throw new ConstraintException(path + "/minProperties", "demands several members whose names are not declared; nothing keeps their names apart");
+        {
+            compiler.Expander.Refuse(new(path + "/minProperties", "demands several members whose names are not declared; nothing keeps their names apart"));
+            _min = alternative.Required.Count + 1;
+        }
+        if (!IsUnordered && (long)_names.Count * (Math.Min(Clamp(int.MaxValue), _names.Count) + 1) > MaxStates)
+        {
+            compiler.Expander.Refuse(new(path, "counts too many members"));
+            (_min, _max) = (0, null);
+        }
     }
 
     private readonly bool _impossible;
@@ -55,10 +72,21 @@ internal sealed class ObjectGrammar
     {
         if (_impossible)
             return Expression.Never;
-        if (_notation is not null)
-            return new Expression.Reference(Tail(0, 0));
-        Expression members = new Expression.Sequence([_compiler.Space, new Expression.Reference(Tail(0, 0))]);
-        return new Expression.Sequence([Expression.Text("{"), new Expression.Nested(members), Expression.Text("}")]);
+        Expression members = IsUnordered ? Unordered() : new Expression.Reference(Tail(0, 0));
+        return _notation is not null
+            ? members
+            : new Expression.Sequence([Expression.Text("{"), new Expression.Nested(new Expression.Sequence([_compiler.Space, members])), Expression.Text("}")]);
+    }
+
+    /// <summary>Whether there is an order to choose, a set can hold what was written, and bounds count nothing else.</summary>
+    private bool IsUnordered => _names.Count <= Expression.Members.MaxMembers && _names.Count + (_extra is null ? 0 : 1) > 1
+        && _names.Exists(name => !_alternative.Required.Contains(name)) && (_extra is null || (_min == 0 && _max is null));
+
+    private Expression Unordered()
+    {
+        if (Math.Max(_min, _alternative.Required.Count) > (_max ?? int.MaxValue))
+            return Expression.Never;
+        return new Expression.Members([.. _names.Select((name, i) => new Expression.Member(_members[i], _alternative.Required.Contains(name)))], _extra, Comma, Space, _min, _max);
     }
 
     private Expression Comma => _notation?.Separator ?? new Expression.Sequence([Expression.Text(","), _compiler.Space]);
@@ -76,8 +104,6 @@ internal sealed class ObjectGrammar
         {
             if (_tails.TryGetValue((at, written), out GrammarRule? rule))
                 return rule;
-            if (_tails.Count >= MaxStates)
-                throw new ConstraintException(_path, "counts too many members");
             _tails.Add((at, written), rule = new($"{_path} (member {at})"));
             pending.Push((at, written));
             return rule;
@@ -122,7 +148,7 @@ internal sealed class ObjectGrammar
                 continue;
             keys = keys.Union(names.Values is { } values
                 ? Dfa.FromWords(values.Where(v => v.ValueKind == System.Text.Json.JsonValueKind.String && SchemaValues.Accepts(_compiler.Expander, names, v)).Select(v => v.GetString()!))
-                : SchemaValues.StringsOf(names) ?? Dfa.OfLength(names.MinLength, names.MaxLength));
+                : SchemaValues.StringsOf(names)?.Whole ?? Dfa.OfLength(names.MinLength, names.MaxLength));
         }
         return keys;
     }
@@ -131,9 +157,12 @@ internal sealed class ObjectGrammar
     private Expression? ExtraMember(Dfa? keys, List<string> declared)
     {
         var patterns = _alternative.Members.SelectMany(m => m.Patterns).DistinctBy(p => p.Source).ToList();
-        if (patterns.Count > MaxPatterns)
-            throw new ConstraintException(_path + "/patternProperties", $"more than {MaxPatterns} patterns for one object are not supported");
         Dfa? excluded = declared.Count > 0 ? Dfa.FromWords(declared) : null;
+        if (patterns.Count > MaxPatterns)
+        {
+            _compiler.Expander.Refuse(new(_path + "/patternProperties", $"more than {MaxPatterns} patterns for one object are not supported"));
+            return ExtraOf(excluded is null ? keys : (keys ?? Dfa.AllStrings).Except(excluded), []);
+        }
         List<Expression> kinds = [];
         for (int subset = 0; subset < 1 << patterns.Count; subset++)
         {
@@ -159,13 +188,13 @@ internal sealed class ObjectGrammar
                 names = (names ?? Dfa.AllStrings).Except(excluded);
             if (names is { IsEmpty: true })
                 continue;
-            Expression? kind = _notation is null ? Other(names, schemas) : _notation.Other(names, schemas);
-            if (kind is not null)
+            if (ExtraOf(names, schemas) is { } kind)
                 kinds.Add(kind);
         }
         return kinds.Count == 0 ? null : kinds.Count == 1 ? kinds[0] : new Expression.Choice(kinds);
     }
 
-    private Expression.Sequence? Other(Dfa? names, IReadOnlyList<SchemaNode> schemas) =>
-        _compiler.OtherKey(names) is { } key ? new([key, _compiler.ValueOf(schemas)]) : null;
+    private Expression? ExtraOf(Dfa? names, IReadOnlyList<SchemaNode> schemas) => _notation is not null
+        ? _notation.Other(names, schemas)
+        : _compiler.OtherKey(names) is { } key ? new Expression.Sequence([key, _compiler.ValueOf(schemas)]) : null;
 }

@@ -1,5 +1,5 @@
 // JSON Schema -> grammar. One rule per distinct conjunction of schemas, so recursion through $ref becomes recursion of rules.
-// Objects write their declared properties in the schema's order, then any others. One use per schema, on the compiling thread.
+// Objects write their required properties in the schema's order and the others anywhere. One use per schema, on the compiling thread.
 
 using System.Text;
 using System.Text.Json;
@@ -13,10 +13,6 @@ internal sealed class SchemaCompiler
     /// <summary>A schema that unfolds into more distinct conjunctions would not compile in reasonable time.</summary>
     private const int MaxRules = 20_000;
 
-    // Named like no place in a document.
-    private static readonly SchemaNode AnyObject = new(JsonDocument.Parse("""{"type":"object"}""").RootElement, "object", IsNegated: false);
-
-    private readonly SchemaDocument _document;
     private readonly Dictionary<string, GrammarRule> _rules = [];
     private readonly Queue<(GrammarRule Rule, IReadOnlyList<SchemaNode> Conjunction)> _pending = [];
 
@@ -25,7 +21,6 @@ internal sealed class SchemaCompiler
     /// <param name="quote">As <see cref="MemberNotation.Quote"/>.</param>
     private SchemaCompiler(SchemaDocument document, JsonSchemaOptions options, string? quote, CancellationToken cancellation)
     {
-        _document = document;
         _quote = quote;
         Expander = new(document, options, cancellation);
         bool spaced = options.Whitespace == JsonWhitespace.Bounded && quote is null;
@@ -48,11 +43,15 @@ internal sealed class SchemaCompiler
     {
         SchemaDocument document = new(schema);
         SchemaCompiler compiler = new(document, options, null, cancellation);
-        if (options.RootIsObject && compiler.Expander.IsEmpty([document.Root, AnyObject]))
-            throw new ConstraintException("#", NoObject);
-        Expression.Reference root = compiler.ValueOf(options.RootIsObject ? [document.Root, AnyObject] : [document.Root]);
+        List<SchemaNode> root = options.RootIsObject ? [document.Root, SchemaExpander.AnyObject] : [document.Root];
+        if (options.RootIsObject && compiler.Expander.IsEmpty(root))
+        {
+            compiler.Expander.Refuse(NoObject);
+            root = [SchemaExpander.AnyObject];
+        }
+        Expression.Reference value = compiler.ValueOf(root);
         compiler.CompilePending();
-        return root.Rule;
+        return value.Rule;
     }
 
     /// <summary>The members of an object that satisfies a schema, in another notation.</summary>
@@ -63,25 +62,43 @@ internal sealed class SchemaCompiler
         SchemaCompiler compiler = new(document, options, notation.Quote, cancellation);
         MemberGrammar members = new(compiler, notation);
         List<Expression> ways = [];
-        try
+        void AddWays(IReadOnlyList<SchemaNode> conjunction)
         {
-            foreach (SchemaAlternative alternative in compiler.Expander.Expand([document.Root, AnyObject]))
+            foreach (SchemaAlternative alternative in compiler.Expander.Expand(conjunction))
             {
                 if (alternative.Values is not null)
-                    throw new ConstraintException("#", "listing whole arguments (enum, const) is not supported in the notation of this model's calls");
+                {
+                    compiler.Expander.Refuse(new("#", "listing whole arguments (enum, const) is not supported in the notation of this model's calls"));
+                    alternative.Values = null;
+                }
                 if (!alternative.IsContradiction)
                     ways.Add(new ObjectGrammar(compiler, alternative, "#", members).Build());
             }
-            compiler.CompilePending();
         }
-        catch (AutomatonTooLargeException e)
+        try
         {
-            throw new ConstraintException("#", $"this combination of keywords {e.Message}");
+            AddWays([document.Root, SchemaExpander.AnyObject]);
         }
-        return ways.Count > 0 ? new GrammarRule("arguments") { Body = new Expression.Choice(ways) } : throw new ConstraintException("#", NoObject);
+        catch (Exception e) when (Refusal(e, "#") is { } error)
+        {
+            compiler.Expander.Refuse(error);
+            ways.Clear();
+            AddWays([SchemaExpander.AnyObject]);
+        }
+        if (ways.Count == 0)
+        {
+            compiler.Expander.Refuse(NoObject);
+            AddWays([SchemaExpander.AnyObject]);
+        }
+        compiler.CompilePending();
+        return new GrammarRule("arguments") { Body = new Expression.Choice(ways) };
     }
 
-    private const string NoObject = "no object satisfies this schema, and arguments are one";
+    private static ConstraintException NoObject => new("#", "no object satisfies this schema, and arguments are one");
+
+    /// <summary>A failure that the schema's author is told; null for any other.</summary>
+    private static ConstraintException? Refusal(Exception failure, string path) =>
+        failure as ConstraintException ?? (failure is AutomatonTooLargeException ? new(path, $"this combination of keywords {failure.Message}") : null);
 
     private void CompilePending()
     {
@@ -92,7 +109,7 @@ internal sealed class SchemaCompiler
     /// <summary>A value that satisfies all the schemas together.</summary>
     public Expression.Reference ValueOf(IReadOnlyList<SchemaNode> conjunction)
     {
-        List<SchemaNode> distinct = [.. conjunction.Where(n => !n.IsTrue).Select(Follow).Distinct()];
+        List<SchemaNode> distinct = [.. conjunction.Where(n => !n.IsTrue).Select(Expander.Follow).Distinct()];
         string key = SchemaExpander.KeyOf(distinct);
         if (!_rules.TryGetValue(key, out GrammarRule? rule))
         {
@@ -102,16 +119,6 @@ internal sealed class SchemaCompiler
             _pending.Enqueue((rule, distinct));
         }
         return new(rule);
-    }
-
-    /// <summary>A schema that is nothing but a reference stands for what it names, so that both share a rule.</summary>
-    private SchemaNode Follow(SchemaNode node)
-    {
-        HashSet<SchemaNode> seen = [];
-        while (seen.Add(node) && node.Element.ValueKind == JsonValueKind.Object && node.Element.TryGetProperty("$ref", out JsonElement reference)
-            && node.Element.EnumerateObject().Count() == 1)
-            node = _document.Resolve(node, reference);
-        return node;
     }
 
     private Expression.Choice BodyOf(IReadOnlyList<SchemaNode> conjunction)
@@ -124,9 +131,24 @@ internal sealed class SchemaCompiler
                 AddAlternative(alternative, path, branches);
             return new Expression.Choice(branches);
         }
+        catch (Exception e) when (Refusal(e, path) is { } error)
+        {
+            Expander.Refuse(error);
+            return new Expression.Choice(BranchesOf(new() { Types = Expander.TypesOf(conjunction) }, path));
+        }
+    }
+
+    /// <summary>What is exact where that is possible, and otherwise what is looser, if that is allowed.</summary>
+    private T OrLooser<T>(string path, Func<T> exact, Func<T> looser)
+    {
+        try
+        {
+            return exact();
+        }
         catch (AutomatonTooLargeException e)
         {
-            throw new ConstraintException(path, $"this combination of keywords {e.Message}");
+            Expander.Refuse(Refusal(e, path)!);
+            return looser();
         }
     }
 
@@ -155,19 +177,22 @@ internal sealed class SchemaCompiler
         if (alternative.Types.HasFlag(JsonTypes.Boolean) && !Excludes(JsonValueKind.False))
             branches.Add(Expression.Text("false"));
         if ((alternative.Types & JsonTypes.Number) != 0)
-            branches.Add(NumberAutomaton.Build(SchemaValues.NumbersOf(alternative)));
+        {
+            NumberBounds numbers = SchemaValues.NumbersOf(alternative);
+            branches.Add(OrLooser($"{path}/multipleOf", () => NumberAutomaton.Build(numbers), () => NumberAutomaton.Build(numbers with { MultiplesOf = [] })));
+        }
         if (alternative.Types.HasFlag(JsonTypes.String))
-            branches.Add(StringOf(alternative));
+            branches.Add(OrLooser($"{path}/pattern", () => StringOf(alternative), () => StringOf(new() { MinLength = alternative.MinLength, MaxLength = alternative.MaxLength })));
         if (alternative.Types.HasFlag(JsonTypes.Array))
         {
             if (Excludes(JsonValueKind.Array))
-                throw new ConstraintException(path, "excluding a particular array is not supported");
+                Expander.Refuse(new(path, "excluding a particular array is not supported"));
             branches.Add(new ArrayGrammar(this, alternative, path).Build());
         }
         if (alternative.Types.HasFlag(JsonTypes.Object))
         {
             if (Excludes(JsonValueKind.Object))
-                throw new ConstraintException(path, "excluding a particular object is not supported");
+                Expander.Refuse(new(path, "excluding a particular object is not supported"));
             branches.Add(new ObjectGrammar(this, alternative, path).Build());
         }
     }
@@ -176,8 +201,8 @@ internal sealed class SchemaCompiler
     {
         if (_quote is not null)
             return MarkedString(alternative, _quote);
-        Expression body = SchemaValues.StringsOf(alternative) is { } dfa
-            ? new Expression.Terminal(dfa, TextEncoding.JsonString)
+        Expression body = SchemaValues.StringsOf(alternative) is { } strings
+            ? strings.Spelled(TextEncoding.JsonString)
             : new Expression.JsonStringBody(alternative.MinLength, alternative.MaxLength);
         return Quoted(body);
     }
@@ -186,12 +211,12 @@ internal sealed class SchemaCompiler
     private static Expression.Sequence MarkedString(SchemaAlternative alternative, string quote) => new([
         Expression.Text(quote),
         StringsOf(alternative) is { } strings
-            ? new Expression.Sequence([new Expression.Terminal(strings.Except(Containing(quote)), TextEncoding.Raw), Expression.Text(quote)])
+            ? new Expression.Sequence([strings.Except(Containing(quote)).Spelled(TextEncoding.Raw), Expression.Text(quote)])
             : new Expression.FreeText([new(Encoding.UTF8.GetBytes(quote), Expression.Empty)], MayEnd: false)]);
 
     /// <summary>The strings allowed, as an automaton; null for all.</summary>
-    public static Dfa? StringsOf(SchemaAlternative alternative) => SchemaValues.StringsOf(alternative)
-        ?? (alternative.MinLength > 0 || alternative.MaxLength is not null ? Dfa.OfLength(alternative.MinLength, alternative.MaxLength) : null);
+    public static StringSet? StringsOf(SchemaAlternative alternative) => SchemaValues.StringsOf(alternative)
+        ?? (alternative.MinLength > 0 || alternative.MaxLength is not null ? new(Dfa.OfLength(alternative.MinLength, null), alternative.MaxLength) : null);
 
     /// <summary>The strings in which a text occurs.</summary>
     public static Dfa Containing(string text) => RegexCompiler.CompileSearch(string.Concat(text.Select(c => char.IsAsciiLetterOrDigit(c) ? c.ToString() : $"\\u{(int)c:X4}")));

@@ -8,22 +8,30 @@ namespace InferenceServer.Engine.Constraints.JsonSchema;
 internal sealed partial class SchemaExpander
 {
     private static bool IsAnnotation(string keyword) => keyword is
-        "title" or "description" or "default" or "examples" or "example" or "deprecated" or "readOnly" or "writeOnly" or "$comment" or "$schema" or "$id"
-        or "$anchor" or "$defs" or "definitions" or "$vocabulary" or "contentEncoding" or "contentMediaType" or "contentSchema" or "discriminator" or "externalDocs"
+        "title" or "description" or "default" or "examples" or "example" or "deprecated" or "readOnly" or "writeOnly" or "$comment" or "$schema" or "$id" or "id"
+        or "$anchor" or "$defs" or "definitions" or "$vocabulary" or "contentEncoding" or "contentMediaType" or "contentSchema" or "discriminator" or "externalDocs" or "xml"
         || keyword.StartsWith("x-", StringComparison.Ordinal);
 
-    private List<SchemaAlternative> Apply(List<SchemaAlternative> all, SchemaNode node, string keyword, JsonElement value)
+    /// <summary>Drafts 3 and 4 write these as true or false beside what they belong to.</summary>
+    private static bool IsFlagOfOldDrafts(string keyword, JsonElement value) =>
+        keyword is "exclusiveMinimum" or "exclusiveMaximum" or "required" && value.ValueKind is JsonValueKind.True or JsonValueKind.False;
+
+    private static bool IsTrue(SchemaNode node, string keyword) => node.Element.TryGetProperty(keyword, out JsonElement value) && value.ValueKind == JsonValueKind.True;
+
+    private List<SchemaAlternative> Apply(List<SchemaAlternative> all, SchemaNode node, string keyword, JsonElement value) =>
+        IsAnnotation(keyword) || IsFlagOfOldDrafts(keyword, value) ? all : OrAll(all, node, keyword, a => ApplyKeyword(a, node, keyword, value));
+
+    private List<SchemaAlternative> ApplyKeyword(List<SchemaAlternative> all, SchemaNode node, string keyword, JsonElement value)
     {
-        if (IsAnnotation(keyword))
-            return all;
         switch (keyword)
         {
             case "$ref":
                 return And(all, document.Resolve(node, value));
             case "type":
-                JsonTypes types = TypesOf(node, value);
+                JsonTypes types = TypesOf(node, value) | (IsTrue(node, "nullable") ? JsonTypes.Null : JsonTypes.None);
                 return Each(all, a => a.Types &= types);
-            case "nullable" when !Flag(node, keyword, value):
+            case "nullable": // by OpenAPI 3.0, it adds to the type beside it
+                Flag(node, keyword, value);
                 return all;
             case "const":
                 return Each(all, a => RestrictValues(a, [value]));
@@ -46,9 +54,9 @@ internal sealed partial class SchemaExpander
                 return all; // with "if"; alone they say nothing, by the specification
 
             case "minimum" or "exclusiveMinimum":
-                return Each(all, a => a.Number = a.Number.AtLeast(Number(node, keyword, value), keyword != "minimum"));
+                return Each(all, a => a.Number = a.Number.AtLeast(Number(node, keyword, value), keyword != "minimum" || IsTrue(node, "exclusiveMinimum")));
             case "maximum" or "exclusiveMaximum":
-                return Each(all, a => a.Number = a.Number.AtMost(Number(node, keyword, value), keyword != "maximum"));
+                return Each(all, a => a.Number = a.Number.AtMost(Number(node, keyword, value), keyword != "maximum" || IsTrue(node, "exclusiveMaximum")));
             case "multipleOf":
                 ExactDecimal step = Number(node, keyword, value);
                 if (step.Mantissa.Sign <= 0)
@@ -100,14 +108,17 @@ internal sealed partial class SchemaExpander
         }
     }
 
-    private List<SchemaAlternative> ApplyNegated(List<SchemaAlternative> all, SchemaNode node, string keyword, JsonElement value)
+    private List<SchemaAlternative> ApplyNegated(List<SchemaAlternative> all, SchemaNode node, string keyword, JsonElement value) =>
+        OrAll(all, node, keyword, a => ApplyNegatedKeyword(a, node, keyword, value));
+
+    private List<SchemaAlternative> ApplyNegatedKeyword(List<SchemaAlternative> all, SchemaNode node, string keyword, JsonElement value)
     {
         switch (keyword)
         {
             case "$ref":
                 return And(all, document.Resolve(node, value));
             case "type":
-                JsonTypes types = TypesOf(node, value);
+                JsonTypes types = TypesOf(node, value) | (IsTrue(node, "nullable") ? JsonTypes.Null : JsonTypes.None);
                 return Each(all, a => a.Types &= ~types);
             case "const":
                 return Each(all, a => a.NotValues.Add(value));
@@ -124,9 +135,9 @@ internal sealed partial class SchemaExpander
                 return AndConditional(all, node, value);
 
             case "minimum" or "exclusiveMinimum":
-                return Each(all, a => Only(a, JsonTypes.Number).Number = a.Number.AtMost(Number(node, keyword, value), keyword == "minimum"));
+                return Each(all, a => Only(a, JsonTypes.Number).Number = a.Number.AtMost(Number(node, keyword, value), keyword == "minimum" && !IsTrue(node, "exclusiveMinimum")));
             case "maximum" or "exclusiveMaximum":
-                return Each(all, a => Only(a, JsonTypes.Number).Number = a.Number.AtLeast(Number(node, keyword, value), keyword == "maximum"));
+                return Each(all, a => Only(a, JsonTypes.Number).Number = a.Number.AtLeast(Number(node, keyword, value), keyword == "maximum" && !IsTrue(node, "exclusiveMaximum")));
             case "minLength":
                 return Each(all, a => LimitBelow(Only(a, JsonTypes.String), Count(node, keyword, value), limit => a.MaxLength = Math.Min(a.MaxLength ?? int.MaxValue, limit)));
             case "maxLength":
@@ -135,7 +146,7 @@ internal sealed partial class SchemaExpander
                 Dfa pattern = Pattern(node, keyword, Text(node, keyword, value), negated: true);
                 return Each(all, a => Only(a, JsonTypes.String).Strings.Add(pattern));
             case "format" when StringFormats.Find(Text(node, keyword, value)) is { } format:
-                return Each(all, a => Only(a, JsonTypes.String).Strings.Add(format.Complement()));
+                return Each(all, a => Only(a, JsonTypes.String).Strings.Add(format.Dfa.Complement()));
 
             case "minItems":
                 return Each(all, a => LimitBelow(Only(a, JsonTypes.Array), Count(node, keyword, value), limit => a.MaxItems = Math.Min(a.MaxItems ?? int.MaxValue, limit)));
@@ -197,7 +208,11 @@ internal sealed partial class SchemaExpander
     private static List<SchemaAlternative> ApplyFormat(List<SchemaAlternative> all, SchemaNode node, string format)
     {
         if (StringFormats.Find(format) is { } strings)
-            return Each(all, a => a.Strings.Add(strings));
+            return Each(all, a =>
+            {
+                a.Strings.Add(strings.Dfa);
+                a.MaxLength = strings.MaxLength < (a.MaxLength ?? int.MaxValue) ? strings.MaxLength : a.MaxLength;
+            });
         (long Min, long Max)? range = format switch
         {
             "int32" => (int.MinValue, int.MaxValue),
@@ -206,13 +221,24 @@ internal sealed partial class SchemaExpander
         };
         if (range is { } bounds)
             return Each(all, a => a.Number = a.Number.AtLeast(new(bounds.Min, 0), exclusive: false).AtMost(new(bounds.Max, 0), exclusive: false));
-        return format is "float" or "double" ? all : throw node.Error("format", $"the format '{format}' is not supported; supported are {StringFormats.Names}, int32, int64, float and double");
+        return format is "float" or "double" or "password" or "binary" ? all : throw node.Error("format", $"the format '{format}' is not supported; supported are {StringFormats.Names}, int32, int64, float and double");
     }
 
-    private static List<SchemaAlternative> ApplyItems(List<SchemaAlternative> all, SchemaNode node, string keyword)
+    /// <summary>Whether a keyword stands there. Null for a value is none where schemas may be loosened.</summary>
+    private bool Has(SchemaNode node, string keyword, out JsonElement value)
     {
-        bool hasPrefix = node.Element.TryGetProperty("prefixItems", out JsonElement prefix);
-        bool hasItems = node.Element.TryGetProperty("items", out JsonElement items);
+        if (!node.Element.TryGetProperty(keyword, out value))
+            return false;
+        if (value.ValueKind != JsonValueKind.Null || options.Loosened is null)
+            return true;
+        Refuse(node.Error(keyword, "must not be null"));
+        return false;
+    }
+
+    private List<SchemaAlternative> ApplyItems(List<SchemaAlternative> all, SchemaNode node, string keyword)
+    {
+        bool hasPrefix = Has(node, "prefixItems", out JsonElement prefix);
+        bool hasItems = Has(node, "items", out JsonElement items);
         bool oldTuple = !hasPrefix && hasItems && items.ValueKind == JsonValueKind.Array; // drafts before 2020-12
         if (keyword == "additionalItems" && !oldTuple)
             return all; // by the older drafts it says nothing without a tuple
@@ -220,7 +246,7 @@ internal sealed partial class SchemaExpander
             return all; // done together with its partner
         List<SchemaNode> first = hasPrefix ? Branches(node, "prefixItems", prefix) : oldTuple ? Branches(node, "items", items) : [];
         SchemaNode? rest = oldTuple
-            ? node.Element.TryGetProperty("additionalItems", out JsonElement additional) ? node.Child(additional, "additionalItems") : null
+            ? Has(node, "additionalItems", out JsonElement additional) ? node.Child(additional, "additionalItems") : null
             : hasItems ? node.Child(items, "items") : null;
         return Each(all, a => a.Items.Add(new(first, rest)));
     }
@@ -234,24 +260,37 @@ internal sealed partial class SchemaExpander
 
     private List<SchemaAlternative> ApplyMembers(List<SchemaAlternative> all, SchemaNode node, string keyword)
     {
-        bool hasProperties = node.Element.TryGetProperty("properties", out JsonElement properties);
-        bool hasPatterns = node.Element.TryGetProperty("patternProperties", out JsonElement patterns);
+        bool hasProperties = Has(node, "properties", out JsonElement properties);
+        bool hasPatterns = Has(node, "patternProperties", out JsonElement patterns);
         if (keyword != (hasProperties ? "properties" : hasPatterns ? "patternProperties" : "additionalProperties"))
             return all; // done together with its partner
-        List<(string, SchemaNode)> named = hasProperties ? MembersOf(node, "properties", properties) : [];
+        List<(string Name, SchemaNode Schema)> named = hasProperties ? MembersOf(node, "properties", properties) : [];
         List<(string, Dfa, SchemaNode)> matched = [];
-        foreach ((string source, SchemaNode schema) in hasPatterns ? MembersOf(node, "patternProperties", patterns) : [])
-            matched.Add((source, Pattern(node.Child(patterns, "patternProperties"), source, source, negated: false), schema));
-        SchemaNode? rest = node.Element.TryGetProperty("additionalProperties", out JsonElement additional) ? node.Child(additional, "additionalProperties") : null;
+        SchemaNode? rest = Has(node, "additionalProperties", out JsonElement additional) ? node.Child(additional, "additionalProperties") : null;
         bool closes = rest is null && !options.AllowUndeclaredProperties && !node.Element.TryGetProperty("unevaluatedProperties", out _);
+        foreach ((string source, SchemaNode schema) in hasPatterns ? MembersOf(node, "patternProperties", patterns) : [])
+        {
+            try
+            {
+                matched.Add((source, Pattern(node.Child(patterns, "patternProperties"), source, source, negated: false), schema));
+            }
+            catch (ConstraintException e) when (options.Loosened is not null)
+            {
+                Refuse(e);
+                (rest, closes) = (null, false); // what it names, nothing else may refuse
+            }
+        }
         return Each(all, a =>
         {
             a.Members.Add(new(named, matched, rest));
             a.IsClosed |= closes;
+            foreach ((string name, SchemaNode schema) in named)
+                if (schema.Element.ValueKind == JsonValueKind.Object && IsTrue(schema, "required")) // draft 3 says it of the member
+                    a.Require(name);
         });
     }
 
-    private static List<(string Name, SchemaNode Schema)> MembersOf(SchemaNode node, string keyword, JsonElement value)
+    private List<(string Name, SchemaNode Schema)> MembersOf(SchemaNode node, string keyword, JsonElement value)
     {
         if (value.ValueKind != JsonValueKind.Object)
             throw node.Error(keyword, "must be an object of schemas");
@@ -260,8 +299,9 @@ internal sealed partial class SchemaExpander
         foreach (JsonProperty member in value.EnumerateObject())
         {
             if (!names.Add(member.Name))
-                throw node.Error(keyword, $"names '{member.Name}' twice");
-            members.Add((member.Name, node.Child(value, keyword).Child(member.Value, member.Name)));
+                Refuse(node.Error(keyword, $"names '{member.Name}' twice"));
+            else
+                members.Add((member.Name, node.Child(value, keyword).Child(member.Value, member.Name)));
         }
         return members;
     }

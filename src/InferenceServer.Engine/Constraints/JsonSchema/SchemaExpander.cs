@@ -1,5 +1,6 @@
 // Schemas -> alternatives: unions multiplied out, conjunctions gathered, negations pushed inwards until they reduce.
-// Every keyword is either enforced, an annotation by the specification, or refused with its path; none is skipped.
+// Every keyword is either enforced, an annotation by the specification, or refused with its path. Where the caller allows that, a refused one is left out
+// instead, which only ever accepts more: under a negation all is accepted then.
 
 using System.Runtime.CompilerServices;
 using System.Text.Json;
@@ -15,6 +16,9 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
     /// <summary>Branches that may overlap are compared pair by pair, member by member, to this depth.</summary>
     private const int MaxEmptinessDepth = 8;
 
+    /// <summary>Whatever is an object. Named like no place in a document.</summary>
+    public static SchemaNode AnyObject { get; } = new(JsonDocument.Parse("""{"type":"object"}""").RootElement, "object", IsNegated: false);
+
     private static readonly JsonElement False = JsonDocument.Parse("false").RootElement.Clone();
 
     private readonly Dictionary<(string Pattern, bool Negated), Dfa> _patterns = [];
@@ -29,25 +33,71 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
         List<SchemaNode> outerChain = _referenceChain;
         _referenceChain = [];
         foreach (SchemaNode node in conjunction)
-            alternatives = And(alternatives, node);
+            alternatives = OrAll(alternatives, node, "", all => And(all, node));
         _referenceChain = outerChain;
-        SchemaNode? whole = conjunction.Count == 1 ? conjunction[0] : null;
+        SchemaNode[] saying = [.. conjunction.Where(node => node != AnyObject)];
         foreach (SchemaAlternative alternative in alternatives)
-            if (alternative.Unevaluated is { } unevaluated && !IsOwnedBy(unevaluated, whole))
-                throw unevaluated.Error("is supported only where no schema outside it applies to the same object");
+            if (alternative.Unevaluated is { } unevaluated && !(saying.Length == 1 && IsOwnedBy(unevaluated, saying[0])))
+            {
+                Refuse(unevaluated.Error("is supported only where no schema outside it applies to the same object"));
+                alternative.Unevaluated = null;
+            }
         return alternatives;
     }
 
-    private bool IsOwnedBy(SchemaNode unevaluated, SchemaNode? whole)
+    /// <summary>Throws, or notes that the place is left open.</summary>
+    public void Refuse(ConstraintException error)
     {
-        while (whole is { } node)
+        if (options.Loosened is not { } loosened)
+            throw error;
+        if (!loosened.Contains(error.Path))
+            loosened.Add(error.Path);
+    }
+
+    /// <summary>What a step makes of the alternatives; all of them where it cannot be enforced and that is allowed.</summary>
+    private List<SchemaAlternative> OrAll(List<SchemaAlternative> alternatives, SchemaNode node, string keyword, Func<List<SchemaAlternative>, List<SchemaAlternative>> step)
+    {
+        if (options.Loosened is null)
+            return step(alternatives);
+        List<SchemaAlternative> before = Copy(alternatives);
+        (List<SchemaNode> chain, int links) = (_referenceChain, _referenceChain.Count);
+        try
         {
-            if (unevaluated.Path == node.Path + "/unevaluatedProperties")
-                return true;
-            whole = node.Element.ValueKind == JsonValueKind.Object && node.Element.TryGetProperty("$ref", out JsonElement reference)
-                && node.Element.EnumerateObject().Count() == 1 ? document.Resolve(node, reference) : null;
+            return step(alternatives);
         }
-        return false;
+        catch (Exception e) when (e is ConstraintException or AutomatonTooLargeException)
+        {
+            Refuse(e as ConstraintException ?? node.Error(keyword, e.Message));
+            _referenceChain = chain;
+            _referenceChain.RemoveRange(links, _referenceChain.Count - links);
+            return before;
+        }
+    }
+
+    /// <summary>What the schemas say of types, and nothing else of them.</summary>
+    public JsonTypes TypesOf(IReadOnlyList<SchemaNode> conjunction) =>
+        conjunction.Where(node => !node.IsNegated && node.Element.ValueKind == JsonValueKind.Object && node.Element.TryGetProperty("type", out _))
+            .Aggregate(JsonTypes.All, (types, node) => OrAll([new()], node, "type", all => Each(all, a => a.Types &= TypesOf(node, node.Element.GetProperty("type"))))[0].Types & types);
+
+    private bool IsOwnedBy(SchemaNode unevaluated, SchemaNode node) => unevaluated.Path == Follow(node).Path + "/unevaluatedProperties";
+
+    /// <summary>A schema that is nothing but a reference stands for what it names, so that both share a rule.</summary>
+    public SchemaNode Follow(SchemaNode node)
+    {
+        HashSet<SchemaNode> seen = [];
+        while (seen.Add(node) && node.Element.ValueKind == JsonValueKind.Object && node.Element.TryGetProperty("$ref", out JsonElement reference)
+            && node.Element.EnumerateObject().Count() == 1)
+        {
+            try
+            {
+                node = document.Resolve(node, reference);
+            }
+            catch (ConstraintException) when (options.Loosened is not null)
+            {
+                return node; // left open, and said so, where it is expanded
+            }
+        }
+        return node;
     }
 
     /// <summary>What tells one conjunction from another.</summary>
@@ -63,9 +113,18 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
             return false;
         _emptiness[key] = false; // what it may ask again while it is being answered
         _emptinessDepth++;
-        bool empty = Expand(conjunction).TrueForAll(IsEmpty);
-        _emptinessDepth--;
-        return _emptiness[key] = empty;
+        try
+        {
+            return _emptiness[key] = Expand(conjunction).TrueForAll(IsEmpty);
+        }
+        catch (AutomatonTooLargeException)
+        {
+            return false;
+        }
+        finally
+        {
+            _emptinessDepth--;
+        }
     }
 
     private bool IsEmpty(SchemaAlternative alternative)
@@ -98,7 +157,10 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
         if (node.IsTrue)
             return alternatives;
         if (node.Element.ValueKind != JsonValueKind.Object)
-            throw node.Error("a schema must be an object, true or false");
+        {
+            Refuse(node.Error("a schema must be an object, true or false"));
+            return alternatives;
+        }
         if (_referenceChain.Contains(node))
             throw node.Error("refers to itself without anything in between");
         _referenceChain.Add(node);
@@ -120,7 +182,7 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
     {
         List<SchemaAlternative> result = [];
         foreach (JsonProperty keyword in node.Element.EnumerateObject())
-            if (!IsAnnotation(keyword.Name) && keyword.Name is not ("then" or "else" or "minContains" or "maxContains"))
+            if (!IsAnnotation(keyword.Name) && keyword.Name is not ("then" or "else" or "minContains" or "maxContains" or "nullable") && !IsFlagOfOldDrafts(keyword.Name, keyword.Value))
                 result.AddRange(ApplyNegated(Copy(alternatives), node, keyword.Name, keyword.Value));
         return result;
     }
@@ -149,15 +211,18 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
             {
                 if (i == j || IsEmpty([branches[i], branches[j]]))
                     continue;
-                try
+                one = OrAll(one, node, "oneOf", all =>
                 {
-                    one = And(one, branches[j].Not);
-                }
-                catch (ConstraintException e)
-                {
-                    throw node.Error("oneOf", $"branches {i} and {j} can both match, and excluding the overlap is not supported ({e.Message}); " +
-                        "make them exclusive (for example by a const property) or use anyOf");
-                }
+                    try
+                    {
+                        return And(all, branches[j].Not);
+                    }
+                    catch (ConstraintException e)
+                    {
+                        throw node.Error("oneOf", $"branches {i} and {j} can both match, and excluding the overlap is not supported ({e.Message}); " +
+                            "make them exclusive (for example by a const property) or use anyOf");
+                    }
+                });
             }
             result.AddRange(one);
         }
@@ -174,10 +239,14 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
         return branches;
     }
 
+    /// <summary>More than any reply has of anything: as an upper bound it says nothing.</summary>
+    private const int MaxCount = int.MaxValue / 4;
+
     private static int Count(SchemaNode node, string keyword, JsonElement value) =>
-        value.ValueKind == JsonValueKind.Number && ExactDecimal.Parse(value.GetRawText()) is { IsInteger: true, IsNegative: false } number && number.Mantissa <= int.MaxValue / 4
-            ? (int)number.Mantissa
-            : throw node.Error(keyword, "must be a whole number, not negative and below 536870911");
+        value.ValueKind == JsonValueKind.Number && ExactDecimal.Parse(value.GetRawText()) is { IsInteger: true, IsNegative: false } number
+            && (number.Mantissa <= MaxCount || keyword.StartsWith("max", StringComparison.Ordinal))
+            ? number.Mantissa <= MaxCount ? (int)number.Mantissa : MaxCount
+            : throw node.Error(keyword, $"must be a whole number, not negative and at most {MaxCount}");
 
     private static ExactDecimal Number(SchemaNode node, string keyword, JsonElement value) =>
         value.ValueKind == JsonValueKind.Number
@@ -202,11 +271,12 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
     private static string Text(SchemaNode node, string keyword, JsonElement value) =>
         value.ValueKind == JsonValueKind.String ? value.GetString()! : throw node.Error(keyword, "must be a string");
 
-    private static JsonTypes TypesOf(SchemaNode node, JsonElement value)
+    private JsonTypes TypesOf(SchemaNode node, JsonElement value)
     {
         if (value.ValueKind == JsonValueKind.Array)
-            return value.EnumerateArray().Aggregate(JsonTypes.None, (types, name) => types | TypesOf(node, name));
-        return Text(node, "type", value) switch
+            return value.EnumerateArray().Aggregate(JsonTypes.None, (types, one) => types | TypesOf(node, one));
+        string name = Text(node, "type", value);
+        return (options.Loosened is null ? name : name.ToLowerInvariant()) switch
         {
             "null" => JsonTypes.Null,
             "boolean" => JsonTypes.Boolean,
@@ -215,7 +285,7 @@ internal sealed partial class SchemaExpander(SchemaDocument document, JsonSchema
             "string" => JsonTypes.String,
             "array" => JsonTypes.Array,
             "object" => JsonTypes.Object,
-            var other => throw node.Error("type", $"unknown type '{other}'"),
+            _ => throw node.Error("type", $"unknown type '{name}'"),
         };
     }
 

@@ -2,27 +2,48 @@
 
 using System.Text;
 using System.Text.Json;
+using InferenceServer.Engine.Constraints.Automaton;
 using InferenceServer.Engine.Constraints.Regular;
 
 namespace InferenceServer.Engine.Constraints.JsonSchema;
 
+/// <summary>The strings of an automaton that have at most so many code points; null for no limit.</summary>
+internal readonly record struct StringSet(Dfa Dfa, int? MaxLength)
+{
+    public bool IsEmpty => Dfa.IsEmpty || (MaxLength is { } max && Dfa.DistancesToEnd()[0] > max);
+
+    /// <summary>The limit as part of the automaton.</summary>
+    /// <exception cref="AutomatonTooLargeException">Past the limits.</exception>
+    public Dfa Whole => MaxLength is { } max ? Dfa.Intersect(Dfa.OfLength(0, max)) : Dfa;
+
+    public StringSet And(Dfa other) => this with { Dfa = Dfa.Intersect(other) };
+
+    public StringSet Except(Dfa other) => this with { Dfa = Dfa.Except(other) };
+
+    public Expression.Terminal Spelled(TextEncoding encoding) => new(Dfa, encoding, MaxLength);
+}
+
 internal static class SchemaValues
 {
+    /// <summary>An automaton below this size costs less memory, a few hundred kilobytes, than counting costs time.</summary>
+    private const int MaxCountingStates = 2_000;
+
     /// <summary>The strings allowed, as an automaton; null when only their length may be bounded.</summary>
     /// <exception cref="AutomatonTooLargeException">Past the limits.</exception>
-    public static Dfa? StringsOf(SchemaAlternative alternative)
+    public static StringSet? StringsOf(SchemaAlternative alternative)
     {
         string[] excluded = [.. alternative.NotValues.Where(v => v.ValueKind == JsonValueKind.String).Select(v => v.GetString()!)];
         if (alternative.MinLength > (alternative.MaxLength ?? int.MaxValue))
-            return Dfa.FromWords([]);
+            return new(Dfa.FromWords([]), null);
         if (alternative.Strings.Count == 0 && excluded.Length == 0)
             return null;
         Dfa dfa = alternative.Strings.Count == 0 ? Dfa.AllStrings : alternative.Strings.Aggregate((a, b) => a.Intersect(b));
         if (excluded.Length > 0)
             dfa = dfa.Except(Dfa.FromWords(excluded));
-        if (alternative.MinLength > 0 || alternative.MaxLength is not null)
-            dfa = dfa.Intersect(Dfa.OfLength(alternative.MinLength, alternative.MaxLength));
-        return dfa;
+        if (alternative.MinLength > 0)
+            dfa = dfa.Intersect(Dfa.OfLength(alternative.MinLength, null));
+        StringSet strings = new(dfa, alternative.MaxLength);
+        return alternative.MaxLength is { } max && (long)max * dfa.StateCount <= MaxCountingStates ? new(strings.Whole, null) : strings;
     }
 
     public static NumberBounds NumbersOf(SchemaAlternative alternative) => alternative.Number with

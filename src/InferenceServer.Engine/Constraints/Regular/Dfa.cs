@@ -71,6 +71,32 @@ internal sealed class Dfa
     /// <summary>The targets of a state by class.</summary>
     public ReadOnlySpan<int> TargetsOf(int state) => _next.AsSpan(state * ClassCount, ClassCount);
 
+    /// <summary>The length of the shortest string that each state accepts; int.MaxValue where there is none.</summary>
+    public int[] DistancesToEnd()
+    {
+        List<int>?[] sources = Sources();
+        int[] distances = [.. _accepting.Select(accepts => accepts ? 0 : int.MaxValue)];
+        Queue<int> pending = new(Enumerable.Range(0, StateCount).Where(state => _accepting[state]));
+        while (pending.TryDequeue(out int state))
+            foreach (int source in sources[state] ?? [])
+                if (distances[source] == int.MaxValue)
+                {
+                    distances[source] = distances[state] + 1;
+                    pending.Enqueue(source);
+                }
+        return distances;
+    }
+
+    /// <summary>The states that lead to each.</summary>
+    private List<int>?[] Sources()
+    {
+        List<int>?[] sources = new List<int>?[StateCount];
+        for (int i = 0; i < _next.Length; i++)
+            if (_next[i] != Dead)
+                (sources[_next[i]] ??= []).Add(i / ClassCount);
+        return sources;
+    }
+
     /// <summary>Which states accept whatever follows.</summary>
     public bool[] UniversalStates()
     {
@@ -248,10 +274,7 @@ internal sealed class Dfa
     /// <summary>Redirects transitions into states from which nothing can be accepted to <see cref="Dead"/>.</summary>
     private void Trim()
     {
-        List<int>?[] sources = new List<int>?[StateCount];
-        for (int i = 0; i < _next.Length; i++)
-            if (_next[i] != Dead)
-                (sources[_next[i]] ??= []).Add(i / ClassCount);
+        List<int>?[] sources = Sources();
         bool[] live = [.. _accepting];
         Stack<int> pending = new(Enumerable.Range(0, StateCount).Where(s => live[s]));
         while (pending.TryPop(out int state))

@@ -168,14 +168,12 @@ internal static class MessagesParser
         JsonElement schema = tool.Require("input_schema");
         if (schema.ValueKind != JsonValueKind.Object)
             throw JsonValue.WrongType(schema, tool.PathOf("input_schema"), "an object, a JSON Schema");
-        // Every function is shown to the model at once, and chat templates have no place for examples.
-        if (tool.Boolean("defer_loading") == true)
-            ignored.Add(tool.PathOf("defer_loading"));
-        if (tool.Array("input_examples", 0, 100) is { Count: > 0 })
-            ignored.Add(tool.PathOf("input_examples"));
-        foreach ((JsonElement caller, string callerPath) in tool.Array("allowed_callers", 0, 8) ?? [])
-            if (JsonValue.String(caller, callerPath) is not "direct")
-                throw RequestProblem.Unsupported(callerPath, "only the model itself calls.");
+        if (!ToolReader.TakeExtras(tool, ["input_examples"], ignored))
+        {
+            ignored.Add(path);
+            return null;
+        }
+
         // Arguments are streamed as they come, whoever asks.
         tool.Boolean("eager_input_streaming");
         MessagesReader.TakeCacheControl(tool);

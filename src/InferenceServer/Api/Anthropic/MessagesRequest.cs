@@ -83,10 +83,10 @@ public sealed record MessageParam(
     [property: Description("A text, or an array of blocks."), JsonShape(AnthropicShapes.Content)] JsonElement Content);
 
 public sealed record ToolParam(
-    [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
+    [property: Description("1 to 128 characters: letters, digits or any of _-.:/@+~$")] string Name,
     [property: Description("JSON schema of the arguments, an object."), JsonShape(JsonShapes.AnyObject)] JsonElement InputSchema,
     [property: Description("What the function does and when to call it, for the model.")] string? Description = null,
-    [property: Description("Arguments obey the schema to the letter.")] bool? Strict = null);
+    [property: Description("Arguments obey the schema to the letter, or the request is refused. Without it, what cannot be enforced is left open, and the header x-loosened-schemas names it.")] bool? Strict = null);
 
 [JsonForm("type", "auto,any,none"), JsonForm("type", "tool", "name")]
 public sealed record ToolChoiceParam(

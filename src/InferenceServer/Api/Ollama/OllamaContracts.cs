@@ -139,7 +139,7 @@ public sealed record OllamaTool(
     OllamaToolFunction Function);
 
 public sealed record OllamaToolFunction(
-    [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
+    [property: Description("1 to 128 characters: letters, digits or any of _-.:/@+~$")] string Name,
     [property: Description("What the function does and when to call it, for the model.")] string? Description = null,
     [property: Description("JSON schema of the arguments, an object; absent for none."), JsonShape(JsonShapes.AnyObject)] JsonElement? Parameters = null,
-    [property: Description("Arguments obey the schema to the letter.")] bool? Strict = null);
+    [property: Description("Arguments obey the schema to the letter, or the request is refused. Without it, what cannot be enforced is left open, and the header x-loosened-schemas names it.")] bool? Strict = null);

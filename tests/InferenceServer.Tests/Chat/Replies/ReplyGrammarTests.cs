@@ -15,7 +15,7 @@ public sealed class ReplyGrammarTests
 
     private const string Note = """{"type":"object","properties":{"code":{"type":"string","pattern":"^[a-c]{2}$"},"flag":{"type":"boolean"},"nothing":{"type":"null"}},"required":["code","flag"],"additionalProperties":false}""";
 
-    private static readonly Dictionary<string, string> Schemas = new() { ["get_weather"] = Weather, ["take.note-2"] = Note, ["now"] = "{\"type\":\"object\",\"properties\":{}}" };
+    private static readonly Dictionary<string, string> Schemas = new() { ["get_weather"] = Weather, ["take.note-2"] = Note, ["now"] = "{\"type\":\"object\",\"properties\":{}}", ["mcp:files/größe_数"] = Note };
 
     private static IReadOnlyList<ToolSignature> Tools { get; } =
         [.. Schemas.Select(schema => new ToolSignature(schema.Key, JsonDocument.Parse(schema.Value).RootElement) { Path = $"tools.{schema.Key}" })];
@@ -108,7 +108,7 @@ public sealed class ReplyGrammarTests
             CompiledConstraint constraint = Compile(format, rules);
             foreach ((string function, string arguments, bool obeys) in ((string, string, bool)[])
                 [("get_weather", """{"city":"Os","days":2}""", true), ("get_weather", """{"city":"a b","days":9,"unit":"f"}""", true), ("now", "{}", true),
-                 ("take.note-2", """{"code":"ab","flag":true}""", true), ("take.note-2", """{"code":"ab","flag":false,"nothing":null}""", true),
+                 ("take.note-2", """{"code":"ab","flag":true}""", true), ("mcp:files/größe_数", """{"code":"ab","flag":true}""", true), ("take.note-2", """{"code":"ab","flag":false,"nothing":null}""", true),
                  ("get_weather", """{"city":"x","days":10}""", false), ("get_weather", """{"city":"x"}""", false), ("take.note-2", """{"code":"abc","flag":true}""", false),
                  ("other", "{}", false), ("now", """{"x":1}""", false)])
             {
@@ -277,6 +277,23 @@ public sealed class ReplyGrammarTests
         }
 
         Assert.Equal("#/properties/a=b", Refused(Formats["lfm"], """{"type":"object","properties":{"a=b":{}}}""").Path);
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void A_schema_that_need_not_be_exact_is_loosened_where_it_must_be(string name)
+    {
+        const string schema = """{"type":"object","properties":{"a":{"type":"string","pattern":"(?=x)"},"b":{"type":"integer","minimum":3},"c":{"type":"array","uniqueItems":true}},"required":["b"]}""";
+        ToolSignature loose = new("files", JsonDocument.Parse(schema).RootElement) { Path = "tools[0].function.parameters", IsExact = false };
+        ReplyFormat format = Formats[name];
+        ReplyGrammar grammar = new(format, new ReplyRules { Tools = [loose], MustCall = true, Opening = OpeningOf(format), ReasoningIsOver = true }, [], ["<|call|>"]);
+        CompiledConstraint constraint = CompiledConstraint.FromParts(grammar.Build(CancellationToken.None));
+        Assert.Equal(["tools[0].function.parameters.properties.a.pattern", "tools[0].function.parameters.properties.c.uniqueItems"], grammar.Loosened.Order());
+        foreach ((string arguments, bool obeys) in ((string, bool)[])[("""{"b":3,"a":"y"}""", true), ("""{"b":2}""", false)])
+        {
+            string reply = CallWriter.Write(format.Calls[0], [("files", "abcdef123", JsonDocument.Parse(arguments).RootElement)]).TrimStart().Replace("<|call|>", "", StringComparison.Ordinal);
+            Assert.Equal(obeys, ConstraintTesting.Accepts(constraint, format.PromptOpensCall ? reply[format.Calls[0].Open.Length..] : reply));
+        }
     }
 
     [Fact]

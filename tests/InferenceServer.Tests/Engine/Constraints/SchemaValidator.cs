@@ -99,17 +99,56 @@ internal sealed class SchemaValidator(JsonElement root)
 
     private static bool CheckFormat(string format, string value) => format switch
     {
-        "date" => DateOnly.TryParseExact(value.StartsWith("0000", StringComparison.Ordinal) ? "2000" + value[4..] : value, "yyyy-MM-dd", out _),
+        "date" => DateOnly.TryParseExact(value, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out _),
         "date-time" => value.Length > 11 && CheckFormat("date", value[..10]) && value[10] is 'T' or 't' && CheckFormat("time", value[11..]),
         "time" => Regex.IsMatch(value, @"\A([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)\z"),
         "uuid" => Guid.TryParseExact(value, "D", out _),
         "ipv4" => System.Net.IPAddress.TryParse(value, out var four) && four.ToString() == value,
         "ipv6" => System.Net.IPAddress.TryParse(value, out var six) && six.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6,
-        "uri" => Regex.IsMatch(value, @"\A[A-Za-z][A-Za-z0-9+.-]*:\S*\z"),
-        "email" => value.Count(c => c == '@') == 1 && value[0] != '@' && value[^1] != '@',
-        "hostname" => value.Split('.').All(label => label.Length is > 0 and <= 63 && label[0] != '-' && label[^1] != '-'),
+        "uri" => Regex.IsMatch(value, @"\A[A-Za-z][A-Za-z0-9+.-]*:") && IsReference(value[(value.IndexOf(':', StringComparison.Ordinal) + 1)..]),
+        "uri-reference" => CheckFormat("uri", value) || (!value.Split('/', '?', '#')[0].Contains(':', StringComparison.Ordinal) && IsReference(value)),
+        "email" => value.Split('@') is [{ Length: > 0 and <= 64 } local, { Length: <= 255 } domain] && CheckFormat("hostname", domain)
+            && local.Split('.').All(atom => atom.Length > 0 && atom.All(c => char.IsAsciiLetterOrDigit(c) || "!#$%&'*+/=?^_`{|}~-".Contains(c, StringComparison.Ordinal))),
+        "hostname" => value.Length <= 253 && value.Split('.').All(label => label.Length is > 0 and <= 63 && label[0] != '-' && label[^1] != '-'
+            && label.All(c => char.IsAsciiLetterOrDigit(c) || c == '-')),
+        "duration" => IsDuration(value),
+        "json-pointer" => value.Length == 0 || (value[0] == '/' && !Regex.IsMatch(value, "~(?![01])")),
+        "relative-json-pointer" => Regex.Match(value, @"\A(0|[1-9][0-9]*)") is { Success: true } steps && (value[steps.Length..] == "#" || CheckFormat("json-pointer", value[steps.Length..])),
+        "byte" => Convert.TryFromBase64String(value, new byte[value.Length], out _) && !value.Any(char.IsWhiteSpace),
         _ => throw new NotSupportedException(format),
     };
+
+    /// <summary>What follows a scheme, or stands without one.</summary>
+    private static bool IsReference(string value)
+    {
+        if (Regex.IsMatch(value, "%(?![0-9A-Fa-f]{2})") || value.Count(c => c == '#') > 1)
+            return false;
+        string host = value.StartsWith("//", StringComparison.Ordinal) ? value[2..].Split('/', '?', '#')[0] : "";
+        if (!host.Contains('[', StringComparison.Ordinal) && value.Any(c => c is '[' or ']'))
+            return false;
+        Match port = Regex.Match(host[(host.LastIndexOf('@') + 1)..], @"\A(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:([0-9]*))?\z");
+        return port.Success && (port.Groups[3].Length == 0 || int.Parse(port.Groups[3].Value, CultureInfo.InvariantCulture) <= 65_535)
+            && value.All(c => char.IsAsciiLetterOrDigit(c) || "-._~:/?#[]@!$&'()*+,;=%".Contains(c, StringComparison.Ordinal));
+    }
+
+    /// <summary>RFC 3339, appendix A: units go down without a gap, the time has one at least, weeks stand alone.</summary>
+    private static bool IsDuration(string value)
+    {
+        if (Regex.IsMatch(value, @"\AP[0-9]+W\z"))
+            return true;
+        string[] parts = value.Split('T');
+        if (parts.Length > 2 || !parts[0].StartsWith('P'))
+            return false;
+        string date = parts[0][1..];
+        return IsRun(date, "YMD", mayLack: parts.Length == 2) && (parts.Length == 1 || IsRun(parts[1], "HMS", mayLack: false));
+        static bool IsRun(string text, string units, bool mayLack)
+        {
+            if (text.Length == 0)
+                return mayLack;
+            string named = string.Concat(text.Where(char.IsAsciiLetter));
+            return Regex.IsMatch(text, @"\A([0-9]+[A-Z])+\z") && units.Contains(named, StringComparison.Ordinal);
+        }
+    }
 
     private bool? CheckArray(JsonElement schema, string keyword, JsonElement argument, JsonElement[] items)
     {

@@ -96,15 +96,15 @@ public sealed record ChatCompletionTool([property: AllowedValues("function", "cu
 }
 
 public sealed record ChatCustomTool(
-    [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
+    [property: Description("1 to 128 characters: letters, digits or any of _-.:/@+~$")] string Name,
     [property: Description("What the tool does, when to call it and what its input looks like, for the model.")] string? Description = null,
     [property: Description("Read, and not used: the input is any text."), JsonShape(JsonShapes.AnyObject)] JsonElement? Format = null);
 
 public sealed record ChatFunction(
-    [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
+    [property: Description("1 to 128 characters: letters, digits or any of _-.:/@+~$")] string Name,
     [property: Description("What the function does and when to call it, for the model.")] string? Description = null,
     [property: Description("JSON schema of the arguments, an object; absent for none."), JsonShape(JsonShapes.AnyObject)] JsonElement? Parameters = null,
-    [property: Description("Arguments obey the schema to the letter.")] bool? Strict = null);
+    [property: Description("Arguments obey the schema to the letter, or the request is refused. Without it, what cannot be enforced is left open, and the header x-loosened-schemas names it.")] bool? Strict = null);
 
 public sealed record Prediction(
     [property: AllowedValues("content")] string Type,

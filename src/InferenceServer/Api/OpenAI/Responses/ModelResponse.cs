@@ -144,10 +144,10 @@ public sealed record ResponseTextFormat([property: AllowedValues("text", "json_o
 
 public sealed record ResponseTool(
     [property: AllowedValues("function")] string Type,
-    [property: Description("1 to 128 letters, digits, '_', '-' or '.'.")] string Name,
+    [property: Description("1 to 128 characters: letters, digits or any of _-.:/@+~$")] string Name,
     string? Description = null,
     [property: Description("JSON schema of the arguments, an object; absent for none.")] JsonElement? Parameters = null,
-    [property: Description("Default: true, as OpenAI's is here. Arguments obey the schema to the letter either way.")] bool? Strict = true);
+    [property: Description("Default: false. Arguments obey the schema to the letter, or the request is refused. Without it, what cannot be enforced is left open, and the header x-loosened-schemas names it.")] bool? Strict = false);
 
 /// <param name="DroppedTurns">A turn is a user's message and all that follows it up to the next.</param>
 /// <param name="DroppedMessages">Messages of these turns.</param>

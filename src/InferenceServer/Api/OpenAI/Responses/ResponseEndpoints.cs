@@ -132,7 +132,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         using CancellationTokenRegistration gone = request.Background ? default : http.RequestAborted.UnsafeRegister(static run => ((ResponseRun)run!).Drop(), run);
         trace.Stream = request.Stream;
         ChatTurn turn = await hints.StartAsync(model, chat, trace, run.Stopping);
-        RequestHints.Announce(http, turn.Adaptations);
+        RequestHints.Announce(http, turn);
         run.Accepted(ParameterReader.TierName(chat.Options.Priority));
         if (request.Background)
         {

@@ -35,9 +35,9 @@ internal static class ResponseShapes
 
     public const string Tools = """
         {"type":"array","items":{"anyOf":[
-        {"type":"object","required":["type","name"],"properties":{"type":{"type":"string","enum":["function"]},"name":{"type":"string","description":"1 to 128 letters, digits, '_', '-' or '.'."},
+        {"type":"object","required":["type","name"],"properties":{"type":{"type":"string","enum":["function"]},"name":{"type":"string","description":"1 to 128 characters: letters, digits or any of _-.:/@+~$"},
         "description":{"type":"string","description":"What the function does and when to call it, for the model."},"parameters":{"type":"object","additionalProperties":{},"description":"JSON schema of the arguments, an object; absent for none."},
-        "strict":{"type":"boolean","description":"Default: true, as OpenAI's is here. Arguments obey the schema to the letter either way."}}},
+        "strict":{"type":"boolean","description":"Default: false. Arguments obey the schema to the letter, or the request is refused. Without it, what cannot be enforced is left open, and the header x-loosened-schemas names it."}}},
         {"type":"object","required":["type","name"],"properties":{"type":{"type":"string","enum":["custom"]},"name":{"type":"string"},"description":{"type":"string"},
         "format":{"type":"object","additionalProperties":{},"description":"Read, and not used: the input is any text."}}}]}}
         """;

@@ -56,15 +56,9 @@ internal static class ResponseToolParser
         JsonElement? parameters = fields.Take("parameters");
         if (parameters is { ValueKind: not JsonValueKind.Object } wrong)
             throw JsonValue.WrongType(wrong, fields.PathOf("parameters"), "an object, a JSON Schema");
-        // Every function is shown to the model at once, and what one gives back is not checked.
-        if (fields.Boolean("defer_loading") == true)
-            ignored.Add(fields.PathOf("defer_loading"));
-        if (fields.Take("output_schema") is not null)
-            ignored.Add(fields.PathOf("output_schema"));
-        foreach ((JsonElement value, string path) in fields.Array("allowed_callers", 0, 8) ?? [])
-            if (JsonValue.String(value, path) is not "direct")
-                throw RequestProblem.Unsupported(path, "only the model calls functions.");
-        ResponseTool tool = new(type, name, fields.String("description"), parameters is { } schema ? JsonValue.Keep(schema, fields.PathOf("parameters")) : null, fields.Boolean("strict") ?? true);
+        if (!ToolReader.TakeExtras(fields, ["output_schema"], ignored))
+            return null;
+        ResponseTool tool = new(type, name, fields.String("description"), parameters is { } schema ? JsonValue.Keep(schema, fields.PathOf("parameters")) : null, fields.Boolean("strict") ?? false);
         fields.Close(ignored);
         return tool;
     }
