@@ -2,6 +2,8 @@ using InferenceServer.Llama;
 using InferenceServer.Llama.TestModels;
 using InferenceServer.Models;
 using InferenceServer.Operations;
+using InferenceServer.Store;
+using InferenceServer.Tests.Store;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace InferenceServer.Tests.Api;
@@ -25,6 +27,9 @@ public class TinyServer : IAsyncLifetime
     /// <summary>A chat template instead of ChatML; null for that.</summary>
     protected virtual string? ChatTemplate => null;
 
+    /// <summary>Where responses are kept; null for nowhere.</summary>
+    internal virtual ServerStore? Store => null;
+
     private LoadedModel? _model;
     private TestHost? _host;
 
@@ -46,10 +51,10 @@ public class TinyServer : IAsyncLifetime
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
         _model = ModelLoader.Load(options.Model, library, NullLoggerFactory.Instance, TimeProvider.System);
         // The warm-up is a chat, which such a model has not.
-        _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access);
+        _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access, store: Store);
     }
 
-    public async Task DisposeAsync()
+    public virtual async Task DisposeAsync()
     {
         if (_host is not null)
             await _host.DisposeAsync();
@@ -66,6 +71,20 @@ public class TinyServer : IAsyncLifetime
         lock (Writing)
             TinyModel.Write(path, Architecture, fillsInMiddle: FillsInMiddle, hasTokenizer: HasTokenizer, controlTokens: ControlTokens);
         return path;
+    }
+}
+
+/// <summary>The same with a store.</summary>
+public sealed class KeepingServer : TinyServer
+{
+    private readonly Lazy<TempStore> _kept = new(() => new TempStore());
+
+    internal override ServerStore? Store => _kept.Value.Store;
+
+    public override async Task DisposeAsync()
+    {
+        await base.DisposeAsync();
+        await _kept.Value.DisposeAsync();
     }
 }
 
