@@ -30,6 +30,12 @@ public sealed record EngineOptions
     /// <summary>Verify drafts from the text so far in spare rows of a step.</summary>
     public bool Speculation { get; init; } = true;
 
+    /// <summary>
+    /// The same seeded request repeats bit for bit, alone and beside others: every sequence has cells of its own, and where results depend on what a step
+    /// computes beside them, a step computes for one sequence and nothing is taken from the cache.
+    /// </summary>
+    public bool Deterministic { get; init; }
+
     /// <summary>A decode call that takes longer has hung: liveness fails and names the step.</summary>
     public TimeSpan StepTimeLimit { get; init; } = TimeSpan.FromMinutes(2);
 

@@ -68,6 +68,8 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     private static InferenceEngine Start(
         EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, DiskTier? disk, TimeProvider time, ILogger log)
     {
+        // In a shared pool results depend on where cells lie: sums over them are added up in tiles.
+        contextOptions = contextOptions with { KvUnified = contextOptions.KvUnified && !options.Deterministic };
         LlamaContext context = new(model, contextOptions with
         {
             MaxSequences = SequenceIds(options, model.MemoryKind, contextOptions.KvUnified),
@@ -81,7 +83,8 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
             contextOptions.KvUnified,
             model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
             quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK,
-            options.Device);
+            options.Device,
+            options.Deterministic);
         LogDevice(log, decoder.Limits.Device);
         return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log);
     }
@@ -91,6 +94,9 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
 
     /// <summary>False where the model's memory goes on from checkpoints only, and there is no host memory for one, or cells are not shared.</summary>
     public bool SharesPrefixes => _loop.SharesPrefixes;
+
+    /// <summary>Replies have to repeat bit for bit, and on this device that takes steps of one sequence each.</summary>
+    public bool ComputesAlone => _limits.ComputesAlone;
 
     /// <summary>Whether <see cref="GenerationRequest.MessageBoundaries"/> are of use.</summary>
     public bool TakesCheckpoints => _limits.CheckpointBytes > 0 && SharesPrefixes;

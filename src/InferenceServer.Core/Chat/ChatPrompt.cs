@@ -40,7 +40,8 @@ internal static class ChatPrompt
     }
 
     /// <summary>Its tokens.</summary>
-    public static int[] Tokenize(ChatRequest request, ServedModel model) => Tokenize(Render(request, model), model);
+    /// <param name="adaptations">Takes what had to be done to the conversation.</param>
+    public static int[] Tokenize(ChatRequest request, ServedModel model, ICollection<string>? adaptations = null) => Tokenize(Render(request, model, adaptations), model);
 
     private static int[] Tokenize(RenderedPrompt rendered, ServedModel model)
     {

@@ -66,6 +66,7 @@ internal sealed class ChatPromptRenderer
     {
         if (conversation.ReasoningEffort is not (null or "none" or "medium") && !_template.Reads("reasoning_effort"))
             throw RequestProblem.Unsupported(nameof(ChatRequest.ReasoningEffort), "the model's chat template has no such setting.");
+        conversation = SayableConversation.WithSayableCharacters(conversation);
         if (conversation.ContinuesFinalMessage)
             conversation = EndWithin(conversation);
         conversation = SayableConversation.WithWholeCalls(_outside.Mark(conversation));

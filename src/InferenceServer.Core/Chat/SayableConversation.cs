@@ -36,6 +36,21 @@ internal static class SayableConversation
     /// <summary>With calls whose arguments are JSON; before anything reads them.</summary>
     public static ChatConversation WithWholeCalls(ChatConversation conversation) => Apply(conversation, "calls-as-text", CutCallsAsText);
 
+    /// <summary>With texts that a tokenizer takes; before anything reads them.</summary>
+    public static ChatConversation WithSayableCharacters(ChatConversation conversation) => Apply(conversation, "characters-replaced", ReplaceNul);
+
+    /// <summary>Native code takes C strings, and no tokenizer has a token for NUL.</summary>
+    private static List<ChatMessage> ReplaceNul(List<ChatMessage> messages)
+    {
+        static bool Has(string? text) => text?.Contains('\0', StringComparison.Ordinal) == true;
+        static bool HasAny(ChatMessage message) => message.Parts?.Any(Has) == true || Has(message.Reasoning);
+        return !messages.Exists(HasAny) ? messages : messages.ConvertAll(message => !HasAny(message) ? message : message with
+        {
+            Parts = message.Parts?.Select(part => part.Replace('\0', '\uFFFD')).ToList(),
+            Reasoning = message.Reasoning?.Replace('\0', '\uFFFD'),
+        });
+    }
+
     private static ChatConversation Apply(ChatConversation conversation, string name, Func<List<ChatMessage>, List<ChatMessage>> rule)
     {
         List<ChatMessage> before = [.. conversation.Messages], after = rule(before);

@@ -41,6 +41,8 @@ internal static class ModelLoader
     {
         List<string> notes = [];
         long hostCacheBytes = options.HostCacheBytes ?? GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / HostCacheShare;
+        if (options.DiskCacheDirectory is not null && options.Deterministic)
+            throw new ServerStartException("--cache-dir and --deterministic exclude each other: what another run saved would be computed anew");
         if (options.DiskCacheDirectory is not null && (hostCacheBytes == 0 || !options.KvUnified))
             throw new ServerStartException(options.KvUnified
                 ? "--cache-dir needs host memory to pass through: raise --cache-ram above 0"
@@ -59,6 +61,7 @@ internal static class ModelLoader
                     MaxSequences = options.MaxSequences,
                     MaxQueue = options.MaxQueue,
                     TargetInterTokenSeconds = options.TargetInterTokenSeconds,
+                    Deterministic = options.Deterministic,
                     HostCacheBytes = hostCacheBytes,
                     DiskCacheDirectory = options.DiskCacheDirectory,
                     DiskCacheBytes = options.DiskCacheBytes ?? (options.DiskCacheDirectory is { } directory ? FreeBytes(directory) / DiskCacheShare : 0),
@@ -76,6 +79,8 @@ internal static class ModelLoader
                     TypeV = options.CacheTypeV,
                 },
                 clock, logs.CreateLogger<InferenceEngine>());
+            if (engine.ComputesAlone)
+                notes.Add("results on this device depend on what is computed beside them: --deterministic computes one sequence a step, and prompts from their first token on");
             if (!engine.SharesPrefixes)
                 notes.Add(string.Create(CultureInfo.InvariantCulture,
                     $"prefixes are not shared: this model goes on from checkpoints only, of up to {(engine.CheckpointBytes >> 20) + 1} MiB each; give --cache-ram room for several, and --kv-unified on"));

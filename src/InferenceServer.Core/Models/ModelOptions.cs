@@ -44,6 +44,9 @@ public sealed record ModelOptions
 
     public bool KvUnified { get; init; } = true;
 
+    /// <summary>The same seeded request repeats bit for bit, alone and beside others.</summary>
+    public bool Deterministic { get; init; }
+
     public KvType CacheTypeK { get; init; } = KvType.F16;
 
     public KvType CacheTypeV { get; init; } = KvType.F16;

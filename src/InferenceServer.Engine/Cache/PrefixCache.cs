@@ -20,6 +20,7 @@ internal sealed partial class PrefixCache
     private readonly PrefixTree _tree;
     private readonly KvPool _pool;
     private readonly long _checkpointBytes;
+    private readonly bool _reuses;
     private readonly IResidencyPolicy _residency;
     private readonly SavedPrefixes _saved;
     private readonly DiskPrefixes? _files;
@@ -34,6 +35,7 @@ internal sealed partial class PrefixCache
         _tree = new PrefixTree(fromCheckpointsOnly: limits.CheckpointBytes > 0);
         _pool = new KvPool(limits);
         _checkpointBytes = limits.CheckpointBytes;
+        _reuses = !limits.ComputesAlone;
         DeviceProfile device = limits.Device;
         _residency = device.WalksIdleCells ? new PayingResidency(device) : new StayingResidency();
         // A disk cache is asked for by name, and outlives this run.
@@ -102,7 +104,7 @@ internal sealed partial class PrefixCache
     /// Gives the sequence an id that holds the longest cached prefix of its tokens (all but the last: its logits are needed), restoring it
     /// from lower tiers, and pins that prefix. False, with nothing changed, when no id can be had.
     /// </summary>
-    public bool TryBegin(Sequence sequence) => TryBegin(sequence, sequence.ReusableTokens.Length);
+    public bool TryBegin(Sequence sequence) => TryBegin(sequence, _reuses ? sequence.ReusableTokens.Length : 0);
 
     private bool TryBegin(Sequence sequence, int mostTokens)
     {

@@ -40,10 +40,11 @@ internal interface IDecoder : IDisposable
 /// Sequence ids below this are those whose tokens the device draws: of each one row a step may want a token, and nobody sees its logits. Enough others are left for as many
 /// sequences as run. 0 where the host draws all.
 /// </param>
+/// <param name="ComputesAlone">A step may hold rows of one sequence only, and a prompt is computed from its first token on: anything else would change results.</param>
 /// <param name="Profile">What the device was measured to cost; null where nobody measured.</param>
 internal sealed record DecoderLimits(
     int Cells, int ContextLength, int SequenceIds, int BatchSize, int MaxOutputs, bool SharesCells, long StateBytesPerToken, long CheckpointBytes = 0,
-    int AttentionTileRows = 0, int RowTile = 1, int DrawnIds = 0, DeviceProfile? Profile = null)
+    int AttentionTileRows = 0, int RowTile = 1, int DrawnIds = 0, bool ComputesAlone = false, DeviceProfile? Profile = null)
 {
     public DeviceProfile Device => Profile ?? DeviceProfile.TwoCores;
 }

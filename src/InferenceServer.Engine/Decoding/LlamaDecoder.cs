@@ -27,8 +27,9 @@ internal sealed class LlamaDecoder : IDecoder
     /// <param name="stateBytesPerToken">What saving one token's state takes.</param>
     /// <param name="quantizedKv">The KV pool holds quantized values, for which ggml has no tiled attention on the CPU.</param>
     /// <param name="device">What the context's device costs; null to measure it now.</param>
+    /// <param name="deterministic">Results must not depend on what a step computes beside them.</param>
     /// <exception cref="LlamaException">The device cannot compute.</exception>
-    public LlamaDecoder(LlamaContext context, int contextLength, int mostRunning, bool sharesCells, long stateBytesPerToken, bool quantizedKv, DeviceProfile? device)
+    public LlamaDecoder(LlamaContext context, int contextLength, int mostRunning, bool sharesCells, long stateBytesPerToken, bool quantizedKv, DeviceProfile? device, bool deterministic = false)
     {
         _context = context;
         // First: a blank partial state is one that nothing was computed into.
@@ -46,6 +47,7 @@ internal sealed class LlamaDecoder : IDecoder
             AttentionTileRows: profile.WalksIdleCells && !quantizedKv ? AttentionTileRows : 0,
             RowTile: profile.WalksIdleCells && _drawing is null ? RowTile : 1,
             DrawnIds: _drawing is null ? 0 : drawn,
+            ComputesAlone: deterministic && BatchProbe.ResultsDependOnBatch(context),
             Profile: profile);
         _batch = new LlamaBatch(context.BatchSize);
     }

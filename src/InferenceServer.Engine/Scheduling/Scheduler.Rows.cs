@@ -27,6 +27,12 @@ internal sealed partial class Scheduler
     /// <summary>Rows of replies first, or of prompts where these have their turn.</summary>
     private void PlanRows(long now)
     {
+        if (_limits.ComputesAlone)
+        {
+            _admission.Admit(_prefillSteps, now);
+            PlanAlone();
+            return;
+        }
         StepLoad load = Load();
         bool takesTurns = _policy.TakesTurns(load);
         _prefillTurn = takesTurns && !(_prefillTurn && load.HasSteady);
@@ -48,6 +54,33 @@ internal sealed partial class Scheduler
         _plan.HoldsReplies = _prefillTurn && _plan.Rows.Count == _plan.PrefillRows;
     }
 
+    /// <summary>
+    /// Rows of the one sequence that has waited for the most steps. A prompt comes in whole batches from its first token on, so that it is computed in the same
+    /// shapes whenever it comes.
+    /// </summary>
+    private void PlanAlone()
+    {
+        (_drafts, _draftRows, _heldRows) = (false, 0, 0);
+        Sequence? next = null;
+        foreach (Sequence sequence in _running)
+            if (sequence is { PlannedRows: 0, RestoresOn: false, End: null } && (sequence.Awaits is Awaited.Nothing || CanPlanAhead(sequence))
+                && (next is null || sequence.LastPrefillStep < next.LastPrefillStep))
+                next = sequence;
+        if (next is null)
+            return;
+        int count = next.Awaits is Awaited.OneToken ? 1 : Math.Min(next.Count - next.Computed, _limits.BatchSize);
+        if (next.PromptLogprobs is not null)
+            count = Math.Min(count, _limits.MaxOutputs);
+        while (!Cache.EnsureFree(count) && _running.Count > 1)
+            Preempt(_running[^1] == next ? _running[^2] : _running[^1]);
+        if (!Cache.EnsureFree(count))
+            throw new InvalidOperationException("A single sequence does not fit the KV pool; its length was not checked against the context.");
+        bool isPrompt = !IsDecoding(next);
+        AddRows(next, count);
+        next.LastPrefillStep = ++_prefillSteps;
+        _plan.PrefillRows = isPrompt ? count : 0;
+    }
+
     /// <summary>The step in flight has brought its tokens: they take their places, and rows that had to wait for them are planned.</summary>
     private void CompletePlan()
     {
@@ -61,7 +94,12 @@ internal sealed partial class Scheduler
             else
                 RemoveRow(i);
         }
-        if (!_prefillTurn)
+        if (_limits.ComputesAlone)
+        {
+            if (_plan.Rows.Count == 0)
+                PlanAlone();
+        }
+        else if (!_prefillTurn)
             PlanDecodeRows();
     }
 

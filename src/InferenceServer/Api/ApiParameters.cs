@@ -1,3 +1,4 @@
+using InferenceServer.Models;
 using InferenceServer.Operations;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
@@ -10,12 +11,16 @@ internal sealed record ApiParameter(string Name, string Description, ParameterLo
 {
     public IReadOnlyList<string> Allowed { get; init; } = [];
 
+    /// <summary>A value of the right form; null for none.</summary>
+    public BodyExample? Example { get; init; }
+
     /// <summary>Whether a name in a query means this parameter.</summary>
     public bool IsMeantBy(string name) => In == ParameterLocation.Query
         && (name == Name || (Type is JsonSchemaType.Array or JsonSchemaType.Object && name.StartsWith(Name + "[", StringComparison.Ordinal) && name[^1] == ']'));
 
-    public OpenApiParameter Describe() => new()
+    public OpenApiParameter Describe(ModelCatalogue models) => new()
     {
+        Example = Example?.For(models),
         Name = Name,
         Description = Description,
         In = In,
@@ -46,6 +51,12 @@ internal static class ApiParameters
     /// <summary>What of what is stored to include: all of it is there whether it is asked for or not.</summary>
     public static readonly ApiParameter Include = new("include", "Checked and accepted: what was included when it was made is there.", Type: JsonSchemaType.Array);
 
+    /// <summary>Of the route that shows a model.</summary>
+    public static readonly ApiParameter ModelId = Id("Id of the model, as /v1/models lists it.", "$model");
+
+    /// <summary>The <c>id</c> within a path.</summary>
+    public static ApiParameter Id(string description, string example) => new("id", description, ParameterLocation.Path) { Example = new BodyExample($"\"{example}\"") };
+
     /// <summary>Of routes that list.</summary>
     public static object[] OfPage(string order) =>
     [
@@ -69,12 +80,11 @@ internal static class ApiParameters
 
     public static void AddTo(OpenApiOperation operation, OpenApiOperationTransformerContext context)
     {
+        ModelCatalogue models = context.ApplicationServices.GetRequiredService<ModelCatalogue>();
         IList<IOpenApiParameter> parameters = operation.Parameters ??= [];
-        IEnumerable<ApiParameter> ofPath = (context.Description.RelativePath ?? "").Split('/').Where(part => part.StartsWith('{'))
-            .Select(part => new ApiParameter(part.Trim('{', '}', '*').Split(':')[0], "The one that is meant.", ParameterLocation.Path));
         IEnumerable<ApiParameter> own = context.Description.ActionDescriptor.EndpointMetadata.OfType<ApiParameter>();
         ApiParameter[] ofMethod = context.Description.HttpMethod == "POST" ? OfPosts : [];
-        foreach (ApiParameter parameter in (IEnumerable<ApiParameter>)[.. ofPath, .. own, .. ofMethod, .. OfAll])
-            parameters.Add(parameter.Describe());
+        foreach (ApiParameter parameter in (IEnumerable<ApiParameter>)[.. own.OrderByDescending(parameter => parameter.In == ParameterLocation.Path), .. ofMethod, .. OfAll])
+            parameters.Add(parameter.Describe(models));
     }
 }

@@ -38,16 +38,16 @@ internal static class ApiRoutes
 
         app.MapPost("/v1/chat/completions", (Delegate)chat.HandleAsync).WithName("createChatCompletion").WithTags("Chat")
             .WithSummary("Continue a conversation.")
-            .Accepts<ChatCompletionRequest>("application/json")
+            .Takes<ChatCompletionRequest>("""{"model":"$model","messages":[{"role":"user","content":"Why is the sky blue?"}],"max_completion_tokens":100}""")
             .Produces<ChatCompletion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ChatCompletionChunk))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors();
         app.MapPost("/v1/completions", (Delegate)completions.HandleAsync).WithName("createCompletion").WithTags("Completions")
             .WithSummary("Continue a text.")
-            .Accepts<CompletionRequest>("application/json")
+            .Takes<CompletionRequest>("""{"model":"$model","prompt":"Once upon a time","max_tokens":60}""")
             .Produces<Completion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(CompletionChunk))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors();
-        app.MapGet("/v1/models", (Delegate)models.ListAsync).WithName("listModels").WithTags("Models").WithMetadata(QuietRoute.Marker)
+        app.MapGet("/v1/models", (Delegate)models.ListAsync).WithName("listModels").WithTags("Available models").WithMetadata(QuietRoute.Marker)
             .WithSummary("The loaded models, then those of the library that are not loaded.").WithMetadata(AnthropicModels.Page).Produces<ModelList>().ProducesErrors();
-        app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Models").WithMetadata(QuietRoute.Marker)
-            .WithSummary("One model.").Produces<ModelDescription>().Produces<ErrorResponse>(StatusCodes.Status404NotFound);
+        app.MapGet("/v1/models/{id}", (Delegate)models.FindAsync).WithName("retrieveModel").WithTags("Available models").WithMetadata(QuietRoute.Marker)
+            .WithSummary("One model.").WithMetadata(ApiParameters.ModelId).Produces<ModelDescription>().ProducesErrors();
         // Names may have an owner, and clients write the stroke as it is.
         app.MapGet("/v1/models/{owner}/{id}", (Delegate)models.FindAsync).WithMetadata(QuietRoute.Marker).ExcludeFromDescription();
 
@@ -67,7 +67,7 @@ internal static class ApiRoutes
         app.MapGet("/v1/sessions", (Delegate)sessions.ListAsync).WithName("listSessions").WithTags("Sessions")
             .WithSummary("The cached conversations of one namespace; the header X-Cache-Salt says which.").WithMetadata(SessionEndpoints.Salt).Produces<SessionList>().ProducesErrors();
         app.MapDelete("/v1/sessions/{id}", (Delegate)sessions.DropAsync).WithName("deleteSession").WithTags("Sessions")
-            .WithSummary("Drop a cached conversation from memory and disk.").WithMetadata(SessionEndpoints.Salt).Produces<SessionDeletion>().ProducesErrors();
+            .WithSummary("Drop a cached conversation from memory and disk.").WithMetadata(SessionEndpoints.Salt, ApiParameters.Id("The name that requests gave the session.", "my-session")).Produces<SessionDeletion>().ProducesErrors();
 
         RequestEndpoints requests = services.GetRequiredService<RequestEndpoints>();
         app.MapGet("/v1/requests", (Delegate)requests.ListAsync).WithName("listRequests").WithTags("Requests").WithMetadata(QuietRoute.Marker)
@@ -81,7 +81,7 @@ internal static class ApiRoutes
         app.MapGet("/health", (Delegate)health.ReportAsync).WithName("health").WithTags("Health").WithMetadata(QuietRoute.Marker).AllowAnonymous()
             .WithSummary("How the server is.").Produces<HealthReport>().Produces<HealthReport>(503);
         app.MapGet("/metrics", (Delegate)metrics.WriteAsync).WithName("metrics").WithTags("Health")
-            .WithSummary("Metrics in Prometheus' text format.").WithMetadata(QuietRoute.Marker).Produces<string>(contentType: "text/plain");
+            .WithSummary("Metrics in Prometheus' text format.").WithMetadata(QuietRoute.Marker).Produces<string>(contentType: "text/plain").ProducesErrors();
 
         // What the API is, is no secret, and a browser opens the page without a key.
         app.MapOpenApi("/openapi/{documentName}.json").AllowAnonymous();

@@ -30,7 +30,7 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
         catch (Exception error)
         {
             RequestProblem answer = Translate(http, error);
-            RequestTrace.Of(http).Failed(answer);
+            RequestTrace.Of(http).Failed(answer, ErrorWriter.Explain(http.Request, answer));
             if (http.Response.HasStarted)
                 http.Abort();
             else if (!http.RequestAborted.IsCancellationRequested)

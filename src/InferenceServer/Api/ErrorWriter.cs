@@ -4,8 +4,9 @@ namespace InferenceServer.Api;
 
 /// <summary>How a dialect writes a problem as a whole answer, under its own names of fields.</summary>
 /// <param name="Speaks">Whether a request is in this dialect.</param>
+/// <param name="Names">What the dialect calls fields.</param>
 /// <param name="Body">The answer's body; may change what the answer's head says.</param>
-internal sealed record ErrorShape(Func<HttpRequest, bool> Speaks, Func<HttpContext, RequestProblem, byte[]> Body);
+internal sealed record ErrorShape(Func<HttpRequest, bool> Speaks, FieldNames Names, Func<HttpContext, RequestProblem, byte[]> Body);
 
 /// <summary>Writes problems in the dialect of the request.</summary>
 internal static class ErrorWriter
@@ -29,6 +30,11 @@ internal static class ErrorWriter
         _ => StatusCodes.Status400BadRequest,
     };
 
+    /// <summary>The problem's message as the request's dialect names fields: what the log says.</summary>
+    public static string Explain(HttpRequest request, RequestProblem problem) => problem.MessageAt(ShapeOf(request).Names.Of(problem.Where));
+
+    private static ErrorShape ShapeOf(HttpRequest request) => Array.Find(ApiRoutes.ErrorShapes, shape => shape.Speaks(request))!;
+
     /// <summary>Writes the problem as the whole response. The response must not have started.</summary>
     /// <param name="status">Where HTTP itself has one that says more; null takes the kind's.</param>
     public static async Task WriteAsync(HttpContext http, RequestProblem problem, int? status)
@@ -46,7 +52,7 @@ internal static class ErrorWriter
 
         if (problem.Kind == ProblemKind.Unauthorized)
             response.Headers.WWWAuthenticate = "Bearer";
-        byte[] body = Array.Find(ApiRoutes.ErrorShapes, shape => shape.Speaks(http.Request))!.Body(http, problem);
+        byte[] body = ShapeOf(http.Request).Body(http, problem);
         response.ContentType = "application/json";
         response.ContentLength = body.Length;
         await response.Body.WriteAsync(body, http.RequestAborted);

@@ -27,6 +27,8 @@ internal sealed class HealthEndpoints(ModelCatalogue models, ServerIdentity iden
     private Task WriteAsync(HttpContext http, Predicate<HealthReport> healthy)
     {
         HealthReport report = Report();
+        // A probe that says "not now" has done what it is there for.
+        RequestTrace.Of(http).IsAnsweredAsMeant = true;
         return JsonAnswer.WriteAsync(http, report, OpenAIJson.Wire.HealthReport,
             healthy(report) ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
     }

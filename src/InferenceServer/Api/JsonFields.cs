@@ -55,6 +55,11 @@ internal sealed class JsonFields
 
     public string RequireString(string name) => JsonValue.String(Require(name), PathOf(name));
 
+    /// <summary>A text that may hold what no tokenizer takes.</summary>
+    public string? Said(string name) => Take(name) is { } value ? JsonValue.Said(value, PathOf(name)) : null;
+
+    public string RequireSaid(string name) => JsonValue.Said(Require(name), PathOf(name));
+
     public bool? Boolean(string name) => Take(name) is { } value ? JsonValue.Boolean(value, PathOf(name)) : null;
 
     public int? Integer(string name, int min, int max) => (int?)Long(name, min, max);

@@ -1,12 +1,16 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using InferenceServer.Chat;
 
 namespace InferenceServer.Api;
 
 /// <summary>One JSON value as the type that is wanted; anything else is a 400 that names the value's path.</summary>
-internal static class JsonValue
+internal static partial class JsonValue
 {
+    // Of \uD800; a pair has twice that.
+    private const int HalfLength = 6;
+
     public static string String(JsonElement value, string path)
     {
         if (value.ValueKind != JsonValueKind.String)
@@ -25,6 +29,25 @@ internal static class JsonValue
         if (text.Contains('\0'))
             throw RequestProblem.Invalid($"{{where}} contains a NUL character.", path, "invalid_value");
         return text;
+    }
+
+    /// <summary>
+    /// What somebody said, which may be anything: programs print NUL, and cut their output within a pair of surrogates. Half a pair comes as NUL, which no tokenizer has a
+    /// token for, either; <see cref="SayableConversation"/> says what becomes of it.
+    /// </summary>
+    public static string Said(JsonElement value, string path)
+    {
+        if (value.ValueKind != JsonValueKind.String)
+            throw WrongType(value, path, "a string");
+        try
+        {
+            return value.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            using JsonDocument whole = JsonDocument.Parse(EscapePattern().Replace(value.GetRawText(), escape => escape.Length == HalfLength ? "\\u0000" : escape.Value));
+            return whole.RootElement.GetString()!;
+        }
     }
 
     /// <summary>A copy of a value that will be sent and stored as it is: every text in it can be written again.</summary>
@@ -118,6 +141,10 @@ internal static class JsonValue
         RequestProblem.Invalid($"{{where}} must be {range}; it is {value}.", path, "out_of_range");
 
     private static string Excerpt(JsonElement number) => Shorten(number.GetRawText());
+
+    // Pairs first: what is left of surrogates then is half a pair.
+    [GeneratedRegex(@"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\[^u]")]
+    private static partial Regex EscapePattern();
 
     private static string Shorten(string text) => text.Length <= 40 ? text : text[..40] + "...";
 }

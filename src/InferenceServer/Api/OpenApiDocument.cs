@@ -1,11 +1,13 @@
+using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Globalization;
 using System.Reflection;
-using System.Text.Json.Nodes;
+using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using InferenceServer.Api.OpenAI;
-using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Api.OpenAI.Completions;
+using InferenceServer.Models;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
@@ -17,7 +19,8 @@ internal static class OpenApiDocument
 {
     public static void Configure(OpenApiOptions options)
     {
-        options.CreateSchemaReferenceId = type => type.Type.GetCustomAttribute<SchemaNameAttribute>()?.Name ?? OpenApiOptions.CreateDefaultSchemaReferenceId(type);
+        // A field that takes any JSON has a shape of its own, and no schema that it shares with others.
+        options.CreateSchemaReferenceId = type => type.Type == typeof(JsonElement) || type.Type == typeof(JsonElement?) ? null : type.Type.GetCustomAttribute<SchemaNameAttribute>()?.Name ?? OpenApiOptions.CreateDefaultSchemaReferenceId(type);
         options.AddDocumentTransformer((document, _, _) =>
         {
             document.Info = new OpenApiInfo
@@ -39,9 +42,17 @@ internal static class OpenApiDocument
         });
         options.AddSchemaTransformer((schema, context, _) =>
         {
-            if (context.JsonPropertyInfo?.AttributeProvider?.IsDefined(typeof(SingleOrArrayAttribute), false) == true)
-                Widen(schema, context.JsonPropertyInfo);
             DropOptional(schema, context.JsonTypeInfo);
+            if (context.JsonPropertyInfo?.AttributeProvider?.GetCustomAttributes(typeof(JsonShapeAttribute), false) is [JsonShapeAttribute shape])
+            {
+                shape.Apply(schema, context.Document!);
+                // The generator passes over the descriptions of what may be any JSON, or null.
+                if (context.JsonPropertyInfo.AttributeProvider.GetCustomAttributes(typeof(DescriptionAttribute), false) is [DescriptionAttribute said])
+                    schema.Description = said.Description;
+            }
+
+            if (context.JsonTypeInfo.Type.GetCustomAttributes<JsonFormAttribute>().ToList() is { Count: > 0 } forms)
+                schema.AnyOf = [.. forms.Select(form => form.Describe())];
             object[] allowed = context.JsonPropertyInfo?.AttributeProvider?.GetCustomAttributes(typeof(AllowedValuesAttribute), false) ?? [];
             if (allowed is [AllowedValuesAttribute names])
                 schema.Enum = [.. names.Values.Select(name => System.Text.Json.Nodes.JsonValue.Create((string)name!))];
@@ -50,6 +61,10 @@ internal static class OpenApiDocument
         options.AddOperationTransformer((operation, context, _) =>
         {
             ApiParameters.AddTo(operation, context);
+            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<BodyExample>().FirstOrDefault() is { } example)
+                operation.RequestBody!.Content!["application/json"].Example = example.For(context.ApplicationServices.GetRequiredService<ModelCatalogue>());
+            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<IAllowAnonymous>().Any())
+                operation.Security = [];
             // A status can be declared with one type only; a streamed answer is a second one, declared under a status of its own until here.
             if (operation.Responses!.Remove(StreamedAnswer.Marker, out IOpenApiResponse? streamed))
                 foreach ((string type, OpenApiMediaType content) in streamed.Content!)
@@ -114,30 +129,6 @@ internal static class OpenApiDocument
 
         IEnumerable<string> IProducesResponseTypeMetadata.ContentTypes => [ContentType];
     }
-
-    private static void Widen(OpenApiSchema schema, JsonPropertyInfo property)
-    {
-        OpenApiSchema text = new() { Type = JsonSchemaType.String };
-        OpenApiSchema tokens = new() { Type = JsonSchemaType.Array, Items = new OpenApiSchema { Type = JsonSchemaType.Integer } };
-        OpenApiSchema texts = new() { Type = JsonSchemaType.Array, Items = text };
-        schema.AnyOf = property.DeclaringType == typeof(ChatCompletionMessage)
-            ? [text, new OpenApiSchema { Type = JsonSchemaType.Array, Items = TextPart() }]
-            : property.DeclaringType == typeof(CompletionRequest) && property.Name == "prompt"
-                ? [text, texts, tokens, new OpenApiSchema { Type = JsonSchemaType.Array, Items = tokens }]
-                : [text, texts];
-        (schema.Type, schema.Items, schema.Properties, schema.Required) = (null, null, null, null);
-    }
-
-    private static OpenApiSchema TextPart() => new()
-    {
-        Type = JsonSchemaType.Object,
-        Properties = new Dictionary<string, IOpenApiSchema>
-        {
-            ["type"] = new OpenApiSchema { Type = JsonSchemaType.String, Enum = ["text"] },
-            ["text"] = new OpenApiSchema { Type = JsonSchemaType.String },
-        },
-        Required = new HashSet<string> { "type", "text" },
-    };
 }
 
 /// <summary>The name of a schema in the OpenAPI document, where clients that were generated from it know it by another than the type's.</summary>

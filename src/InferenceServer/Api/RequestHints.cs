@@ -28,12 +28,18 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
         return turn;
     }
 
-    /// <summary>Tells in a header what had to be done to the conversation.</summary>
+    /// <summary>Tells in headers what had to be done to the conversation, and what of its tools' schemas is left open.</summary>
     public static void Announce(HttpContext http, ChatTurn turn)
     {
-        if (turn.Adaptations.Count > 0)
-            http.Response.Headers["x-conversation-adapted"] = string.Join(", ", turn.Adaptations);
+        Announce(http, turn.Adaptations);
         IgnoredParameters.AnnounceLoosened(http.Response, turn.LoosenedSchemas);
+    }
+
+    /// <summary>Tells in a header what had to be done to the conversation.</summary>
+    public static void Announce(HttpContext http, IReadOnlyCollection<string> adaptations)
+    {
+        if (adaptations.Count > 0)
+            http.Response.Headers["x-conversation-adapted"] = string.Join(", ", adaptations);
     }
 
     /// <summary>As the other, for what goes on without the request.</summary>

@@ -8,9 +8,12 @@ internal static class ToolReader
 {
     public const int MaxTools = 1024;
 
-    public static ChatRequest Read(JsonFields body, ChatRequest request, List<string> ignored)
+    public static ChatRequest Read(JsonFields body, ChatRequest request, List<string> ignored) => Read(body, request, [], ignored);
+
+    /// <param name="custom">Gets the names of the tools that are offered as custom.</param>
+    public static ChatRequest Read(JsonFields body, ChatRequest request, HashSet<string> custom, List<string> ignored)
     {
-        List<ChatTool> tools = [.. (body.Array("tools", 0, MaxTools) ?? []).Select(item => ReadTool(item.Value, item.Path, ignored)).OfType<ChatTool>()];
+        List<ChatTool> tools = [.. (body.Array("tools", 0, MaxTools) ?? []).Select(item => ReadTool(item.Value, item.Path, custom, ignored)).OfType<ChatTool>()];
         HashSet<string> names = NamesOf(tools, i => $"tools[{i}].function.name");
         return request with
         {
@@ -38,8 +41,22 @@ internal static class ToolReader
     /// <summary>The arguments of a call of such a tool.</summary>
     public static string CustomArguments(string input) => $"{{\"input\":\"{JsonEncodedText.Encode(input)}\"}}";
 
+    /// <summary>The input that a call of such a tool has; arguments that were cut off are given as they are.</summary>
+    public static string CustomInput(string arguments)
+    {
+        try
+        {
+            using JsonDocument read = JsonDocument.Parse(arguments);
+            return read.RootElement is { ValueKind: JsonValueKind.Object } call && call.TryGetProperty("input", out JsonElement input) && input.ValueKind == JsonValueKind.String ? input.GetString()! : arguments;
+        }
+        catch (JsonException)
+        {
+            return arguments;
+        }
+    }
+
     /// <summary>Null for a tool that nobody here can run, such as a search of the web: the others still can, and its path is among the ignored.</summary>
-    private static ChatTool? ReadTool(JsonElement value, string path, List<string> ignored)
+    private static ChatTool? ReadTool(JsonElement value, string path, HashSet<string> names, List<string> ignored)
     {
         JsonFields tool = new(value, path);
         string type = tool.RequireString("type");
@@ -48,6 +65,9 @@ internal static class ToolReader
             JsonFields custom = new(tool.Require("custom"), tool.PathOf("custom"));
             ChatTool made = new(ReadName(custom), custom.String("description"), CustomParameters) { Path = tool.PathOf("custom") };
             _ = custom.Take("format");
+            custom.Close(ignored);
+            tool.Close(ignored);
+            names.Add(made.Name);
             return made;
         }
 
@@ -108,10 +128,10 @@ internal static class ToolReader
         {
             JsonFields fields = new(choice, Path);
             string type = fields.RequireString("type");
-            if (type is not ("function" or "allowed_tools"))
-                throw RequestProblem.Unsupported(fields.PathOf("type"), "only functions can be called: 'function' or 'allowed_tools'.");
+            if (type is not ("function" or "custom" or "allowed_tools"))
+                throw RequestProblem.Unsupported(fields.PathOf("type"), "only functions can be called: 'function', 'custom' or 'allowed_tools'.");
             JsonFields chosen = Chosen(fields, type, isNested);
-            selection = type == "function" ? new(ToolMode.Named, [ReadReference(chosen, names, ignored)]) : ReadAllowed(chosen, names, isNested, ignored);
+            selection = type == "allowed_tools" ? ReadAllowed(chosen, names, isNested, ignored) : new(ToolMode.Named, [ReadReference(chosen, names, ignored)]);
             if (isNested)
                 fields.Close(ignored);
         }
@@ -131,9 +151,9 @@ internal static class ToolReader
         List<string> chosen = JsonFields.Items(allowed.Require("tools"), allowed.PathOf("tools"), 1, MaxTools).ConvertAll(item =>
         {
             JsonFields tool = new(item.Value, item.Path);
-            if (tool.RequireString("type") is not "function" and var type)
-                throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function"]);
-            string name = ReadReference(Chosen(tool, "function", isNested), names, ignored);
+            if (tool.RequireString("type") is var type && type is not ("function" or "custom"))
+                throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function", "custom"]);
+            string name = ReadReference(Chosen(tool, type, isNested), names, ignored);
             if (isNested)
                 tool.Close(ignored);
             return name;

@@ -106,6 +106,10 @@ internal sealed class OptionTable
     };
 
     private readonly Option<Switch?> _kvUnified = Choice("--kv-unified", "One pool of KV cells for all sequences, so that prefixes are shared without copying.", Switches, Switch.On);
+    private readonly Option<bool> _deterministic = new("--deterministic")
+    {
+        Description = "Repeat a seeded request bit for bit, alone and beside others. Every sequence then has its own part of --ctx-size.",
+    };
     private readonly Option<KvType?> _cacheTypeK = Choice("--cache-type-k", "How keys are stored in the KV pool.", KvTypes, KvType.F16);
     private readonly Option<KvType?> _cacheTypeV = Choice("--cache-type-v", "How values are stored in the KV pool.", KvTypes, KvType.F16);
     private readonly Option<int> _maxQueue = Number("--max-queue", "Most requests that wait; one more is answered 429.", 1, 1_000_000, 512);
@@ -158,13 +162,13 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _cacheTypeK,
+            _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
         foreach (Option option in Options)
         {
-            option.Arity = IsList(option) ? ArgumentArity.OneOrMore : option == _strict ? ArgumentArity.ZeroOrOne : ArgumentArity.ExactlyOne;
+            option.Arity = IsList(option) ? ArgumentArity.OneOrMore : option is Option<bool> ? ArgumentArity.ZeroOrOne : ArgumentArity.ExactlyOne;
             Command.Add(option);
         }
 
@@ -211,6 +215,7 @@ internal sealed class OptionTable
             MicroBatchSize = Math.Min(parsed.GetValue(_microBatchSize), parsed.GetValue(_batchSize)),
             GpuLayers = parsed.GetValue(_gpuLayers),
             KvUnified = parsed.GetValue(_kvUnified) is not Switch.Off,
+            Deterministic = parsed.GetValue(_deterministic),
             CacheTypeK = parsed.GetValue(_cacheTypeK) ?? KvType.F16,
             CacheTypeV = parsed.GetValue(_cacheTypeV) ?? KvType.F16,
             MaxQueue = parsed.GetValue(_maxQueue),

@@ -64,6 +64,9 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     /// <summary>What it ended in instead of an answer.</summary>
     public RequestProblem? Error { get; private set; }
 
+    /// <summary>What the log says of it.</summary>
+    public string? ErrorMessage { get; private set; }
+
     public double ElapsedSeconds => clock.GetElapsedTime(_started).TotalSeconds;
 
     public static RequestTrace Of(HttpContext http) => http.Features.GetRequiredFeature<RequestTrace>();
@@ -112,7 +115,8 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
         Results = results.Count == 0 ? null : [.. results];
     }
 
-    public void Failed(RequestProblem error) => Error = error;
+    /// <param name="message">In the words of the request's dialect.</param>
+    public void Failed(RequestProblem error, string message) => (Error, ErrorMessage) = (error, message);
 
     /// <summary>The client dropped the connection before its request was whole.</summary>
     public void ClientWent() => _clientWent = true;
@@ -142,9 +146,12 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
         _flagged.UnionWith(rules.FlaggedCategories(verdict));
     }
 
+    /// <summary>Whatever its status is, it is no error.</summary>
+    public bool IsAnsweredAsMeant { get; set; }
+
     /// <summary>The label of the request counter.</summary>
     public string Outcome(HttpContext http) =>
-        _clientWent || http.RequestAborted.IsCancellationRequested ? "disconnected" : Error is { } error ? OutcomeOf(error.Kind) : http.Response.StatusCode >= 500 ? ServerError : http.Response.StatusCode >= 400 ? ClientError : Ok;
+        _clientWent || http.RequestAborted.IsCancellationRequested ? "disconnected" : IsAnsweredAsMeant ? Ok : Error is { } error ? OutcomeOf(error.Kind) : http.Response.StatusCode >= 500 ? ServerError : http.Response.StatusCode >= 400 ? ClientError : Ok;
 
     /// <param name="kind">Null for a request that was answered.</param>
     public static string OutcomeOf(ProblemKind? kind) => kind switch

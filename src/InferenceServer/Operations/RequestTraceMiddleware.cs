@@ -68,8 +68,8 @@ internal sealed partial class RequestTraceMiddleware(RequestDelegate next, Serve
         line.Append(CultureInfo.InvariantCulture, $" total_ms={trace.ElapsedSeconds * 1e3:0.0}");
         if (trace.TraceId is { } caller)
             line.Append(CultureInfo.InvariantCulture, $" trace={caller}");
-        if (trace.Error is { } error)
-            line.Append(CultureInfo.InvariantCulture, $": {error.Message}");
+        if (trace.ErrorMessage is { } error)
+            line.Append(CultureInfo.InvariantCulture, $": {error}");
         return line.ToString();
     }
 

@@ -112,8 +112,7 @@ public sealed class StreamTests
         using CancellationTokenSource gone = new();
 
         Task<HttpResponseMessage> asking = host.PostAsync(Chat, Body.Replace("true", stream ? "true" : "false", StringComparison.Ordinal), gone.Token);
-        for (int i = 0; i < 1000 && engine.Submitted.IsEmpty; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => !engine.Submitted.IsEmpty);
         if (stream)
             (await asking).Dispose();
         else

@@ -2,6 +2,8 @@ using InferenceServer.Llama;
 using InferenceServer.Llama.TestModels;
 using InferenceServer.Models;
 using InferenceServer.Operations;
+using InferenceServer.Store;
+using InferenceServer.Tests.Store;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace InferenceServer.Tests.Api;
@@ -15,6 +17,8 @@ public class TinyServer : IAsyncLifetime
 
     protected virtual bool HasTokenizer => true;
 
+    protected virtual bool Deterministic => false;
+
     /// <summary>Names of control tokens besides ChatML's.</summary>
     protected virtual IReadOnlyList<string> ControlTokens => [];
 
@@ -22,6 +26,9 @@ public class TinyServer : IAsyncLifetime
 
     /// <summary>A chat template instead of ChatML; null for that.</summary>
     protected virtual string? ChatTemplate => null;
+
+    /// <summary>Where responses are kept; null for nowhere.</summary>
+    internal virtual ServerStore? Store => null;
 
     private LoadedModel? _model;
     private TestHost? _host;
@@ -39,15 +46,15 @@ public class TinyServer : IAsyncLifetime
             await File.WriteAllTextAsync(template[1], source);
         }
         ServerOptions options = CommandLine.Read(
-            ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile(), .. template],
+            ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile(), .. template, .. Deterministic ? ["--deterministic"] : Array.Empty<string>()],
             new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
         _model = ModelLoader.Load(options.Model, library, NullLoggerFactory.Instance, TimeProvider.System);
         // The warm-up is a chat, which such a model has not.
-        _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access);
+        _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access, store: Store);
     }
 
-    public async Task DisposeAsync()
+    public virtual async Task DisposeAsync()
     {
         if (_host is not null)
             await _host.DisposeAsync();
@@ -67,10 +74,30 @@ public class TinyServer : IAsyncLifetime
     }
 }
 
+/// <summary>The same with a store.</summary>
+public sealed class KeepingServer : TinyServer
+{
+    private readonly Lazy<TempStore> _kept = new(() => new TempStore());
+
+    internal override ServerStore? Store => _kept.Value.Store;
+
+    public override async Task DisposeAsync()
+    {
+        await base.DisposeAsync();
+        await _kept.Value.DisposeAsync();
+    }
+}
+
 /// <summary>The same with the tokens for filling in the middle.</summary>
 public sealed class MiddleServer : TinyServer
 {
     protected override bool FillsInMiddle => true;
+}
+
+/// <summary>The same with replies that repeat bit for bit.</summary>
+public sealed class DeterministicServer : TinyServer
+{
+    protected override bool Deterministic => true;
 }
 
 /// <summary>The same without a tokenizer.</summary>

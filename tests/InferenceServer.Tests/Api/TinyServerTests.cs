@@ -203,8 +203,7 @@ public sealed class TinyServerTests(TinyServer server) : IClassFixture<TinyServe
             $$"""{"model":"{{ModelId}}","messages":[{"role":"user","content":"Go on"}],"max_tokens":4000,"ignore_eos":true,"stream":true}"""))
             Assert.True(answer.IsSuccessStatusCode);
 
-        for (int i = 0; i < 1000 && server.Model.Engine.Snapshot is not { RunningRequests: 0, CellsPrivate: 0 }; i++)
-            await Task.Delay(10);
+        await Eventually.HoldsAsync(() => server.Model.Engine.Snapshot is { RunningRequests: 0, CellsPrivate: 0 });
         Assert.Equal((0, 0), (server.Model.Engine.Snapshot.RunningRequests, server.Model.Engine.Snapshot.CellsPrivate));
     }
 

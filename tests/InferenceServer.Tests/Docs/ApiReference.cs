@@ -144,18 +144,40 @@ internal sealed class ApiReference(TestHost host, JsonNode document)
             return;
         }
 
-        foreach (string alternatives in (string[])["anyOf", "oneOf", "allOf"])
-            foreach (JsonNode? part in schema[alternatives]?.AsArray() ?? [])
-                Collect(part!, path, fields, above);
-        if (schema["items"] is { } items)
-            Collect(items, $"{path}[]", fields, above);
+        // The forms of an object repeat what stands among its properties.
         HashSet<string> required = [.. (schema["required"]?.AsArray() ?? []).Select(name => name!.GetValue<string>())];
         foreach ((string name, JsonNode? property) in schema["properties"]?.AsObject() ?? [])
         {
             string inner = path.Length == 0 ? name : $"{path}.{name}";
-            if (fields.All(field => field.Path != inner))
-                fields.Add(new DocumentedField(inner, TypeOf(property!), required.Contains(name), Describe(property!)));
+            DocumentedField field = new(inner, TypeOf(property!), required.Contains(name), Describe(property!));
+            int known = fields.FindIndex(other => other.Path == inner);
+            if (known < 0)
+                fields.Add(field);
+            // What tells alternatives apart has a name in each of them.
+            else if (field.Type.StartsWith('`') && fields[known].Type.StartsWith('`'))
+                fields[known] = fields[known] with { Type = string.Join(", ", fields[known].Type.Split(", ").Union(field.Type.Split(", "))) };
             Collect(property!, inner, fields, above);
+        }
+
+        foreach (string alternatives in (string[])["anyOf", "oneOf", "allOf"])
+            if (schema[alternatives]?.AsArray() is { } parts)
+                CollectAlternatives([.. parts.OfType<JsonNode>()], path, fields, above);
+        if (schema["items"] is { } items)
+            Collect(items, $"{path}[]", fields, above);
+    }
+
+    /// <summary>Of alternatives that are objects, what all of them require is required.</summary>
+    private void CollectAlternatives(JsonNode[] parts, string path, List<DocumentedField> fields, HashSet<string> above)
+    {
+        int first = fields.Count;
+        foreach (JsonNode part in parts)
+            Collect(part, path, fields, above);
+        JsonNode[] objects = [.. parts.Select(part => part["$ref"]?.GetValue<string>() is { } reference ? Resolve(reference) : part).Where(part => part["properties"] is not null)];
+        for (int i = first; i < fields.Count; i++)
+        {
+            string name = fields[i].Path[(path.Length == 0 ? 0 : path.Length + 1)..];
+            if (!name.Contains('.') && objects.Any(part => part["required"]?.AsArray().Any(required => required!.GetValue<string>() == name) != true))
+                fields[i] = fields[i] with { IsRequired = false };
         }
     }
 
@@ -176,7 +198,7 @@ internal sealed class ApiReference(TestHost host, JsonNode document)
         if (schema["$ref"]?.GetValue<string>() is { } reference)
             return TypeOf(Resolve(reference));
         foreach (string alternatives in (string[])["anyOf", "oneOf"])
-            if (schema[alternatives]?.AsArray() is { } parts)
+            if (schema["type"] is null && schema[alternatives]?.AsArray() is { } parts)
                 return string.Join(" or ", parts.Select(part => TypeOf(part!)).Where(type => type is not ("null" or "")).Distinct());
         if (schema["enum"]?.AsArray() is { } values)
             return string.Join(", ", values.OfType<JsonNode>().Select(value => $"`{value}`"));

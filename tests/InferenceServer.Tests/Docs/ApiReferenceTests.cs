@@ -226,7 +226,7 @@ public sealed partial class ApiReferenceTests
                 // What is around it may be missed first.
                 string[] names = [.. reference.Fields(operation).Where(field => field.IsRequired && (field.Path.LastIndexOf('.') is var dot and > 0 ? parent.Key == field.Path[..dot] || parent.Key.StartsWith(field.Path[..dot] + ".", StringComparison.Ordinal) : parent.Key.Length == 0))
                     .Select(field => field.Path.Split('.')[^1])];
-                string body = parent.Key.Length == 0 ? "{}" : ApiReference.Body(path, Empty(parent.Key));
+                string body = parent.Key.Length == 0 ? "{}" : ApiReference.Body(path, Empty(parent.Key) + (parent.Key == "function_call" ? ",\"functions\":[{\"name\":\"f\"}]" : ""));
                 using HttpResponseMessage answer = await host.PostAsync(path, body);
                 string text = await answer.Content.ReadAsStringAsync();
                 Assert.True((int)answer.StatusCode == 400 && names.Any(name => text.Contains(name, StringComparison.Ordinal)), $"{path} {parent.Key}: {string.Join(", ", names)} are documented as required; without them: {text}");
@@ -303,11 +303,17 @@ public sealed partial class ApiReferenceTests
     /// <summary>Validates a value against a schema of our document, in which types are lists where null is one of them.</summary>
     private static void Check(JsonNode document, JsonNode schema, JsonElement value)
     {
-        JsonObject schemas = document["components"]!["schemas"]!.DeepClone().AsObject();
-        schemas["TheAnswer"] = schema.DeepClone();
-        Loosen(schemas);
-        List<string> errors = new SpecValidator(JsonSerializer.SerializeToElement(schemas), new HashSet<string>()).Errors("TheAnswer", value);
+        List<string> errors = Validator(document, schema).Errors("TheAnswer", value);
         Assert.True(errors.Count == 0, $"{string.Join("; ", errors)}\n{value}");
+    }
+
+    /// <summary>Of the document's schemas, and of one more under the name TheAnswer.</summary>
+    internal static SpecValidator Validator(JsonNode document, JsonNode? schema = null)
+    {
+        JsonObject schemas = document["components"]!["schemas"]!.DeepClone().AsObject();
+        schemas["TheAnswer"] = schema?.DeepClone() ?? new JsonObject();
+        Loosen(schemas);
+        return new SpecValidator(JsonSerializer.SerializeToElement(schemas), new HashSet<string>());
     }
 
     /// <summary>To the notation that the validator reads: one type, and nullable beside it.</summary>

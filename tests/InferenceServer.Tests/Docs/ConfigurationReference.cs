@@ -17,7 +17,7 @@ internal static partial class ConfigurationReference
         ("Network and access", "[Operations](operations.md#keys) describes keys, and [what a browser may do](operations.md#browsers).",
             ["--host", "--port", "--api-key", "--api-key-file", "--cors-origin", "--allowed-host"]),
         ("Hardware", "[GPU](gpu.md) describes backends and builds.", ["--backend", "--gpu-layers", "--threads"]),
-        ("KV pool", "[Caching](caching.md) describes the pool and the prefix cache.", ["--ctx-size", "--max-sequences", "--kv-unified", "--cache-type-k", "--cache-type-v"]),
+        ("KV pool", "[Caching](caching.md) describes the pool and the prefix cache.", ["--ctx-size", "--max-sequences", "--kv-unified", "--deterministic", "--cache-type-k", "--cache-type-v"]),
         ("Prefix cache in memory and on disk", "[Caching](caching.md#tiers) describes the tiers.", ["--cache-ram", "--cache-dir", "--cache-disk"]),
         ("Scheduling", "[Benchmarks](benchmarks.md#what-to-do) says when to change these.", ["--max-queue", "--target-itl-ms", "--batch-size", "--ubatch-size"]),
         ("Stored data", "[Operations](operations.md#data) describes what is kept and how to back it up.", ["--data-dir", "--retention-days", "--data-disk"]),

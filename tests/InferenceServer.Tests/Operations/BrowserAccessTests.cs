@@ -192,6 +192,37 @@ public sealed class BrowserAccessTests
         Assert.Matches("^bad POST /v1/completions 400 client_error total_ms=[0-9.]+: 'model' is required. $", logs.Lines.Single(line => line.StartsWith("bad ", StringComparison.Ordinal)));
     }
 
+    [Theory]
+    [InlineData("/v1/chat/completions", "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"reasoning_effort\":\"low\"", "'reasoning_effort'")]
+    [InlineData("/v1/responses", "\"input\":\"x\",\"reasoning\":{\"effort\":\"low\"}", "'reasoning.effort'")]
+    [InlineData("/v1/messages", "\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"output_config\":{\"effort\":\"low\"}", "'output_config.effort'")]
+    [InlineData("/api/chat", "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"think\":\"low\"", "'think'")]
+    public async Task A_requests_line_calls_a_field_what_its_client_calls_it(string path, string members, string name)
+    {
+        using LogCollector logs = new();
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine().AsMarked(), logLevel: LogLevel.Information);
+        host.App.Services.GetRequiredService<ILoggerFactory>().AddProvider(logs);
+        using HttpResponseMessage answer = await host.PostAsync(path, $"{{\"model\":\"scripted\",{members}}}");
+        Assert.Contains(name, await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        await host.App.StopAsync();
+        string line = logs.Lines.Single(line => line.Contains($"POST {path} 400", StringComparison.Ordinal));
+        Assert.Contains(name, line, StringComparison.Ordinal);
+        Assert.DoesNotContain("ReasoningEffort", line, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_probe_that_says_not_now_leaves_no_line()
+    {
+        using LogCollector logs = new();
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine(), logLevel: LogLevel.Information);
+        host.App.Services.GetRequiredService<ILoggerFactory>().AddProvider(logs);
+        host.Service<Readiness>().Drains();
+        using HttpResponseMessage answer = await host.Client.GetAsync(new Uri("/health/ready", UriKind.Relative));
+        Assert.Equal(503, (int)answer.StatusCode);
+        await host.App.StopAsync();
+        Assert.DoesNotContain(logs.Lines, line => line.Contains("GET /health/ready", StringComparison.Ordinal));
+    }
+
     private static async Task<string?> AllowedOriginAsync(TestHost host, string origin, HttpMethod method)
     {
         using HttpResponseMessage answer = await SendAsync(host, method, Chat, origin);

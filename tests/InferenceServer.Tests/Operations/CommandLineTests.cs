@@ -13,7 +13,7 @@ public sealed class CommandLineTests
     {
         ServerOptions options = Read(
             "--model", "m.gguf", "--host", "0.0.0.0", "--port", "0", "--ctx-size", "8192", "--max-sequences", "4", "--threads", "3", "--batch-size", "256",
-            "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
+            "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--deterministic", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
             "--max-queue", "9", "--cache-ram", "512MiB", "--cache-dir", "kept", "--cache-disk", "3g", "--chat-template", "t.jinja",
             "--api-key-file", "keys.txt", "--data-dir", "stored", "--retention-days", "7", "--data-disk", "1g", "--strict", "--shutdown-timeout", "20",
             "--models-dir", "models", "--hub-endpoint", "http://hub.example/hf", "--ollama-registry", "http://ollama.example", "--offline", "on", "--allow-pull", "on").Options!;
@@ -32,6 +32,7 @@ public sealed class CommandLineTests
                 MicroBatchSize = 128,
                 GpuLayers = 7,
                 KvUnified = false,
+                Deterministic = true,
                 CacheTypeK = KvType.Q8_0,
                 CacheTypeV = KvType.F32,
                 MaxQueue = 9,

@@ -34,6 +34,17 @@ public sealed class OperationsTests
     }
 
     [Fact]
+    public async Task A_probe_that_says_not_now_is_no_error_of_the_server()
+    {
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine());
+        host.Service<Readiness>().Drains();
+        Assert.Equal((503, "draining"), await ProbeAsync(host, "/health/ready"));
+        string metrics = "";
+        await Eventually.HoldsAsync(async () => (metrics = await host.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative))).Contains("endpoint=\"/health/ready\"", StringComparison.Ordinal));
+        Assert.DoesNotContain("server_error", metrics, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task What_the_server_rehearses_before_it_is_ready_is_no_users_and_counted_nowhere()
     {
         ScriptedEngine engine = new();
@@ -62,8 +73,7 @@ public sealed class OperationsTests
         engine.OnStop = () => release.Task;
         await using TestHost host = await TestHost.StartAsync(engine);
         Task<JsonElement> running = host.PostJsonAsync(Chat, Body);
-        for (int i = 0; i < 1000 && engine.Submitted.IsEmpty; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => !engine.Submitted.IsEmpty);
 
         Task stopping = host.App.StopAsync();
         await engine.Stopping.Task.WaitAsync(TimeSpan.FromSeconds(10));

@@ -72,6 +72,6 @@ export async function use(real: string, scripted: string) {
     response: response.data!.output[0]!.content![0]!.text, responded, format: response.data!.text.format?.type,
     message: first?.type === "text" ? first.text : null, types, generated,
     item: page.data!.data[0]!.content![0]!.text, more: page.data!.has_more, stored: stored.data!.data.length,
-    call: called.data!.choices[0]!.message.tool_calls![0]!.function.name,
+    call: called.data!.choices[0]!.message.tool_calls![0]!.function?.name,
   };
 }

@@ -42,10 +42,7 @@ const bodyError = computed(() => {
   }
 });
 
-const examplesOf = (of: Endpoint): Example[] => {
-  const { body: schema } = of;
-  return examples[of.id] ?? (schema ? [{ name: "What it needs", body: name => description.value?.example(schema, name) ?? {} }] : []);
-};
+const examplesOf = (of: Endpoint): Example[] => examples[of.id] ?? (of.body ? [{ name: "What it needs", body: () => of.sample }] : []);
 
 const format = (value: unknown) => JSON.stringify(value, null, 2);
 

@@ -7,7 +7,7 @@ const hello = [{ role: "user", content: "Why is the sky blue?" }];
 const schema = { type: "object", properties: { city: { type: "string" }, warm: { type: "boolean" } }, required: ["city", "warm"], additionalProperties: false };
 const weather = { name: "weather", description: "The weather of a city", parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"], additionalProperties: false } };
 
-/** Bodies to begin with, by endpoint. Others get what their schema requires. */
+/** Bodies to begin with, by endpoint. Others get the example of the description. */
 export const examples: Record<string, Example[]> = {
   "POST /v1/chat/completions": [
     { name: "Stream a reply", body: model => ({ model, messages: hello, temperature: 0.5, stream: true, stream_options: { include_usage: true }, timing: true }) },

@@ -21,7 +21,7 @@ export interface Parameter {
 }
 
 interface OpenApi {
-  paths: Record<string, Record<string, { tags?: string[]; summary?: string; parameters?: Parameter[]; requestBody?: { content: Record<string, { schema: Schema }> } }>>;
+  paths: Record<string, Record<string, { tags?: string[]; summary?: string; parameters?: Parameter[]; requestBody?: { content: Record<string, { schema: Schema; example?: unknown }> } }>>;
   components: { schemas: Record<string, Schema> };
 }
 
@@ -34,6 +34,8 @@ export interface Endpoint {
   summary: string;
   parameters: Parameter[];
   body: Schema | null;
+  /** A body that the server answers as it stands. */
+  sample: unknown;
 }
 
 export interface Field {
@@ -52,15 +54,8 @@ export class ApiDescription {
     this.endpoints = Object.entries(document.paths).flatMap(([path, operations]) => Object.entries(operations).map(([method, operation]) => ({
       id: `${method.toUpperCase()} ${path}`, method: method.toUpperCase() as Endpoint["method"], path, group: operation.tags?.[0] ?? "Other", summary: operation.summary ?? "",
       parameters: (operation.parameters ?? []).filter(parameter => parameter.in !== "header"), body: operation.requestBody?.content["application/json"]?.schema ?? null,
+      sample: operation.requestBody?.content["application/json"]?.example,
     })));
-  }
-
-  /** What a body must have, with values that stand for the real ones. */
-  example(schema: Schema, model: string): unknown {
-    const known = this.#resolve(schema);
-    if (!known.properties)
-      return {};
-    return Object.fromEntries((known.required ?? []).map(name => [name, name === "model" ? model : this.#value(known.properties?.[name] ?? {}, model)]));
   }
 
   /** The fields of a body, two levels deep, for reading beside it. */
@@ -88,18 +83,6 @@ export class ApiDescription {
     const types = [schema.type ?? (schema.properties ? "object" : "any")].flat().filter(type => type !== "null").join(" | ");
     const range = schema.minimum !== undefined && schema.maximum !== undefined && schema.maximum < 1e6 ? `, ${schema.minimum} to ${schema.maximum}` : "";
     return `${types}${range}`;
-  }
-
-  #value(schema: Schema, model: string): unknown {
-    const known = this.#resolve(schema);
-    switch ([known.type].flat().find(type => type !== "null" && type !== undefined)) {
-      case "string": return known.enum?.[0] ?? "Hello!";
-      case "integer": case "number": return known.minimum ?? 1;
-      case "boolean": return false;
-      case "array": return known.items ? [this.#value(known.items, model)] : [];
-      case "object": return this.example(known, model);
-      default: return "Hello!";
-    }
   }
 
   #inner(schema: Schema): Schema | undefined {

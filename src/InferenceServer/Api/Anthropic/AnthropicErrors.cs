@@ -15,7 +15,7 @@ internal static partial class AnthropicErrors
     public static bool Speaks(HttpRequest request) =>
         request.Path.StartsWithSegments("/v1/messages") || (request.Headers.ContainsKey("anthropic-version") && request.Path.StartsWithSegments("/v1/models"));
 
-    public static ErrorShape Shape { get; } = new(Speaks, Body);
+    public static ErrorShape Shape { get; } = new(Speaks, Names, Body);
 
     private static byte[] Body(HttpContext http, RequestProblem problem)
     {

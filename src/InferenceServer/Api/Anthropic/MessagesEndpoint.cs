@@ -31,7 +31,9 @@ internal sealed class MessagesEndpoint(ModelCatalogue models, TimeProvider clock
     {
         AnthropicErrors.StampId(http);
         MessagesCall call = await JsonBody.ReadAsync(http, (body, ignored) => MessagesParser.Parse(body, counts: true, ignored));
-        int tokens = ChatPrompt.Tokenize(call.Chat, models.Find(call.Model)).Length;
+        List<string> adaptations = [];
+        int tokens = ChatPrompt.Tokenize(call.Chat, models.Find(call.Model), adaptations).Length;
+        RequestHints.Announce(http, adaptations);
         await JsonAnswer.WriteAsync(http, new MessageTokenCount(tokens), AnthropicJson.Wire.MessageTokenCount);
     }
 }

@@ -9,6 +9,13 @@ internal static class MessagesReader
     private const int MaxMessages = 10_000;
     private const int MaxBlocks = 1_000;
 
+    // What Anthropic's own tools said in a session that went on here: their results are pages and files of theirs.
+    private static readonly string[] ServerBlocks =
+    [
+        "server_tool_use", "web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result", "bash_code_execution_tool_result", "text_editor_code_execution_tool_result",
+        "tool_search_tool_result", "mcp_tool_use", "mcp_tool_result", "container_upload",
+    ];
+
     public static List<ChatMessage> Read(JsonFields body, List<string> ignored)
     {
         List<ChatMessage> messages = [];
@@ -72,7 +79,7 @@ internal static class MessagesReader
     {
         if (content.ValueKind == JsonValueKind.String)
         {
-            Add(messages, new ChatMessage { Role = ChatRole.User, Text = JsonValue.String(content, path) });
+            Add(messages, new ChatMessage { Role = ChatRole.User, Text = JsonValue.Said(content, path) });
             return;
         }
 
@@ -104,7 +111,7 @@ internal static class MessagesReader
     private static ChatMessage ReadAssistant(JsonElement content, string path, List<string> ignored)
     {
         if (content.ValueKind == JsonValueKind.String)
-            return new ChatMessage { Role = ChatRole.Assistant, Text = JsonValue.String(content, path) };
+            return new ChatMessage { Role = ChatRole.Assistant, Text = JsonValue.Said(content, path) };
         List<string> texts = [], thinking = [];
         List<ChatToolCall> calls = [];
         foreach ((JsonFields block, string type) in Blocks(content, path, 0))
@@ -124,6 +131,9 @@ internal static class MessagesReader
                     // Only who encrypted it can read it.
                     block.String("data");
                     break;
+                case var other when ServerBlocks.Contains(other):
+                    ignored.Add(block.PathOf("type")[..^".type".Length]);
+                    continue;
                 default:
                     throw Refuse(block, type, path);
             }
@@ -142,7 +152,7 @@ internal static class MessagesReader
 
     private static string ReadThinking(JsonFields block)
     {
-        string thinking = block.RequireString("thinking");
+        string thinking = block.RequireSaid("thinking");
         if (block.String("signature") is { } signature && !ThinkingSignature.Fits(signature, thinking))
             throw RequestProblem.Invalid($"{{where}} is of another text: thinking must come back as it was sent.", block.PathOf("signature"), "invalid_value");
         return thinking;
@@ -169,7 +179,7 @@ internal static class MessagesReader
     private static string ReadText(JsonElement content, string path, List<string> ignored, bool isResult = false)
     {
         if (content.ValueKind == JsonValueKind.String)
-            return JsonValue.String(content, path);
+            return JsonValue.Said(content, path);
         List<string> texts = [];
         foreach ((JsonFields block, string type) in Blocks(content, path, 0))
         {
@@ -193,7 +203,7 @@ internal static class MessagesReader
         if (block.Array("citations", 0, MaxBlocks) is { Count: > 0 })
             throw RequestProblem.Unsupported(block.PathOf("citations"), "texts are read without their sources.");
         TakeCacheControl(block);
-        return block.RequireString("text");
+        return block.RequireSaid("text");
     }
 
     private static IEnumerable<(JsonFields Block, string Type)> Blocks(JsonElement content, string path, int min)

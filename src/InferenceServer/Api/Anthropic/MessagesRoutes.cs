@@ -12,10 +12,10 @@ internal static class MessagesRoutes
     {
         MessagesEndpoint messages = new(app.Services.GetRequiredService<ModelCatalogue>(), app.Services.GetRequiredService<TimeProvider>());
         app.MapPost("/v1/messages", (Delegate)messages.CreateAsync).WithName("createMessage").WithTags("Messages")
-            .WithSummary("Continue a conversation, as Anthropic's clients ask for it.").WithMetadata(Beta).WithMetadata(ApiParameters.OfGeneration).Accepts<MessagesRequest>("application/json")
+            .WithSummary("Continue a conversation, as Anthropic's clients ask for it.").WithMetadata(Beta).WithMetadata(ApiParameters.OfGeneration).Takes<MessagesRequest>("""{"model":"$model","max_tokens":100,"messages":[{"role":"user","content":"Why is the sky blue?"}]}""")
             .Produces<Message>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(MessageStreamEvent))).ProducesAnthropicErrors();
         app.MapPost("/v1/messages/count_tokens", (Delegate)messages.CountTokensAsync).WithName("countMessageTokens").WithTags("Messages")
-            .WithSummary("Count the tokens of the prompt that messages become.").WithMetadata(Beta).Accepts<CountTokensRequest>("application/json")
+            .WithSummary("Count the tokens of the prompt that messages become.").WithMetadata(Beta).Takes<CountTokensRequest>("""{"model":"$model","messages":[{"role":"user","content":"Why is the sky blue?"}]}""")
             .Produces<MessageTokenCount>().ProducesAnthropicErrors();
     }
 

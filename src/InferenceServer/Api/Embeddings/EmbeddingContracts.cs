@@ -13,6 +13,7 @@ public sealed record EmbeddingRequest
     public required string Model { get; init; }
 
     [Description("A text, several, a text as tokens, or several such; at most 2048.")]
+    [JsonShape(JsonShapes.TextOrTokens)]
     public required JsonElement Input { get; init; }
 
     [Description("Vectors as arrays of numbers, or as base64 of 32-bit floats, little-endian.")]
@@ -43,6 +44,7 @@ public sealed record RerankRequest
     public required string Query { get; init; }
 
     [Description("Texts, or objects with a text; at most 2048.")]
+    [JsonShape("""{"type":"array","items":{"anyOf":[{"type":"string"},{"type":"object","required":["text"],"properties":{"text":{"type":"string"}}}]}}""")]
     public required JsonElement Documents { get; init; }
 
     [Description("Report only the best so many.")]

@@ -9,6 +9,8 @@ using InferenceServer.Api.OpenAI.Responses;
 namespace InferenceServer.Api.Feedback;
 
 /// <summary>The body of POST /v1/feedback.</summary>
+[JsonForm("kind", FeedbackRecord.RatingKind, "rating", "item_id"), JsonForm("kind", FeedbackRecord.RatingKind, "rating", "response_id"), JsonForm("kind", FeedbackRecord.ComparisonKind, "chosen", "rejected")]
+[JsonForm("kind", FeedbackRecord.EditKind, "ideal", "item_id"), JsonForm("kind", FeedbackRecord.EditKind, "ideal", "response_id")]
 public sealed record FeedbackRequest(
     [property: AllowedValues(FeedbackRecord.RatingKind, FeedbackRecord.ComparisonKind, FeedbackRecord.EditKind)] string Kind,
     [property: Description("Of a rating or an edit: an item that the reply consists of.")] string? ItemId = null,

@@ -100,7 +100,7 @@ internal sealed class FeedbackEndpoints(ServerStore store, FeedbackSubjects subj
         {
             request = request with { ItemId = fields.String("item_id"), ResponseId = fields.String("response_id") };
             if (request is { ItemId: null, ResponseId: null })
-                throw JsonFields.Missing("item_id");
+                throw RequestProblem.Invalid("{where} or 'response_id' is required: it says which reply is meant.", "item_id", "missing_required_parameter");
             if (request is { ItemId: not null, ResponseId: not null })
                 throw RequestProblem.Invalid("'item_id' and 'response_id' cannot both be given: each says which reply is meant.", "response_id", "mutually_exclusive_parameters");
         }

@@ -5,13 +5,15 @@ namespace InferenceServer.Api.Feedback;
 
 internal static class FeedbackRoutes
 {
+    private static readonly ApiParameter Given = ApiParameters.Id("Id of a piece of feedback.", "fb_00000000000000000000000000000000");
+
     public static void AddServices(IServiceCollection services) => services.AddSingleton<FeedbackSubjects>().AddSingleton<FeedbackEndpoints>();
 
     public static void Map(WebApplication app)
     {
         FeedbackEndpoints feedback = app.Services.GetRequiredService<FeedbackEndpoints>();
         app.MapPost("/v1/feedback", (Delegate)feedback.CreateAsync).WithName("createFeedback").WithTags("Feedback")
-            .WithSummary("Say what you think of a reply: rate it, choose it over another one, or write a better one.").Accepts<FeedbackRequest>("application/json").Produces<FeedbackRecord>()
+            .WithSummary("Say what you think of a reply: rate it, choose it over another one, or write a better one.").Takes<FeedbackRequest>("""{"kind":"rating","rating":"up","response_id":"resp_00000000000000000000000000000000"}""").Produces<FeedbackRecord>()
             .ProducesErrors().Produces<ErrorResponse>(StatusCodes.Status507InsufficientStorage);
         app.MapGet("/v1/feedback", (Delegate)feedback.ListAsync).WithName("listFeedback").WithTags("Feedback")
             .WithSummary("The feedback that was given.").WithMetadata(ApiParameters.OfPage("desc"))
@@ -28,8 +30,8 @@ internal static class FeedbackRoutes
             { Allowed = [FeedbackExport.Sft, FeedbackExport.Dpo, FeedbackExport.Reward] })
             .Produces<string>(contentType: "application/jsonl").ProducesErrors();
         app.MapGet("/v1/feedback/{id}", (Delegate)feedback.RetrieveAsync).WithName("getFeedback").WithTags("Feedback")
-            .WithSummary("One of them.").Produces<FeedbackRecord>().ProducesErrors();
+            .WithSummary("One of them.").WithMetadata(Given).Produces<FeedbackRecord>().ProducesErrors();
         app.MapDelete("/v1/feedback/{id}", (Delegate)feedback.DeleteAsync).WithName("deleteFeedback").WithTags("Feedback")
-            .WithSummary("Delete one of them.").Produces<Deletion>().ProducesErrors();
+            .WithSummary("Delete one of them.").WithMetadata(Given).Produces<Deletion>().ProducesErrors();
     }
 }

@@ -37,7 +37,7 @@ internal sealed class FeedbackSubjects(ServerStore store, ResponseRuns runs)
             throw RequestProblem.Invalid($"What the reply '{id}' answers has been deleted or changed since: its prompt is not known any more.", param, "prompt_changed");
         // Whatever was said in pieces, such as a refusal after a cut text, is one reply.
         string[] contents = [.. said.Select(message => message.Text).OfType<string>()];
-        ChatCompletionToolCall[] calls = [.. said.SelectMany(message => message.ToolCalls ?? []).Select(ChatCompletionToolCall.Of)];
+        ChatCompletionToolCall[] calls = [.. said.SelectMany(message => message.ToolCalls ?? []).Select(call => ChatCompletionToolCall.Of(call))];
         return new FeedbackSubject(new FeedbackReply(response.Id, isItem ? id : null, response.Model, origin.Fingerprint, origin.Sampling, response.Status, contents.Length > 0 ? string.Join("\n\n", contents) : null)
         {
             ReasoningContent = said.Find(message => message.Reasoning is not null)?.Reasoning,

@@ -11,6 +11,7 @@ namespace InferenceServer.Api.Moderation;
 public sealed record ModerationRequest
 {
     [Description("A text, several, or one as an array of parts {\"type\": \"text\", \"text\": ...}. Texts are judged one by one, parts together.")]
+    [JsonShape(JsonShapes.ModerationInput)]
     public required JsonElement Input { get; init; }
 
     [Description("The rules' name as answers report it, or one of OpenAI's moderation models, which mean the same here.")]

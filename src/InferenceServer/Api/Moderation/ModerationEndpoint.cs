@@ -92,6 +92,6 @@ internal static class ModerationRoutes
         ModerationEndpoint moderations = new(app.Services.GetRequiredService<WebHostOptions>().Moderation, app.Services.GetRequiredService<ServerMetrics>());
         app.MapPost("/v1/moderations", (Delegate)moderations.HandleAsync).WithName("createModeration").WithTags("Moderations")
             .WithSummary("Judge texts by the rules, and the model, that the server was given.")
-            .Accepts<ModerationRequest>("application/json").Produces<ModerationAnswer>().ProducesErrors();
+            .Takes<ModerationRequest>("""{"input":"I like tea."}""").Produces<ModerationAnswer>().ProducesErrors();
     }
 }

@@ -14,14 +14,17 @@ public abstract record OllamaReplyRequest
     public bool Stream { get; init; } = true;
 
     [Description("\"json\", or a JSON Schema that the reply is held to while it is generated.")]
+    [JsonShape("""{"anyOf":[{"type":"string","enum":["json",""]},{"type":"object","additionalProperties":{}}]}""")]
     public JsonElement? Format { get; init; }
 
     public OllamaOptions? Options { get; init; }
 
     [Description("true, false, or \"low\", \"medium\", \"high\": reaches the chat template as enable_thinking and reasoning_effort. Absent leaves it to the template.")]
+    [JsonShape("""{"anyOf":[{"type":"boolean"},{"type":"string","enum":["low","medium","high","max"]}]}""")]
     public JsonElement? Think { get; init; }
 
     [Description("Accepted: the model stays loaded as long as the server runs. Without a prompt 0 is answered with done_reason unload, as at Ollama.")]
+    [JsonShape("""{"anyOf":[{"type":"number"},{"type":"string"}]}""")]
     public JsonElement? KeepAlive { get; init; }
 
     [Description("Report the log probability of every token of the reply.")]
@@ -128,7 +131,7 @@ public sealed record OllamaToolCall(string? Id, OllamaFunctionCall Function);
 public sealed record OllamaFunctionCall(
     [property: Description("Which call of the reply.")] int? Index,
     string Name,
-    [property: Description("An object.")] JsonElement Arguments);
+    [property: Description("An object."), JsonShape(JsonShapes.AnyObject)] JsonElement Arguments);
 
 /// <summary>A function that the model may call, in OpenAI's form.</summary>
 public sealed record OllamaTool(
@@ -138,5 +141,5 @@ public sealed record OllamaTool(
 public sealed record OllamaToolFunction(
     [property: Description("1 to 128 characters: letters, digits or any of _-.:/@+~$")] string Name,
     [property: Description("What the function does and when to call it, for the model.")] string? Description = null,
-    [property: Description("JSON schema of the arguments, an object; absent for none.")] JsonElement? Parameters = null,
+    [property: Description("JSON schema of the arguments, an object; absent for none."), JsonShape(JsonShapes.AnyObject)] JsonElement? Parameters = null,
     [property: Description("Arguments obey the schema to the letter, or the request is refused. Without it, what cannot be enforced is left open, and the header x-loosened-schemas names it.")] bool? Strict = null);

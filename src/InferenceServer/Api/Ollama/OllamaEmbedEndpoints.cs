@@ -14,6 +14,7 @@ public sealed record OllamaEmbedRequest
     public required string Model { get; init; }
 
     [Description("A text, or several.")]
+    [JsonShape(JsonShapes.TextOrTexts)]
     public required JsonElement Input { get; init; }
 
     [Description("Cut a text that is too long, instead of refusing it.")]

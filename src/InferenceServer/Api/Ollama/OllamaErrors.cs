@@ -8,7 +8,7 @@ internal static class OllamaErrors
     private static readonly FieldNames Names = new(("ReasoningEffort", "think"));
 
     public static ErrorShape Shape { get; } = new(
-        request => request.Path.StartsWithSegments("/api"),
+        request => request.Path.StartsWithSegments("/api"), Names,
         (_, problem) => JsonSerializer.SerializeToUtf8Bytes(Response(problem), OllamaJson.Wire.OllamaError));
 
     public static OllamaError Response(RequestProblem problem)

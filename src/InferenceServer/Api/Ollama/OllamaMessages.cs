@@ -20,7 +20,7 @@ internal static class OllamaMessages
             _ = fields.Require("role");
             string role = fields.OneOf("role", "system", "user", "assistant", "tool")!;
             RefuseImages(fields);
-            ChatMessage message = new() { Role = ChatRoles.Of(role), Text = fields.String("content") ?? "" };
+            ChatMessage message = new() { Role = ChatRoles.Of(role), Text = fields.Said("content") ?? "" };
             if (role == "assistant")
                 message = ReadAssistant(fields, message, open, messages.Count, ignored);
             else if (role == "tool")
@@ -52,7 +52,7 @@ internal static class OllamaMessages
         return message with
         {
             Text = calls is not null && message.Text is "" ? null : message.Text,
-            Reasoning = fields.String("thinking") is { Length: > 0 } thinking ? thinking : null,
+            Reasoning = fields.Said("thinking") is { Length: > 0 } thinking ? thinking : null,
             ToolCalls = calls,
         };
     }

@@ -37,10 +37,11 @@ internal static class OllamaRequestParser
     {
         JsonFields body = new(root, "");
         string name = body.RequireString("model");
-        string prompt = body.String("prompt") ?? "";
-        string? suffix = body.String("suffix") is { Length: > 0 } given ? given : null;
-        string? system = body.String("system") is { Length: > 0 } instructions ? instructions : null;
         bool raw = body.Boolean("raw") ?? false;
+        // What goes without the template is what the client says, to the letter.
+        string prompt = (raw ? body.String("prompt") : body.Said("prompt")) ?? "";
+        string? suffix = body.String("suffix") is { Length: > 0 } given ? given : null;
+        string? system = body.Said("system") is { Length: > 0 } instructions ? instructions : null;
         if (body.String("template") is { Length: > 0 })
             throw RequestProblem.Unsupported("template", "the server's start decides on it (--chat-template); with 'raw' the prompt needs none.");
         if (body.Array("context", 0, int.MaxValue) is { Count: > 0 })

@@ -8,7 +8,7 @@ namespace InferenceServer.Api.OpenAI;
 public sealed record ErrorResponse(ErrorBody Error)
 {
     /// <summary>For every request that no other dialect claims.</summary>
-    internal static ErrorShape Shape { get; } = new(_ => true, (_, problem) => JsonSerializer.SerializeToUtf8Bytes(From(problem), OpenAIJson.Wire.ErrorResponse));
+    internal static ErrorShape Shape { get; } = new(_ => true, FieldNames.OpenAI, (_, problem) => JsonSerializer.SerializeToUtf8Bytes(From(problem), OpenAIJson.Wire.ErrorResponse));
 
     internal static ErrorResponse From(RequestProblem problem) => From(problem, FieldNames.OpenAI);
 

@@ -15,7 +15,7 @@ public abstract record GenerationParameters
     public int? MaxTokens { get; init; }
 
     [Description("Up to 16 texts that end the reply; they are not part of it.")]
-    [SingleOrArray]
+    [JsonShape(JsonShapes.TextOrTexts)]
     public IReadOnlyList<string> Stop { get; init; } = [];
 
     [Description("How many choices to generate for each prompt; the prompt is computed once.")]
@@ -107,17 +107,14 @@ public abstract record GenerationParameters
 public sealed record StreamOptions(
     [property: Description("Send a last chunk with the usage and no choices.")] bool IncludeUsage = false);
 
+[JsonForm("type", "text,json_object"), JsonForm("type", "json_schema", "json_schema")]
 public sealed record ResponseFormat(
     [property: AllowedValues("text", "json_object", "json_schema"), Description("json_object and json_schema are enforced while the reply is generated.")] string Type,
     [property: Description("For json_schema.")] JsonSchemaFormat? JsonSchema = null,
-    [property: Description("Extra, for json_object: a schema, as under json_schema.schema.")] JsonElement? Schema = null);
+    [property: Description("Extra, for json_object: a schema, as under json_schema.schema."), JsonShape(JsonShapes.AnyObject)] JsonElement? Schema = null);
 
 public sealed record JsonSchemaFormat(
-    [property: Description("Draft 2020-12. A keyword that cannot be enforced is refused with its path.")] JsonElement Schema,
+    [property: Description("Draft 2020-12. A keyword that cannot be enforced is refused with its path."), JsonShape(JsonShapes.AnyObject)] JsonElement Schema,
     string? Name = null,
     string? Description = null,
     [property: Description("The schema is enforced either way.")] bool? Strict = null);
-
-/// <summary>On the wire one value or an array of them.</summary>
-[AttributeUsage(AttributeTargets.Property)]
-internal sealed class SingleOrArrayAttribute : Attribute;

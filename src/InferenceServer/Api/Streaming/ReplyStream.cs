@@ -20,7 +20,7 @@ internal static class ReplyStream
                 return;
             if (!stream.HasStarted && !buffer.Pending)
                 throw problem;
-            RequestTrace.Of(http).Failed(problem);
+            RequestTrace.Of(http).Failed(problem, ErrorWriter.Explain(http.Request, problem));
             encoder.Error(problem);
         });
     }

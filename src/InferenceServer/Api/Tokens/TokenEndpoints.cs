@@ -68,13 +68,19 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
     public async Task ApplyTemplateAsync(HttpContext http)
     {
         (ServedModel model, ChatRequest request) = await ReadChatAsync(http);
-        await JsonAnswer.WriteAsync(http, new RenderedPrompt(ChatPrompt.Render(request, model).Text), TokenJson.Wire.RenderedPrompt);
+        List<string> adaptations = [];
+        string text = ChatPrompt.Render(request, model, adaptations).Text;
+        RequestHints.Announce(http, adaptations);
+        await JsonAnswer.WriteAsync(http, new RenderedPrompt(text), TokenJson.Wire.RenderedPrompt);
     }
 
     public async Task CountChatAsync(HttpContext http)
     {
         (ServedModel model, ChatRequest request) = await ReadChatAsync(http);
-        await JsonAnswer.WriteAsync(http, new InputTokenCount(ChatPrompt.Tokenize(request, model).Length), TokenJson.Wire.InputTokenCount);
+        List<string> adaptations = [];
+        int tokens = ChatPrompt.Tokenize(request, model, adaptations).Length;
+        RequestHints.Announce(http, adaptations);
+        await JsonAnswer.WriteAsync(http, new InputTokenCount(tokens), TokenJson.Wire.InputTokenCount);
     }
 
     private async Task<(ServedModel Model, ChatRequest Request)> ReadChatAsync(HttpContext http)

@@ -8,13 +8,13 @@ internal static class TokenRoutes
     {
         TokenEndpoints tokens = new(app.Services.GetRequiredService<Models.ModelCatalogue>());
         app.MapPost("/tokenize", (Delegate)tokens.TokenizeAsync).WithName("tokenize").WithTags("Tokens")
-            .WithSummary("Take a text apart into tokens.").Accepts<TokenizeRequest>("application/json").Produces<TokenizedText>().ProducesErrors();
+            .WithSummary("Take a text apart into tokens.").Takes<TokenizeRequest>("""{"content":"Why is the sky blue?","with_pieces":true}""").Produces<TokenizedText>().ProducesErrors();
         app.MapPost("/detokenize", (Delegate)tokens.DetokenizeAsync).WithName("detokenize").WithTags("Tokens")
-            .WithSummary("Put tokens together into a text.").Accepts<DetokenizeRequest>("application/json").Produces<DetokenizedText>().ProducesErrors();
+            .WithSummary("Put tokens together into a text.").Takes<DetokenizeRequest>("""{"tokens":[0,1,2,3]}""").Produces<DetokenizedText>().ProducesErrors();
         app.MapPost("/apply-template", (Delegate)tokens.ApplyTemplateAsync).WithName("applyTemplate").WithTags("Tokens")
-            .WithSummary("Show the prompt that a chat becomes.").Accepts<ChatCompletionRequest>("application/json").Produces<RenderedPrompt>().ProducesErrors();
+            .WithSummary("Show the prompt that a chat becomes.").Takes<ChatCompletionRequest>("""{"model":"$model","messages":[{"role":"user","content":"Why is the sky blue?"}]}""").Produces<RenderedPrompt>().ProducesErrors();
         app.MapPost("/v1/chat/completions/input_tokens", (Delegate)tokens.CountChatAsync).WithName("countChatTokens").WithTags("Tokens")
-            .WithSummary("Count the tokens of the prompt that a chat becomes.").Accepts<ChatCompletionRequest>("application/json")
+            .WithSummary("Count the tokens of the prompt that a chat becomes.").Takes<ChatCompletionRequest>("""{"model":"$model","messages":[{"role":"user","content":"Why is the sky blue?"}]}""")
             .Produces<InputTokenCount>().ProducesErrors();
     }
 }

@@ -37,8 +37,7 @@ internal static class WeatherEngine
     /// <summary>Waits, within limits, until the one reply that would not end was cancelled.</summary>
     public static async Task CancelledAsync(ScriptedEngine engine)
     {
-        for (int i = 0; i < 1000 && !engine.Submitted.Any(generation => generation.CancelRequested); i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => engine.Submitted.Any(generation => generation.CancelRequested));
         Assert.Single(engine.Submitted, generation => generation.CancelRequested);
     }
 }

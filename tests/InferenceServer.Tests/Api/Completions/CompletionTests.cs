@@ -50,6 +50,12 @@ public sealed class CompletionTests
         JsonElement choice = (await host.PostJsonAsync(Path, """{"model":"scripted","prompt":"abc","echo":false,"logprobs":0}""")).GetProperty("choices")[0];
         Assert.Equal("Hi", choice.GetProperty("text").GetString());
         Assert.Equal([0, 1, 2, 2, 2], choice.GetProperty("logprobs").GetProperty("text_offset").EnumerateArray().Select(offset => offset.GetInt32()));
+
+        using HttpResponseMessage streamed = await host.PostAsync(Path, """{"model":"scripted","prompt":"abc","echo":false,"logprobs":0,"stream":true}""");
+        JsonElement[] chunks = [.. (await streamed.Content.ReadAsStringAsync()).Split('\n').Where(line => line.StartsWith("data: {", StringComparison.Ordinal)).Select(line => JsonDocument.Parse(line[6..]).RootElement.GetProperty("choices")[0])];
+        JsonElement[] parts = [.. chunks.Select(chunk => chunk.GetProperty("logprobs")).Where(logprobs => logprobs.ValueKind == JsonValueKind.Object)];
+        Assert.Equal([0, 1, 2, 2, 2], parts.SelectMany(part => part.GetProperty("text_offset").EnumerateArray()).Select(offset => offset.GetInt32()));
+        Assert.Equal(["H", "i", "#", "#", "#"], parts.SelectMany(part => part.GetProperty("tokens").EnumerateArray()).Select(token => token.GetString()));
     }
 
     [Theory]

@@ -217,11 +217,9 @@ public sealed class ResponseStateTests
         JsonElement queued = await host.CreateAsync("\"input\":\"Hi\",\"background\":true");
         _ = await UntilAsync(host, Id(queued), "in_progress");
         _ = await host.CallAsync(HttpMethod.Delete, $"{ResponseHost.Path}/{Id(queued)}", null);
-        for (int i = 0; i < 1000 && !host.Engine.Submitted.Single().CancelRequested; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => host.Engine.Submitted.Single().CancelRequested);
         Assert.True(host.Engine.Submitted.Single().CancelRequested);
-        for (int i = 0; i < 1000 && host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is not null; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is null);
         Assert.Equal((404, "response_id", "not_found"), await host.FailAsync(HttpMethod.Get, $"{ResponseHost.Path}/{Id(queued)}"));
     }
 
@@ -235,8 +233,7 @@ public sealed class ResponseStateTests
         string conversation = Id(await host.CallAsync(HttpMethod.Post, "/v1/conversations", null, "{}"));
         string fields = $"\"conversation\":\"{conversation}\",\"input\":";
         Task<JsonElement> first = host.CreateAsync($"{fields}\"Hi\",\"background\":{(background ? "true" : "false")}");
-        for (int i = 0; i < 1000 && host.Engine.Submitted.IsEmpty; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => !host.Engine.Submitted.IsEmpty);
         Assert.Equal((400, "conversation", "conversation_locked"), await host.FailAsync($"{fields}\"And?\""));
         // Others are free meanwhile.
         string other = Id(await host.CallAsync(HttpMethod.Post, "/v1/conversations", null, "{}"));
@@ -244,8 +241,8 @@ public sealed class ResponseStateTests
         held.Release();
         _ = await UntilAsync(host, Id(await first), "completed");
         _ = await beside;
-        for (int i = 0; i < 1000 && host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(await first)) is not null; i++)
-            await Task.Delay(5);
+        string id = Id(await first);
+        await Eventually.HoldsAsync(() => host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", id) is null);
         _ = await host.CreateAsync($"{fields}\"And?\"");
         Assert.Equal(User("Hi") + Assistant("one two") + User("And?") + Turn, host.LastPrompt);
         // A turn that could not begin holds nothing.
@@ -267,8 +264,7 @@ public sealed class ResponseStateTests
         string path = $"/v1/conversations/{Id(await host.CallAsync(HttpMethod.Post, "/v1/conversations", null, Item))}";
         string item = Id((await host.GetAsync(path + "/items", "ConversationItemList")).GetProperty("data")[0]);
         Task<JsonElement> turn = host.CreateAsync($"\"conversation\":\"{path.Split('/')[^1]}\",\"input\":\"Hi\",\"background\":{(background ? "true" : "false")}");
-        for (int i = 0; i < 1000 && host.Engine.Submitted.IsEmpty; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => !host.Engine.Submitted.IsEmpty);
         Assert.Equal((400, "conversation_id", "conversation_locked"), await host.FailAsync(HttpMethod.Post, path + "/items", Item));
         Assert.Equal((400, "conversation_id", "conversation_locked"), await host.FailAsync(HttpMethod.Delete, $"{path}/items/{item}"));
         // Reading is free, and so are other conversations.
@@ -315,8 +311,7 @@ public sealed class ResponseStateTests
         Assert.Equal((400, "previous_response_id", "invalid_value"), await host.FailAsync(HttpMethod.Post, path, next));
         await host.Store.Database.WriteAsync(connection => connection.Execute("CREATE TRIGGER full BEFORE UPDATE ON responses BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"));
         held.Release();
-        for (int i = 0; i < 1000 && host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is not null; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is null);
         await host.Store.Database.WriteAsync(connection => connection.Execute("DROP TRIGGER full"));
         Assert.True((await host.Store.Store.Responses.FindAsync("", Id(queued)))!.Running);
         _ = await host.CallAsync(HttpMethod.Post, path, null, next);
@@ -335,8 +330,7 @@ public sealed class ResponseStateTests
         held.Release();
         JsonElement failed = await UntilAsync(host, Id(queued), "failed");
         Assert.Contains("could not be stored", failed.GetProperty("error").GetProperty("message").GetString(), StringComparison.Ordinal);
-        for (int i = 0; i < 1000 && host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is not null; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => host.Host.Service<InferenceServer.Api.OpenAI.Responses.ResponseRuns>().Find("", Id(queued)) is null);
         // Nothing of it runs any more, and on the disk it still does.
         Assert.True((await host.Store.Store.Responses.FindAsync("", Id(queued)))!.Running);
         _ = await UntilAsync(host, Id(queued), "failed");
@@ -355,8 +349,7 @@ public sealed class ResponseStateTests
         StoredResponse seen = (await host.Store.Store.Responses.FindAsync("", Id(queued)))!;
         Assert.True(seen.Running);
         held.Release();
-        for (int i = 0; i < 1000 && runs.Find("", Id(queued)) is not null; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => runs.Find("", Id(queued)) is null);
         Assert.False((await runs.SettleAsync(seen)).Running);
         Assert.Equal("completed", (await UntilAsync(host, Id(queued), "completed")).GetProperty("status").GetString());
     }
@@ -368,8 +361,7 @@ public sealed class ResponseStateTests
         await using ResponseHost host = await ResponseHost.StartAsync(held.Engine);
         using (HttpResponseMessage answer = await host.Host.PostAsync(ResponseHost.Path, "{\"model\":\"scripted\",\"input\":\"Hi\",\"stream\":true}"))
             Assert.True(answer.IsSuccessStatusCode);
-        for (int i = 0; i < 1000 && !host.Engine.Submitted.Single().CancelRequested; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => host.Engine.Submitted.Single().CancelRequested);
         Assert.True(host.Engine.Submitted.Single().CancelRequested);
     }
 

@@ -25,6 +25,34 @@ public sealed class SchedulerTests
         driver.AssertReply(second);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Where_results_depend_on_the_batch_a_step_computes_for_one_and_all_have_their_turn(bool computesAhead)
+    {
+        SchedulerDriver driver = new(limits: new(Cells: 8192, ContextLength: 4096, SequenceIds: 16, BatchSize: 128, MaxOutputs: 48, SharesCells: false, StateBytesPerToken: 16, ComputesAlone: true,
+            Profile: DeviceProfile.TwoCores with { ComputesAhead = computesAhead }));
+        int[] prompt = Prompt(300, 20);
+        List<Generation> all = [driver.Submit(prompt, 20), driver.Submit(Prompt(90, 20, 1), 20), driver.Submit(prompt, 20)];
+        Dictionary<Generation, List<int>> shapes = all.ToDictionary(g => g, _ => new List<int>());
+        int most = 0;
+        for (int step = 0; step < 400 && all.Exists(g => driver.ResultOf(g) is null); step++)
+        {
+            StepPlan plan = driver.Step();
+            Assert.True(plan.Slices.Count <= 1);
+            foreach (PlanSlice slice in plan.Slices)
+                shapes[slice.Sequence.Generation].Add(slice.RowCount);
+            int[] written = [.. all.Select(g => driver.TokensOf(g).Length)];
+            most = Math.Max(most, written[0] - written[2]);
+        }
+        driver.RunToEnd();
+        all.ForEach(driver.AssertReply);
+        Assert.Equal([128, 128, 44], shapes[all[0]][..3]);
+        Assert.Equal(shapes[all[0]], shapes[all[2]]);
+        Assert.All(all, g => Assert.Equal(0, driver.ResultOf(g)!.CachedTokens));
+        Assert.InRange(most, 0, 4);
+    }
+
     [Fact]
     public void Requests_that_arrive_together_compute_a_shared_prefix_once()
     {

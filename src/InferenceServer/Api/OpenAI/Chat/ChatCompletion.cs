@@ -85,11 +85,22 @@ public sealed record ChatDelta
 }
 
 /// <param name="Index">Which call of the reply; id, type and name come once, arguments in pieces.</param>
-public sealed record ChatCallDelta(int Index, ChatFunctionDelta Function)
+public sealed record ChatCallDelta(int Index)
 {
+    [Description("Of a function.")]
+    public ChatFunctionDelta? Function { get; init; }
+
+    [Description("Of a custom tool: its input comes in one piece.")]
+    public ChatCustomDelta? Custom { get; init; }
+
     public string? Id { get; init; }
 
     public string? Type { get; init; }
+}
+
+public sealed record ChatCustomDelta(string Input)
+{
+    public string? Name { get; init; }
 }
 
 public sealed record ChatFunctionDelta(string Arguments)

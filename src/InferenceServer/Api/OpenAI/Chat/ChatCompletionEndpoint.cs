@@ -50,7 +50,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
         for (int i = 0; i < choices.Length; i++)
         {
             WholeReply reply = replies[i];
-            ChatCompletionToolCall[] calls = [.. reply.ToolCalls.Select(ChatCompletionToolCall.Of)];
+            ChatCompletionToolCall[] calls = [.. reply.ToolCalls.Select(made => ChatCompletionToolCall.Of(made, call.CustomTools))];
             ChatReply message = new("assistant", reply.Text, reply.Refusal)
             {
                 ReasoningContent = reply.Reasoning,

@@ -29,7 +29,9 @@ internal static class ChatMessageParser
                     ToolCallId = former ?? throw RequestProblem.Invalid($"{{where}} is function, and no assistant message before it has a function_call.", fields.PathOf("role"), "invalid_value"),
                 };
             if (message.Parts is null && message.ToolCalls is null)
-                throw RequestProblem.Invalid($"{{where}} is required.", fields.PathOf("content"), "missing_required_parameter");
+                throw role == "assistant"
+                    ? RequestProblem.Invalid("{where} is required where there is no 'tool_calls', 'function_call' or 'refusal'.", fields.PathOf("content"), "missing_required_parameter")
+                    : JsonFields.Missing(fields.PathOf("content"));
             fields.Close(ignored);
             if (message.ToolCallId is { } answered && !calls.Contains(answered))
                 throw RequestProblem.Invalid($"{{where}} is no call of an assistant message before it.", fields.PathOf("tool_call_id"), "invalid_value");
@@ -49,7 +51,7 @@ internal static class ChatMessageParser
             AuthorName = role == "function" ? fields.RequireString("name") : fields.String("name"),
             ToolCallId = role == "tool" ? fields.RequireString("tool_call_id") : null,
             ToolCalls = role == "assistant" ? ReadToolCalls(fields, ignored) : null,
-            Reasoning = role == "assistant" ? fields.String("reasoning_content") : null,
+            Reasoning = role == "assistant" ? fields.Said("reasoning_content") : null,
         };
         return role == "assistant" ? ReadRefusal(fields, message) : message;
     }
@@ -71,14 +73,14 @@ internal static class ChatMessageParser
     {
         if (fields.Take("audio") is not null)
             throw RequestProblem.Unsupported(fields.PathOf("audio"), "the model reads text only.");
-        return fields.String("refusal") is { } refusal && message.Parts is null ? message with { Text = refusal } : message;
+        return fields.Said("refusal") is { } refusal && message.Parts is null ? message with { Text = refusal } : message;
     }
 
     /// <summary>Text given as a string or as parts of type text.</summary>
     public static List<string> ReadParts(JsonElement value, string path, List<string> ignored)
     {
         if (value.ValueKind == JsonValueKind.String)
-            return [JsonValue.String(value, path)];
+            return [JsonValue.Said(value, path)];
         if (value.ValueKind != JsonValueKind.Array)
             throw JsonValue.WrongType(value, path, "a string or an array of content parts");
         return JsonFields.Items(value, path, 0, MaxParts).ConvertAll(part => ReadPart(part.Value, part.Path, ignored));
@@ -91,7 +93,7 @@ internal static class ChatMessageParser
         string text = type switch
         {
             "text" => ReadTextPart(part, ignored),
-            "refusal" => part.RequireString("refusal"),
+            "refusal" => part.RequireSaid("refusal"),
             "image_url" or "input_audio" or "file" =>
                 throw RequestProblem.Unsupported(part.PathOf("type"), $"the model reads text only, not '{type}'."),
             _ => throw JsonValue.NotOneOf(part.PathOf("type"), type, ["text", "refusal"]),
@@ -109,7 +111,7 @@ internal static class ChatMessageParser
             mark.Close(ignored);
         }
 
-        return part.RequireString("text");
+        return part.RequireSaid("text");
     }
 
     private static List<ChatToolCall>? ReadToolCalls(JsonFields message, List<string> ignored)
@@ -121,10 +123,10 @@ internal static class ChatMessageParser
             JsonFields call = new(item.Value, item.Path);
             string id = call.RequireString("id");
             string type = call.RequireString("type");
-            if (type != "function")
-                throw JsonValue.NotOneOf(call.PathOf("type"), type, ["function"]);
-            JsonFields function = new(call.Require("function"), call.PathOf("function"));
-            ChatToolCall read = new(id, function.RequireString("name"), ToolReader.ReadArguments(function));
+            if (type is not ("function" or "custom"))
+                throw JsonValue.NotOneOf(call.PathOf("type"), type, ["function", "custom"]);
+            JsonFields function = new(call.Require(type), call.PathOf(type));
+            ChatToolCall read = new(id, function.RequireString("name"), type == "custom" ? ToolReader.CustomArguments(function.RequireSaid("input")) : ToolReader.ReadArguments(function));
             function.Close(ignored);
             call.Close(ignored);
             return read;

@@ -14,6 +14,9 @@ internal sealed record ChatCall(string? Model, ChatRequest Chat, CallOptions Opt
     /// <summary>The request has <c>functions</c>, and is answered in these terms.</summary>
     public bool AnswersFunctionCall { get; init; }
 
+    /// <summary>The tools that the request offers as custom: calls of them are answered so.</summary>
+    public IReadOnlySet<string> CustomTools { get; init; } = new HashSet<string>();
+
     /// <summary>How a reply that calls ends, in OpenAI's terms: who names the function asked for no decision, and is told that the reply is whole.</summary>
     public string CallFinishReason => Chat.ToolChoice.Mode == ToolMode.Named ? "stop" : AnswersFunctionCall ? "function_call" : "tool_calls";
 
@@ -60,8 +63,9 @@ internal static class ChatRequestParser
         if (chat is { ReasoningBudget: >= 0, Options.TopLogprobs: not null })
             throw RequestProblem.Invalid("{where} and 'logprobs' cannot both be given: what ends the thinking is not drawn, and has no probability.", "reasoning_budget", "invalid_value");
         bool isFormer = body.Array("functions", 0, ToolReader.MaxTools) is { Count: > 0 };
-        chat = isFormer ? FunctionReader.Read(body, chat, ignored) : ToolReader.Read(body, FunctionReader.WithoutFunctions(body, chat), ignored);
-        ChatCall read = new(model, chat, call) { AnswersFunctionCall = isFormer, Store = body.Boolean("store") ?? false, Metadata = MetadataReader.Read(body) };
+        HashSet<string> custom = [];
+        chat = isFormer ? FunctionReader.Read(body, chat, ignored) : ToolReader.Read(body, FunctionReader.WithoutFunctions(body, chat), custom, ignored);
+        ChatCall read = new(model, chat, call) { AnswersFunctionCall = isFormer, CustomTools = custom, Store = body.Boolean("store") ?? false, Metadata = MetadataReader.Read(body) };
         RefuseUnsupported(body);
         ReadCacheOptions(body, ignored);
         body.Close(ignored);

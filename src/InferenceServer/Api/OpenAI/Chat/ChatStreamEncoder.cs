@@ -23,10 +23,14 @@ internal sealed class ChatStreamEncoder : IReplyEncoder
     private readonly byte[][] _reasoningHeads;
     private readonly byte[][] _callHeads;
 
+    // Arguments of the custom call that each choice is in: JSON in pieces, whose text is the input once it is whole.
+    private readonly (int Call, StringBuilder Arguments)?[] _customCalls;
+
     public ChatStreamEncoder(SseBuffer buffer, ChatHeader header, ChatTurn turn, ChatCall call)
     {
         (_buffer, _turn, _call) = (buffer, turn, call);
         int choices = turn.Requests.Count;
+        _customCalls = new (int, StringBuilder)?[choices];
         string head = $"data: {{\"id\":{SseBuffer.Quote(header.Id)},\"object\":\"chat.completion.chunk\",\"created\":{header.Created},\"model\":{SseBuffer.Quote(header.Model)},"
             + $"\"service_tier\":{SseBuffer.Quote(header.ServiceTier)},\"system_fingerprint\":{SseBuffer.Quote(header.Fingerprint)},\"choices\":[";
         _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), choices, call.Options);
@@ -54,6 +58,8 @@ internal sealed class ChatStreamEncoder : IReplyEncoder
 
     private void Delta(int choice, in ReplyDelta delta, TokenLogprobs? logprobs)
     {
+        bool isCustom = delta.Kind == ReplyDeltaKind.CallBegin ? _call.CustomTools.Contains(delta.Text) : delta.Call >= 0 && _customCalls[choice] is not null;
+        string text = isCustom ? CustomText(choice, delta) : delta.Text;
         switch (delta.Kind)
         {
             case ReplyDeltaKind.Content:
@@ -69,11 +75,11 @@ internal sealed class ChatStreamEncoder : IReplyEncoder
                 _buffer.Raw("\"delta\":{\"refusal\":"u8);
                 _buffer.JsonString(delta.Text);
                 break;
-            case ReplyDeltaKind.CallEnd when logprobs is null:
+            case ReplyDeltaKind.CallArguments or ReplyDeltaKind.CallEnd when logprobs is null && text.Length == 0:
                 return;
             default:
                 _buffer.Raw(_callHeads[choice]);
-                Call(delta);
+                Call(delta, text, isCustom);
                 break;
         }
 
@@ -91,7 +97,23 @@ internal sealed class ChatStreamEncoder : IReplyEncoder
         _frame.Close();
     }
 
-    private void Call(in ReplyDelta delta)
+    /// <summary>What to send of a custom call: nothing of its arguments until they are whole, then the input.</summary>
+    private string CustomText(int choice, in ReplyDelta delta)
+    {
+        if (delta.Kind == ReplyDeltaKind.CallBegin)
+        {
+            _customCalls[choice] = (delta.Call, new StringBuilder());
+            return delta.Text;
+        }
+
+        StringBuilder arguments = _customCalls[choice]!.Value.Arguments.Append(delta.Text);
+        if (delta.Kind == ReplyDeltaKind.CallArguments)
+            return "";
+        _customCalls[choice] = null;
+        return ToolReader.CustomInput(arguments.ToString());
+    }
+
+    private void Call(in ReplyDelta delta, string text, bool isCustom)
     {
         if (_call.AnswersFunctionCall)
         {
@@ -108,19 +130,22 @@ internal sealed class ChatStreamEncoder : IReplyEncoder
         {
             _buffer.Raw(",\"id\":"u8);
             _buffer.JsonString(delta.Id!);
-            _buffer.Raw(",\"type\":\"function\",\"function\":{\"name\":"u8);
-            _buffer.JsonString(delta.Text);
-            _buffer.Raw(",\"arguments\":\"\"}}]"u8);
+            _buffer.Raw(isCustom ? ",\"type\":\"custom\",\"custom\":{\"name\":"u8 : ",\"type\":\"function\",\"function\":{\"name\":"u8);
+            _buffer.JsonString(text);
+            _buffer.Raw(isCustom ? ",\"input\":\"\"}}]"u8 : ",\"arguments\":\"\"}}]"u8);
             return;
         }
 
-        _buffer.Raw(",\"function\":{\"arguments\":"u8);
-        _buffer.JsonString(delta.Text);
+        _buffer.Raw(isCustom ? ",\"custom\":{\"input\":"u8 : ",\"function\":{\"arguments\":"u8);
+        _buffer.JsonString(text);
         _buffer.Raw("}}]"u8);
     }
 
     private void Finish(int choice, ReplyEnd end)
     {
+        // A reply that was cut within a custom call: what there is of it is said.
+        if (_customCalls[choice] is { } cut)
+            Delta(choice, new ReplyDelta(ReplyDeltaKind.CallEnd, "", cut.Call), null);
         OpenChoice(choice);
         _buffer.Raw("\"delta\":{},\"logprobs\":null,\"finish_reason\":"u8);
         _buffer.JsonString(ChatCompletionEndpoint.FinishReason(end, _call));

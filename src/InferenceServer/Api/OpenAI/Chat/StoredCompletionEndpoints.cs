@@ -68,7 +68,7 @@ internal sealed class StoredCompletionEndpoints(ServerStore store)
         IReadOnlyList<StoredMessage> messages = [.. call.Chat.Messages.Select((message, index) => new StoredMessage($"{completion.Id}-{index}", message.Role.Name(), message.Text)
         {
             Name = message.AuthorName,
-            ToolCalls = message.ToolCalls?.Select(ChatCompletionToolCall.Of).ToList(),
+            ToolCalls = message.ToolCalls?.Select(made => ChatCompletionToolCall.Of(made, call.CustomTools)).ToList(),
             ToolCallId = message.ToolCallId,
             ReasoningContent = message.Reasoning,
         })];

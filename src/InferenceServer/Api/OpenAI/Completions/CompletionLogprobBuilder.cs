@@ -42,17 +42,34 @@ internal sealed class CompletionLogprobBuilder(int top)
             _top.Add(null);
     }
 
-    /// <summary>What was added since the last call.</summary>
-    /// <param name="textLength">Of the whole text, where it is known: a token that ends a reply, or that a stop string cut off, is past its end.</param>
-    public CompletionLogprobs Take(int textLength = int.MaxValue)
+    /// <summary>What was added since the last call. A token that ends a reply, or that a stop string cut off, is past the end of the text.</summary>
+    /// <param name="textLength">Of the whole text.</param>
+    public CompletionLogprobs Take(int textLength)
     {
         for (int i = 0; i < _offsets.Count; i++)
             _offsets[i] = Math.Min(_offsets[i], textLength);
-        CompletionLogprobs taken = new([.. _tokens], [.. _logprobs], top == 0 ? null : [.. _top], [.. _offsets]);
-        _tokens.Clear();
-        _logprobs.Clear();
-        _top.Clear();
-        _offsets.Clear();
+        return TakeFirst(_tokens.Count);
+    }
+
+    /// <summary>Of what was added, the tokens that begin within a text that goes on; whether the others are past its end will be seen. Null for none.</summary>
+    /// <param name="textLength">Of the text so far.</param>
+    public CompletionLogprobs? TakeWithin(int textLength)
+    {
+        int count = _offsets.FindIndex(offset => offset > textLength) is >= 0 and var first ? first : _offsets.Count;
+        return count == 0 ? null : TakeFirst(count);
+    }
+
+    private CompletionLogprobs TakeFirst(int count)
+    {
+        CompletionLogprobs taken = new(_tokens[..count], _logprobs[..count], top == 0 ? null : _top[..count], _offsets[..count]);
+        _tokens.RemoveRange(0, count);
+        _logprobs.RemoveRange(0, count);
+        _offsets.RemoveRange(0, count);
+        if (top > 0)
+            _top.RemoveRange(0, count);
         return taken;
     }
+
+    /// <summary>Whether something was added that nobody took.</summary>
+    public bool HasMore => _tokens.Count > 0;
 }

@@ -7,7 +7,7 @@ namespace InferenceServer.Api.OpenAI.Completions;
 public sealed record CompletionRequest : GenerationParameters
 {
     [Description("A text, an array of texts, an array of tokens, or an array of token arrays.")]
-    [SingleOrArray]
+    [JsonShape(JsonShapes.TextOrTokens)]
     public required IReadOnlyList<CompletionPrompt> Prompt { get; init; }
 
     [Description("Report the log probabilities of this many of the most likely tokens and of the one taken.")]

@@ -15,6 +15,9 @@ internal sealed class CompletionStreamEncoder : IReplyEncoder
     private readonly byte[][] _textHeads;
     private readonly CompletionLogprobBuilder[] _logprobs;
 
+    // How long each choice's text is so far.
+    private readonly int[] _lengths;
+
     public CompletionStreamEncoder(SseBuffer buffer, CompletionHeader header, ChatTurn turn, CompletionCall call)
     {
         (_buffer, _turn, _call) = (buffer, turn, call);
@@ -24,6 +27,7 @@ internal sealed class CompletionStreamEncoder : IReplyEncoder
         _frame = new OpenAIStreamFrame(buffer, Encoding.UTF8.GetBytes(head), call.N, call.Options);
         _textHeads = new byte[choices][];
         _logprobs = new CompletionLogprobBuilder[choices];
+        _lengths = new int[choices];
         for (int choice = 0; choice < choices; choice++)
         {
             _textHeads[choice] = Encoding.UTF8.GetBytes($"{head}{{\"index\":{choice},\"text\":");
@@ -45,6 +49,7 @@ internal sealed class CompletionStreamEncoder : IReplyEncoder
     {
         if (CompletionEcho.Of(_call, _turn, choice) is not { } echo)
             return;
+        _lengths[choice] = echo.Text.Length;
         _buffer.Raw(_textHeads[choice]);
         _buffer.JsonString(echo.Text);
         _buffer.Raw(",\"logprobs\":"u8);
@@ -53,7 +58,7 @@ internal sealed class CompletionStreamEncoder : IReplyEncoder
         else
         {
             echo.AddTo(_logprobs[choice], _turn.Model.Vocabulary, known);
-            _buffer.Json(_logprobs[choice].Take(), OpenAIJson.Wire.CompletionLogprobs);
+            _buffer.Json(_logprobs[choice].Take(echo.Text.Length), OpenAIJson.Wire.CompletionLogprobs);
         }
 
         _buffer.Raw(",\"finish_reason\":null}]"u8);
@@ -62,12 +67,16 @@ internal sealed class CompletionStreamEncoder : IReplyEncoder
 
     private void Text(int choice, string text, TokenLogprobs? logprobs)
     {
-        if (text.Length == 0 && logprobs is null)
+        _lengths[choice] += text.Length;
+        if (logprobs is not null)
+            _logprobs[choice].Add(_turn.Model.Vocabulary, logprobs);
+        CompletionLogprobs? known = _logprobs[choice].TakeWithin(_lengths[choice]);
+        if (text.Length == 0 && known is null)
             return;
         _buffer.Raw(_textHeads[choice]);
         _buffer.JsonString(text);
         _buffer.Raw(",\"logprobs\":"u8);
-        WriteLogprobs(choice, logprobs);
+        WriteLogprobs(known);
         _buffer.Raw(",\"finish_reason\":null}]"u8);
         _frame.Close();
     }
@@ -75,7 +84,9 @@ internal sealed class CompletionStreamEncoder : IReplyEncoder
     private void Finish(int choice, ReplyEnd end)
     {
         _buffer.Raw(_textHeads[choice]);
-        _buffer.Raw("\"\",\"logprobs\":null,\"finish_reason\":"u8);
+        _buffer.Raw("\"\",\"logprobs\":"u8);
+        WriteLogprobs(_logprobs[choice].HasMore ? _logprobs[choice].Take(_lengths[choice]) : null);
+        _buffer.Raw(",\"finish_reason\":"u8);
         _buffer.JsonString(CompletionChoices.FinishReason(end));
         _buffer.Raw("}]"u8);
         _frame.Close();
@@ -91,15 +102,11 @@ internal sealed class CompletionStreamEncoder : IReplyEncoder
 
     public void Error(RequestProblem problem) => _frame.Error(problem);
 
-    private void WriteLogprobs(int choice, TokenLogprobs? logprobs)
+    private void WriteLogprobs(CompletionLogprobs? logprobs)
     {
         if (logprobs is null)
-        {
             _buffer.Raw("null"u8);
-            return;
-        }
-
-        _logprobs[choice].Add(_turn.Model.Vocabulary, logprobs);
-        _buffer.Json(_logprobs[choice].Take(), OpenAIJson.Wire.CompletionLogprobs);
+        else
+            _buffer.Json(logprobs, OpenAIJson.Wire.CompletionLogprobs);
     }
 }

@@ -63,10 +63,10 @@ public sealed record ConversationItemList(string Object, IReadOnlyList<Conversat
 public sealed record ConversationRequest(
     [property: Description("Up to 16 pairs of text; title is what searches look in, besides the messages.")] IReadOnlyDictionary<string, string>? Metadata,
     [property: Description("Up to 1000 items to begin with, as a response's input has them; each hangs below the one before it, unless its parent_id names another by the id that was sent with it, or is null. "
-        + "An id of this server's form that is free is kept, and so is created_at.")] IReadOnlyList<JsonElement>? Items,
+        + "An id of this server's form that is free is kept, and so is created_at."), JsonShape(ResponseShapes.Items)] IReadOnlyList<JsonElement>? Items,
     [property: Description("Extra: of a conversation from elsewhere, when it began, in unix seconds.")] long? CreatedAt = null);
 
 /// <summary>The body of POST /v1/conversations/{id}/items.</summary>
 public sealed record ConversationItemsRequest(
-    [property: Description("Up to 1000 items, as a new conversation's.")] IReadOnlyList<JsonElement> Items,
+    [property: Description("Up to 1000 items, as a new conversation's."), JsonShape(ResponseShapes.Items)] IReadOnlyList<JsonElement> Items,
     [property: Description("Extra: the item that the first one hangs below; null for none; the newest if absent.")] string? ParentId = null);

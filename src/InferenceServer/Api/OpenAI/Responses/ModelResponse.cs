@@ -123,6 +123,7 @@ public sealed record ResponseText
     public string? Verbosity { get; init; }
 }
 
+[JsonForm("type", "text,json_object"), JsonForm("type", "json_schema", "name", "schema")]
 public sealed record ResponseTextFormat([property: AllowedValues("text", "json_object", "json_schema")] string Type)
 {
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
@@ -133,6 +134,7 @@ public sealed record ResponseTextFormat([property: AllowedValues("text", "json_o
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("Draft 2020-12. A keyword that cannot be enforced is refused with its path.")]
+    [JsonShape(JsonShapes.AnyObject)]
     public JsonElement? Schema { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]

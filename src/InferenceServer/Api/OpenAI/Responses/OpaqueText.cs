@@ -14,10 +14,13 @@ internal static class OpaqueText
 
     public static string Write(string text) => Prefix + Base64Url.EncodeToString(Encoding.UTF8.GetBytes(text));
 
+    /// <summary>Whether it looks like one of ours, and not like what another server enciphered.</summary>
+    public static bool IsOurs(string content) => content.StartsWith(Prefix, StringComparison.Ordinal);
+
     public static string Read(string content, string path)
     {
         byte[] bytes = [];
-        bool valid = content.StartsWith(Prefix, StringComparison.Ordinal) && Base64Url.IsValid(content.AsSpan(Prefix.Length));
+        bool valid = IsOurs(content) && Base64Url.IsValid(content.AsSpan(Prefix.Length));
         if (valid)
             bytes = Base64Url.DecodeFromChars(content.AsSpan(Prefix.Length));
         return valid && Utf8.IsValid(bytes) && !bytes.Contains((byte)0)

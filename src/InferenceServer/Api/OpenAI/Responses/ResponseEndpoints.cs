@@ -164,7 +164,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
                 await ResponseStreaming.WriteAsync(http, run.Events!, 0, clock);
             ModelResponse ended = await running;
             if (run.Failure is { } failure)
-                trace.Failed(failure);
+                trace.Failed(failure, ErrorResponse.Explain(failure, ResponseErrors.Names));
             if (!request.Stream)
                 await AnswerAsync(http, ended);
         }

@@ -8,6 +8,6 @@ internal static class ResponseErrors
     public static FieldNames Names { get; } = new(("Messages", "input"), ("ReasoningEffort", "reasoning.effort"));
 
     public static ErrorShape Shape { get; } = new(
-        request => request.Path.StartsWithSegments("/v1/responses"),
+        request => request.Path.StartsWithSegments("/v1/responses"), Names,
         (_, problem) => JsonSerializer.SerializeToUtf8Bytes(ErrorResponse.From(problem, Names), OpenAIJson.Wire.ErrorResponse));
 }

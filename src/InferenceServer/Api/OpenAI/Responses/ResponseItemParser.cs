@@ -24,7 +24,7 @@ internal static class ResponseItemParser
     public static List<InputItem> ReadInput(JsonElement input, string path, List<string> ignored)
     {
         if (input.ValueKind == JsonValueKind.String)
-            return [new InputItem(NewMessage("user", [ResponseContent.Input(JsonValue.String(input, path))]), null, path)];
+            return [new InputItem(NewMessage("user", [ResponseContent.Input(JsonValue.Said(input, path))]), null, path)];
         if (input.ValueKind != JsonValueKind.Array)
             throw JsonValue.WrongType(input, path, "a string or an array of items");
         return ReadItems(input, path, MaxItems, ignored);
@@ -38,7 +38,7 @@ internal static class ResponseItemParser
     {
         JsonFields fields = new(value, path);
         string type = fields.String("type") ?? (fields.Take("role") is not null ? ResponseItem.Message : fields.Take("id") is not null ? "item_reference"
-            : throw RequestProblem.Invalid($"{{where}} is required.", fields.PathOf("type"), "missing_required_parameter"));
+            : throw RequestProblem.Invalid("{where} is required, or 'role' of a message.", fields.PathOf("type"), "missing_required_parameter"));
         string? id = fields.String("id");
         if (type == "item_reference")
         {
@@ -87,7 +87,7 @@ internal static class ResponseItemParser
         bool isOutput = role == "assistant";
         List<ResponseContent> parts = content.ValueKind switch
         {
-            JsonValueKind.String => [Text(JsonValue.String(content, path), isOutput)],
+            JsonValueKind.String => [Text(JsonValue.Said(content, path), isOutput)],
             JsonValueKind.Array => JsonFields.Items(content, path, 0, MaxParts).ConvertAll(part => ReadPart(part.Value, part.Path, isOutput, ignored)),
             _ => throw JsonValue.WrongType(content, path, "a string or an array of content parts"),
         };
@@ -102,8 +102,8 @@ internal static class ResponseItemParser
         string type = part.RequireString("type");
         ResponseContent content = type switch
         {
-            "input_text" or "output_text" or "text" => Text(part.RequireString("text"), isOutput),
-            "refusal" when isOutput => new ResponseContent("refusal") { Refusal = part.RequireString("refusal") },
+            "input_text" or "output_text" or "text" => Text(part.RequireSaid("text"), isOutput),
+            "refusal" when isOutput => new ResponseContent("refusal") { Refusal = part.RequireSaid("refusal") },
             "input_image" or "input_file" or "input_audio" or "computer_screenshot" =>
                 throw RequestProblem.Unsupported(part.PathOf("type"), $"the model reads text only, not '{type}'."),
             _ => throw JsonValue.NotOneOf(part.PathOf("type"), type, isOutput ? ["output_text", "refusal"] : ["input_text"]),
@@ -134,26 +134,29 @@ internal static class ResponseItemParser
         Type = ResponseItem.FunctionCall,
         CallId = fields.RequireString("call_id"),
         Name = fields.RequireString("name"),
-        Arguments = ToolReader.CustomArguments(fields.RequireString("input")),
+        Arguments = ToolReader.CustomArguments(fields.RequireSaid("input")),
     };
 
     private static ResponseItem ReadCallOutput(JsonFields fields, List<string> ignored)
     {
         JsonElement output = fields.Require("output");
         string path = fields.PathOf("output");
+        string? said = null;
         if (output.ValueKind == JsonValueKind.Array)
         {
-            foreach ((JsonElement value, string partPath) in JsonFields.Items(output, path, 0, MaxParts))
-                _ = ReadPart(value, partPath, isOutput: false, ignored);
+            string[] parts = [.. JsonFields.Items(output, path, 0, MaxParts).Select(part => ReadPart(part.Value, part.Path, isOutput: false, ignored).Text!)];
+            if (parts.Any(part => part.Contains('\0', StringComparison.Ordinal)))
+                said = string.Join('\n', parts);
         }
         else
-            _ = JsonValue.String(output, path);
+            said = JsonValue.Said(output, path);
         return new ResponseItem
         {
             Id = ResponseItem.NewId(ResponseItem.FunctionCallOutput),
             Type = ResponseItem.FunctionCallOutput,
             CallId = fields.RequireString("call_id"),
-            Output = JsonValue.Keep(output, path),
+            // What cannot be written again as it came is kept as its text.
+            Output = said is null ? JsonValue.Keep(output, path) : JsonSerializer.SerializeToElement(said, ResponsesJson.Wire.String),
         };
     }
 
@@ -162,6 +165,13 @@ internal static class ResponseItemParser
         List<ResponseContent>? content = fields.Array("content", 0, MaxParts)?.ConvertAll(item => ReadThought(item.Value, item.Path, "reasoning_text", ignored));
         List<ResponseContent>? summary = fields.Array("summary", 0, MaxParts)?.ConvertAll(item => ReadThought(item.Value, item.Path, "summary_text", ignored));
         string? encrypted = fields.String("encrypted_content");
+        if (encrypted is not null && !OpaqueText.IsOurs(encrypted))
+        {
+            // Only who enciphered it can read it.
+            ignored.Add(fields.PathOf("encrypted_content"));
+            encrypted = null;
+        }
+
         if (content is not { Count: > 0 } && encrypted is not null)
             content = [ResponseContent.Thought(OpaqueText.Read(encrypted, fields.PathOf("encrypted_content")))];
         return new ResponseItem
@@ -179,7 +189,7 @@ internal static class ResponseItemParser
         JsonFields part = new(value, path);
         if (part.RequireString("type") is var given && given != type)
             throw JsonValue.NotOneOf(part.PathOf("type"), given, [type]);
-        ResponseContent thought = new(type) { Text = part.RequireString("text") };
+        ResponseContent thought = new(type) { Text = part.RequireSaid("text") };
         part.Close(ignored);
         return thought;
     }

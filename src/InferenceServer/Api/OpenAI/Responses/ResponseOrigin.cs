@@ -41,7 +41,7 @@ public sealed record PromptMessage(string Role, string? Content)
         new(message.Role.Name(), message.Text)
         {
             ReasoningContent = message.Reasoning,
-            ToolCalls = message.ToolCalls?.Select(ChatCompletionToolCall.Of).ToList(),
+            ToolCalls = message.ToolCalls?.Select(call => ChatCompletionToolCall.Of(call)).ToList(),
             ToolCallId = message.ToolCallId,
         };
 }

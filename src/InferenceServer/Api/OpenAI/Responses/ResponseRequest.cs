@@ -13,7 +13,8 @@ public sealed record ResponseRequest
     [Description("Id of the loaded model, as /v1/models lists it.")]
     public required string Model { get; init; }
 
-    [Description("A text, or an array of items: messages, function_call, function_call_output, reasoning, compaction, item_reference.")]
+    [Description("A text, or an array of items. Required unless the request goes on from a response or a conversation.")]
+    [JsonShape(ResponseShapes.Input)]
     public JsonElement? Input { get; init; }
 
     [Description("A system message before everything else; that of an earlier response is not taken over.")]
@@ -24,6 +25,7 @@ public sealed record ResponseRequest
 
     [Description("Id of a conversation, or {\"id\": ..., \"parent_id\": ...}: its items, up to the newest or to the one that parent_id names, come before the input, and input and output are added below. "
         + "parent_id null begins a new branch at the root. With parent_id other turns may run meanwhile.")]
+    [JsonShape("""{"anyOf":[{"type":"string"},{"type":"object","required":["id"],"properties":{"id":{"type":"string"},"parent_id":{"type":["string","null"]}}}]}""")]
     public JsonElement? Conversation { get; init; }
 
     [Description("Keep the response. Default: true where the server has a data directory.")]
@@ -36,6 +38,7 @@ public sealed record ResponseRequest
     public bool Stream { get; init; }
 
     [Description("Only beside stream; there is nothing to choose, and include_obfuscation is refused.")]
+    [JsonShape("""{"type":"object","properties":{"include_obfuscation":{"type":"boolean"}}}""")]
     public JsonElement? StreamOptions { get; init; }
 
     [Description("What else to answer with: message.output_text.logprobs, reasoning.encrypted_content.")]
@@ -58,10 +61,12 @@ public sealed record ResponseRequest
     [Description("effort is passed to the chat template, if it knows such a setting; summary auto or detailed puts the reasoning, whole, into summary instead of content.")]
     public ResponseReasoning? Reasoning { get; init; }
 
-    [Description("Functions that the model may call.")]
+    [Description("Functions that the model may call. Tools of other types, which a server would have to run, are listed in x-ignored-params.")]
+    [JsonShape(ResponseShapes.Tools)]
     public IReadOnlyList<ResponseTool> Tools { get; init; } = [];
 
-    [Description("none, auto, required, {\"type\": \"function\", \"name\": ...} or {\"type\": \"allowed_tools\", \"mode\": ..., \"tools\": [...]}.")]
+    [Description("Whether and what to call: none, auto, required, a function, or the tools that may be called.")]
+    [JsonShape(ResponseShapes.ToolChoice)]
     public JsonElement? ToolChoice { get; init; }
 
     [Description("Whether one reply may make several calls.")]

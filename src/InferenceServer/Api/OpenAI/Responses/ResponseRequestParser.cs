@@ -11,6 +11,13 @@ internal static class ResponseRequestParser
     private const string OutputLogprobs = "message.output_text.logprobs";
     private const int MaxIncludes = 16;
 
+    // Of tools that are not here, and of images.
+    private static readonly string[] OfOthers =
+    [
+        "file_search_call.results", "web_search_call.results", "web_search_call.action.sources", "message.input_image.image_url", "computer_call_output.output.image_url",
+        "code_interpreter_call.outputs",
+    ];
+
     /// <param name="model">What to take where the body names none; null demands a name.</param>
     public static ResponseRequest Parse(JsonElement root, string? model, List<string> ignored)
     {
@@ -20,13 +27,13 @@ internal static class ResponseRequestParser
         {
             Model = model is null ? body.RequireString("model") : body.String("model") ?? model,
             Input = body.Take("input"),
-            Instructions = body.String("instructions"),
+            Instructions = body.Said("instructions"),
             PreviousResponseId = body.String("previous_response_id"),
             ConversationId = ReadConversation(body, ignored, out SentParent? parent),
             ConversationParent = parent,
             Store = body.Boolean("store"),
             Background = body.Boolean("background") ?? false,
-            Include = ReadIncludes(body),
+            Include = ReadIncludes(body, ignored),
             MaxOutputTokens = body.Integer("max_output_tokens", 1, int.MaxValue),
             MaxToolCalls = body.Integer("max_tool_calls", 1, int.MaxValue),
             Metadata = MetadataReader.Read(body),
@@ -127,22 +134,33 @@ internal static class ResponseRequestParser
         return id;
     }
 
-    private static List<string> ReadIncludes(JsonFields body) =>
-        (body.Array("include", 0, MaxIncludes) ?? []).ConvertAll(item => ReadInclude(JsonValue.String(item.Value, item.Path), item.Path));
+    /// <summary>Without those of tools that are not here, which are among the ignored as the tools themselves are.</summary>
+    private static List<string> ReadIncludes(JsonFields body, List<string> ignored)
+    {
+        List<string> includes = [];
+        foreach ((JsonElement item, string path) in body.Array("include", 0, MaxIncludes) ?? [])
+        {
+            string name = JsonValue.String(item, path);
+            if (OfOthers.Contains(name))
+                ignored.Add(path);
+            else
+                includes.Add(ReadInclude(name, path));
+        }
+
+        return includes;
+    }
 
     /// <summary>Checks the <c>include</c> of a query for what is stored: what was included when it was made is there, whether it is asked for or not.</summary>
     public static void CheckIncludes(HttpRequest request)
     {
         foreach (string name in (ReadOnlySpan<string>)["include", "include[]"])
             foreach (string? value in request.Query[name])
-                _ = ReadInclude(value ?? "", "include");
+                _ = !OfOthers.Contains(value) ? ReadInclude(value ?? "", "include") : throw RequestProblem.Unsupported("include", "this server has no such tools and reads no images.");
     }
 
     private static string ReadInclude(string value, string path) => value switch
     {
         OutputLogprobs or EncryptedReasoning => value,
-        "file_search_call.results" or "web_search_call.results" or "web_search_call.action.sources" or "message.input_image.image_url"
-            or "computer_call_output.output.image_url" or "code_interpreter_call.outputs" => throw RequestProblem.Unsupported(path, "this server has no such tools and reads no images."),
         _ => throw JsonValue.NotOneOf(path, value, [OutputLogprobs, EncryptedReasoning]),
     };
 

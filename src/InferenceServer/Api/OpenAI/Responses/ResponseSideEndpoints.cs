@@ -20,7 +20,9 @@ internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore s
         ChatRequest chat = request.Chat with { Messages = ResponseMessages.Of(request.Instructions, history.All) };
         if (request.Truncation == "auto")
             (chat, _) = ResponseTruncation.Fit(chat, model);
-        int tokens = chat.Messages.Count == 0 ? 0 : ChatPrompt.Tokenize(chat, model).Length;
+        List<string> adaptations = [];
+        int tokens = chat.Messages.Count == 0 ? 0 : ChatPrompt.Tokenize(chat, model, adaptations).Length;
+        RequestHints.Announce(http, adaptations);
         await JsonAnswer.WriteAsync(http, new ResponseInputTokenCount("response.input_tokens", tokens), ResponsesJson.Wire.ResponseInputTokenCount);
     }
 

@@ -13,6 +13,7 @@ namespace InferenceServer.Api.OpenAI.Responses;
 [JsonSerializable(typeof(ResponseItemList))]
 [JsonSerializable(typeof(IReadOnlyList<ResponseItem>))]
 [JsonSerializable(typeof(ResponseOrigin))]
+[JsonSerializable(typeof(string))]
 [JsonSerializable(typeof(PromptIdentity))]
 [JsonSerializable(typeof(ResponseInputTokenCount))]
 [JsonSerializable(typeof(CompactedResponse))]
