@@ -68,7 +68,7 @@ public sealed class ModelLibrary : IDisposable
     /// <summary>The model of a name or reference; the owner or the tag may be left out where that leaves one only. Null for none.</summary>
     public ModelManifest? Find(string text)
     {
-        if (text.StartsWith("hf:", StringComparison.OrdinalIgnoreCase) || text.StartsWith("ollama:", StringComparison.OrdinalIgnoreCase) || text.StartsWith("hf.co/", StringComparison.OrdinalIgnoreCase))
+        if (ModelReference.IsOfHub(text))
         {
             string source = ModelReference.Parse(text).ToString();
             ModelManifest[] of = [.. List().Where(manifest => manifest.Source.Equals(source, StringComparison.OrdinalIgnoreCase) || manifest.Source.StartsWith(source + ":", StringComparison.OrdinalIgnoreCase))];
@@ -167,11 +167,11 @@ public sealed class ModelLibrary : IDisposable
         string from = modelfile.From;
         if (from.StartsWith(BlobPrefix, StringComparison.Ordinal))
             files = [Uploaded(from, "model.gguf", LibraryFileRole.Model)];
-        else if (ModelReference.Parse(from) is FileReference file)
+        else if ((parent = Find(from)) is null && ModelReference.Parse(from) is FileReference file)
             files = allowPaths ? [.. await TakeWeightsAsync(file.Path, copy: false, progress, cancellation)] : throw PathsRefused("FROM", from);
         else
         {
-            parent = Find(from) ?? (ModelReference.Parse(from) is NameReference ? throw Missing(from) : await PullAsync(new PullRequest(from, FreeMemoryBytes: freeMemoryBytes), progress, cancellation));
+            parent ??= (ModelReference.Parse(from) is NameReference ? throw Missing(from) : await PullAsync(new PullRequest(from, FreeMemoryBytes: freeMemoryBytes), progress, cancellation));
             files = [.. parent.Files];
         }
 

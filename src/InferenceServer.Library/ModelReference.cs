@@ -5,6 +5,7 @@ public abstract record ModelReference
 {
     private const int MaxLength = 512;
     private const int MaxPart = 96;
+    private const string OllamaPrefix = "ollama:";
 
     private static readonly string[] HubPrefixes = ["hf:", "hf.co/", "huggingface.co/", "https://hf.co/", "https://huggingface.co/"];
 
@@ -20,21 +21,26 @@ public abstract record ModelReference
             throw new LibraryException(LibraryProblem.Invalid, text.Length == 0 ? "the model's name is empty" : $"'{ModelName.Shown(text)}' is no model: a name has 1 to {MaxLength} characters and no control characters");
         if (Array.Find(HubPrefixes, prefix => text.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)) is { } hub)
             return ParseHub(text, text[hub.Length..]);
-        if (text.StartsWith("ollama:", StringComparison.OrdinalIgnoreCase))
-            return ParseOllama(text, text["ollama:".Length..]);
+        if (text.StartsWith(OllamaPrefix, StringComparison.OrdinalIgnoreCase))
+            return ParseOllama(text, text[OllamaPrefix.Length..]);
         return LooksLikePath(text) ? new FileReference(text.StartsWith("~/", StringComparison.Ordinal) ? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), text[2..]) : text)
             : new NameReference(ModelName.Parse(text));
     }
 
     /// <summary>As <see cref="Parse"/>, and a bare name is one to fetch: <c>owner/repo</c> of Hugging Face, <c>name</c> of Ollama.</summary>
     /// <exception cref="LibraryException">It cannot be fetched.</exception>
-    public static ModelReference ParseRemote(string text) => Parse(text) switch
+    public static ModelReference ParseRemote(string text) => (IsOfHub(text) || !ModelName.TryParse(text, out ModelName? bare) || IsFileName(text) ? Parse(text) : new NameReference(bare)) switch
     {
         NameReference { Name: { Owner: { } owner } name } => new HubReference(owner, name.Name, name.Tag == ModelName.DefaultTag ? null : name.Tag),
         NameReference { Name: var name } => new OllamaReference("library", name.Name, name.Tag),
         FileReference => throw new LibraryException(LibraryProblem.Invalid, $"'{ModelName.Shown(text)}' is a path: take a file into the library with import"),
         var other => other,
     };
+
+    /// <summary>Whether a text names a hub: no name of the library is meant, and no file.</summary>
+    internal static bool IsOfHub(string text) => Array.Exists(HubPrefixes, prefix => text.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)) || text.StartsWith(OllamaPrefix, StringComparison.OrdinalIgnoreCase);
+
+    private static bool IsFileName(string text) => text.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
 
     private static HubReference ParseHub(string text, string rest)
     {
@@ -60,7 +66,7 @@ public abstract record ModelReference
         }
     }
 
-    private static bool LooksLikePath(string text) => text[0] is '/' or '.' or '~' || text.Contains('\\', StringComparison.Ordinal) || text.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase)
+    private static bool LooksLikePath(string text) => text[0] is '/' or '.' or '~' || text.Contains('\\', StringComparison.Ordinal) || IsFileName(text)
         || (text.Length > 1 && text[1] == ':' && OperatingSystem.IsWindows()) || File.Exists(text);
 }
 

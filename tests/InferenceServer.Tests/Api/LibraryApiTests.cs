@@ -117,7 +117,7 @@ public sealed class LibraryApiTests : IAsyncLifetime
         using (CancellationTokenSource leave = new())
         {
             using HttpResponseMessage answer = await host.PostAsync("/api/pull", $"{{\"model\":\"{Model}\"}}", leave.Token);
-            await Eventually.HoldsAsync(() => _hub.SentBytes >= 4 * 16_000);
+            await Eventually.HoldsAsync(() => _library.FetchedBytes >= 4 * 16_000);
             await leave.CancelAsync();
         }
 

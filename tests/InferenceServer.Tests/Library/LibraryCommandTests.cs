@@ -151,7 +151,8 @@ public sealed class LibraryCommandTests : IAsyncLifetime
         string tests = Path.Combine(AppContext.BaseDirectory, "InferenceServer.Tests");
         string program = Path.Combine(_folder.FullName, "InferenceServer");
         await File.WriteAllTextAsync(program, $"#!/bin/sh\nexec dotnet exec --runtimeconfig '{tests}.runtimeconfig.json' --depsfile '{tests}.deps.json' '{typeof(ServerHost).Assembly.Location}' \"$@\"\n");
-        File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserExecute);
         string script = await DoAsync("completion", "bash");
         async Task<string[]> CompleteAsync(string line)
         {

@@ -81,6 +81,16 @@ public sealed class NameAndModelfileTests
     }
 
     [Fact]
+    public void A_file_that_happens_to_be_there_does_not_hide_a_model_of_a_hub()
+    {
+        // The tests run in the folder of their own assembly.
+        string file = Path.GetFileName(Directory.GetFiles(Directory.GetCurrentDirectory()).First(path => ModelName.TryParse(Path.GetFileName(path), out _)));
+        Assert.IsType<FileReference>(ModelReference.Parse(file));
+        Assert.IsType<OllamaReference>(ModelReference.ParseRemote(file));
+        Assert.IsType<HubReference>(ModelReference.ParseRemote("hf:o/r"));
+    }
+
+    [Fact]
     public void A_Modelfile_is_read_with_comments_quotes_and_several_lines()
     {
         Modelfile read = Modelfile.Parse("\uFEFF# a comment\r\nFROM ./base.gguf\r\n\r\nsystem \"\"\"You are\n  # not a comment\n\"kind\".\"\"\"\nPARAMETER stop \"<|end|>\"\nPARAMETER stop two words\nPARAMETER num_ctx 4096\nADAPTER ./a.gguf\nLICENSE MIT\n");
