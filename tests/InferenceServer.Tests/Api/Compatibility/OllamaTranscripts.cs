@@ -30,6 +30,6 @@ internal static class OllamaTranscripts
         new("`/api/generate` with `context`, the tokens of the turn before", "The answer is 400 and names `/api/chat`, which takes the messages so far.", "/api/generate", """{"model":"scripted","prompt":"Go on","context":[1,2,3]}""") { Status = 400, Facts = [("error", "*context*/api/chat*")] },
         new("`images`", "An empty list is nothing. A picture is refused with 400, since models here read text only.", "/api/generate", """{"model":"scripted","prompt":"What is this?","images":["aGk="]}""") { Status = 400, Facts = [("error", "*images*")] },
         new("`/api/generate` without a prompt, to load the model, or with `keep_alive: 0` to unload it", "It is answered at once. The model stays loaded.", "/api/generate", """{"model":"scripted","keep_alive":0}""") { Facts = [("done_reason", "unload"), ("done", "True")] },
-        new("`/api/pull`, `/api/create`, `/api/delete`", "The answer is 501: the server serves the model that it was started with.", "/api/pull", """{"model":"llama3"}""") { Status = 501, Facts = [("error", "*--model*")] },
+        new("`/api/pull`, `/api/create`, `/api/delete`, where the server listens on more than a loopback address", "They are refused unless the server was started with `--allow-pull on`. Elsewhere they change the library of models.", "/api/pull", """{"model":"llama3"}""") { Status = 403, Facts = [("error", "*--allow-pull on*")] },
     ]);
 }
