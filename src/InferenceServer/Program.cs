@@ -41,6 +41,7 @@ try
     await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(chosen, library, model, logs);
     (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(chosen, library, rules, logs);
     await using LoadedEmbedder? judge = classifier?.Loaded;
+    await using ModelHost? onDemand = OnDemandModels.Create(options, models, library, logs);
     await using ServerStore store = ServerStore.Open(options, TimeProvider.System, logs.CreateLogger<ServerStore>());
     await using WebApplication app = ServerHost.Build(new WebHostOptions
     {
@@ -55,7 +56,7 @@ try
         AllowPull = options.AllowPull,
         Moderation = new ModerationGate(rules, options.Moderation, classifier?.Classifier),
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
-    }, new ModelCatalogue([model.Served], embedders.Served, judge?.Served));
+    }, new ModelCatalogue([model.Served], embedders.Served, judge?.Served) { OnDemand = onDemand });
     await app.StartAsync();
     Banner.Print(Console.Out, app.Urls.First(), model, embedders.Served, judge?.Served, library, !keys.IsEmpty);
     await app.WaitForShutdownAsync();

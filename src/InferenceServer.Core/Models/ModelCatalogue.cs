@@ -5,12 +5,28 @@ namespace InferenceServer.Models;
 /// <param name="moderation">The one that judges texts; nobody can ask for it by name.</param>
 public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyList<ServedEmbedder>? embedders = null, ServedEmbedder? moderation = null)
 {
+    /// <summary>Loads others when they are asked for; null where those of the start are all there is.</summary>
+    internal ModelHost? OnDemand { get; init; }
+
     public IReadOnlyList<ServedEmbedder> Embedders { get; } = embedders ?? [];
 
     /// <summary>What runs beside the models that chat: those that embed, and the one that judges.</summary>
     public IReadOnlyList<ServedEmbedder> Side { get; } = [.. embedders ?? [], .. (ServedEmbedder[])(moderation is null ? [] : [moderation])];
 
-    public IReadOnlyList<ServedModel> Models { get; } = models;
+    /// <summary>Those that answer now: the start's first, then those that were loaded on demand.</summary>
+    public IReadOnlyList<ServedModel> Models => OnDemand is null ? models : [.. models, .. OnDemand.Loaded];
+
+    /// <summary>As <see cref="Find"/>, and loads the model if it is one that can be. It stays loaded for as long as what <paramref name="hold"/> is given.</summary>
+    /// <param name="hold">Takes what must be disposed once the request is done with the model.</param>
+    /// <param name="keepAlive">How long it stays afterwards; null for the usual time, <see cref="Timeout.InfiniteTimeSpan"/> for ever.</param>
+    /// <exception cref="RequestProblem">As for <see cref="Find"/>; or it cannot be loaded, does not fit, or too many wait.</exception>
+    public async ValueTask<ServedModel> UseAsync(string? name, Action<IDisposable> hold, TimeSpan? keepAlive, CancellationToken aborted)
+    {
+        if (name is null || OnDemand is null || models.Any(model => IsNamed(model.Id, name)) || await OnDemand.UseAsync(name, keepAlive, aborted) is not { } lease)
+            return Find(name);
+        hold(lease);
+        return lease.Model;
+    }
 
     /// <summary>Those that embed and do not chat.</summary>
     public IEnumerable<ServedEmbedder> EmbedOnly => Embedders.Where(embedder => Models.All(model => model.Id != embedder.Id));
@@ -18,7 +34,7 @@ public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyL
     /// <param name="name">As a client wrote it: case, <c>:latest</c> and <c>.gguf</c> do not matter. Null means the only one that is loaded.</param>
     /// <exception cref="RequestProblem">No such model is loaded, or it only embeds; or several are loaded, and none is named.</exception>
     public ServedModel Find(string? name) =>
-        name is null ? Models.Count == 1 ? Models[0] : throw RequestProblem.Invalid("{where} is required: several models are loaded.", "model", "missing_required_parameter")
+        name is null ? models.Count == 1 ? models[0] : throw RequestProblem.Invalid("{where} is required: several models are loaded.", "model", "missing_required_parameter")
         : Models.FirstOrDefault(model => IsNamed(model.Id, name))
         ?? throw (Embedders.Any(model => IsNamed(model.Id, name))
             ? RequestProblem.Invalid($"The model '{name}' embeds texts and does not generate any.", "model", "invalid_value")

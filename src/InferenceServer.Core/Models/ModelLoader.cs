@@ -31,6 +31,9 @@ internal static class ModelLoader
     // Of a device's memory that is free beside the weights; the rest is for what it computes in, and for whoever else uses it.
     private const double DeviceShare = 0.75;
 
+    // Weights, and what they are computed in.
+    private const double WeightsAndMore = 1.1;
+
     // Evicted prefixes kept in host memory, and on disk: this part of memory, and of what is free on the disk.
     private const int HostCacheShare = 10;
     private const int DiskCacheShare = 10;
@@ -119,6 +122,8 @@ internal static class ModelLoader
             ? library.Devices.Where(device => device.Type is LlamaDeviceType.Gpu or LlamaDeviceType.IntegratedGpu).Sum(device => device.FreeBytes)
             : 0;
         long budget = deviceBytes > 0 ? (long)(deviceBytes * DeviceShare) : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / MemoryShare;
+        if (options.MemoryLimit is { } limit)
+            budget = Math.Min(budget, limit - (long)(model.SizeBytes * WeightsAndMore));
         // What is loaded after this one needs room as well.
         long fits = CellsThatFit(budget, SideModelBytes(options, model.Path), bytesPerToken);
         // As many contexts as may run at once, or as fit: space is what a pool is for.

@@ -42,6 +42,9 @@ public sealed record ModelOptions
 
     public int? GpuLayers { get; init; }
 
+    /// <summary>Most bytes that the model may take, weights and KV pool together; null for what the machine allows.</summary>
+    public long? MemoryLimit { get; init; }
+
     public bool KvUnified { get; init; } = true;
 
     /// <summary>The same seeded request repeats bit for bit, alone and beside others.</summary>

@@ -12,73 +12,92 @@ internal sealed class EngineCollector
         _decodeRows, _failedSteps, _stepSeconds, _operationSeconds, _samplingSeconds, _deviceDraws, _graphReuses, _restores, _evicted, _evictedForIds, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
         _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _forced;
 
-    public EngineCollector(MetricFactory factory, CollectorRegistry registry, ServedModel model)
+    private readonly ServedModel _model;
+    private readonly List<Action> _removals = [];
+
+    public EngineCollector(MetricFactory factory, ServedModel model)
     {
+        _model = model;
         string id = model.Id;
-        _up = factory.CreateGauge("inference_engine_up", "1 while the engine can compute; 0 when its thread or device has failed, or a step hangs.", "model").WithLabels(id);
-        _waiting = factory.CreateGauge("inference_requests_waiting", "Requests in the engine's queue.", "model").WithLabels(id);
-        _running = factory.CreateGauge("inference_requests_running", "Requests that hold a sequence.", "model").WithLabels(id);
-        _cells = factory.CreateGauge("inference_kv_capacity_cells", "Cells of the KV pool, one for a token of a sequence.", "model").WithLabels(id);
+        _up = Of(factory.CreateGauge("inference_engine_up", "1 while the engine can compute; 0 when its thread or device has failed, or a step hangs.", "model"), id);
+        _waiting = Of(factory.CreateGauge("inference_requests_waiting", "Requests in the engine's queue.", "model"), id);
+        _running = Of(factory.CreateGauge("inference_requests_running", "Requests that hold a sequence.", "model"), id);
+        _cells = Of(factory.CreateGauge("inference_kv_capacity_cells", "Cells of the KV pool, one for a token of a sequence.", "model"), id);
         Gauge cells = factory.CreateGauge("inference_kv_cells",
             "Cells by state: private to running requests, pinned or evictable cache, free. They add up to the capacity.", "model", "state");
-        _cellsPrivate = cells.WithLabels(id, "private");
-        _cellsPinned = cells.WithLabels(id, "pinned");
-        _cellsCached = cells.WithLabels(id, "cached");
-        _cellsFree = cells.WithLabels(id, "free");
-        _leaves = factory.CreateGauge("inference_prefix_cache_leaves", "Prefixes that the KV pool holds.", "model").WithLabels(id);
-        _hostBytes = factory.CreateGauge("inference_host_cache_bytes", "Evicted KV kept in host memory.", "model").WithLabels(id);
-        _diskBytes = factory.CreateGauge("inference_disk_cache_bytes", "Files of the disk cache, those of other models included.", "model").WithLabels(id);
-        _diskEntries = factory.CreateGauge("inference_disk_cache_entries", "Files of the disk cache that serve this model.", "model").WithLabels(id);
-        _decodeStep = factory.CreateGauge("inference_decode_step_seconds", "A step without prefill, as learnt from the last ones.", "model").WithLabels(id);
+        _cellsPrivate = Of(cells, id, "private");
+        _cellsPinned = Of(cells, id, "pinned");
+        _cellsCached = Of(cells, id, "cached");
+        _cellsFree = Of(cells, id, "free");
+        _leaves = Of(factory.CreateGauge("inference_prefix_cache_leaves", "Prefixes that the KV pool holds.", "model"), id);
+        _hostBytes = Of(factory.CreateGauge("inference_host_cache_bytes", "Evicted KV kept in host memory.", "model"), id);
+        _diskBytes = Of(factory.CreateGauge("inference_disk_cache_bytes", "Files of the disk cache, those of other models included.", "model"), id);
+        _diskEntries = Of(factory.CreateGauge("inference_disk_cache_entries", "Files of the disk cache that serve this model.", "model"), id);
+        _decodeStep = Of(factory.CreateGauge("inference_decode_step_seconds", "A step without prefill, as learnt from the last ones.", "model"), id);
 
-        _accepted = factory.CreateCounter("inference_engine_accepted_requests_total", "Generations that the engine took.", "model").WithLabels(id);
+        _accepted = Of(factory.CreateCounter("inference_engine_accepted_requests_total", "Generations that the engine took.", "model"), id);
         Counter ended = factory.CreateCounter("inference_engine_ended_requests_total", "Generations that ended, by how.", "model", "outcome");
-        _finished = ended.WithLabels(id, "finished");
-        _cancelled = ended.WithLabels(id, "cancelled");
-        _failed = ended.WithLabels(id, "failed");
+        _finished = Of(ended, id, "finished");
+        _cancelled = Of(ended, id, "cancelled");
+        _failed = Of(ended, id, "failed");
         Counter prompt = factory.CreateCounter("inference_prompt_tokens_total", "Prompt tokens, computed or found in the prefix cache.", "model", "source");
-        _computed = prompt.WithLabels(id, "computed");
-        _cached = prompt.WithLabels(id, "cached");
-        _completion = factory.CreateCounter("inference_completion_tokens_total", "Generated tokens.", "model").WithLabels(id);
-        _steps = factory.CreateCounter("inference_engine_steps_total", "Decode calls.", "model").WithLabels(id);
-        _decodeSteps = factory.CreateCounter("inference_decode_steps_total", "Steps that generated for at least one request.", "model").WithLabels(id);
-        _decodeRows = factory.CreateCounter("inference_decode_rows_total",
-            "Generating rows of those steps; divided by inference_decode_steps_total: the mean batch.", "model").WithLabels(id);
-        _failedSteps = factory.CreateCounter("inference_engine_failed_steps_total", "Decode calls that failed.", "model").WithLabels(id);
-        _stepSeconds = factory.CreateCounter("inference_engine_step_seconds_total", "Time spent in those calls; divided by inference_engine_steps_total: the mean step.", "model").WithLabels(id);
-        _operationSeconds = factory.CreateCounter("inference_engine_operation_seconds_total", "Time spent on the KV pool between calls: sharing, saving and restoring.", "model").WithLabels(id);
-        _samplingSeconds = factory.CreateCounter("inference_engine_sampling_seconds_total", "Time spent on sampling after those calls.", "model").WithLabels(id);
-        _deviceDraws = factory.CreateCounter("inference_engine_device_draws_total",
-            "Tokens that the device drew; the host drew the others.", "model").WithLabels(id);
-        _graphReuses = factory.CreateCounter("inference_engine_graph_reuses_total",
-            "Decode calls that had the shape of the call before, so that its graph was used again; the rest built one.", "model").WithLabels(id);
-        _restores = factory.CreateCounter("inference_restores_total", "Saved pieces of KV that were brought back into the pool.", "model").WithLabels(id);
-        _hostHits = factory.CreateCounter("inference_host_hit_tokens_total", "Cached prompt tokens that came back from host memory.", "model").WithLabels(id);
-        _diskHits = factory.CreateCounter("inference_disk_hit_tokens_total", "Cached prompt tokens that came back from disk.", "model").WithLabels(id);
-        _diskWrites = factory.CreateCounter("inference_disk_cache_writes_total", "Files written by the disk cache.", "model").WithLabels(id);
-        _diskWrittenBytes = factory.CreateCounter("inference_disk_cache_written_bytes_total", "Bytes written by the disk cache.", "model").WithLabels(id);
+        _computed = Of(prompt, id, "computed");
+        _cached = Of(prompt, id, "cached");
+        _completion = Of(factory.CreateCounter("inference_completion_tokens_total", "Generated tokens.", "model"), id);
+        _steps = Of(factory.CreateCounter("inference_engine_steps_total", "Decode calls.", "model"), id);
+        _decodeSteps = Of(factory.CreateCounter("inference_decode_steps_total", "Steps that generated for at least one request.", "model"), id);
+        _decodeRows = Of(factory.CreateCounter("inference_decode_rows_total",
+            "Generating rows of those steps; divided by inference_decode_steps_total: the mean batch.", "model"), id);
+        _failedSteps = Of(factory.CreateCounter("inference_engine_failed_steps_total", "Decode calls that failed.", "model"), id);
+        _stepSeconds = Of(factory.CreateCounter("inference_engine_step_seconds_total", "Time spent in those calls; divided by inference_engine_steps_total: the mean step.", "model"), id);
+        _operationSeconds = Of(factory.CreateCounter("inference_engine_operation_seconds_total", "Time spent on the KV pool between calls: sharing, saving and restoring.", "model"), id);
+        _samplingSeconds = Of(factory.CreateCounter("inference_engine_sampling_seconds_total", "Time spent on sampling after those calls.", "model"), id);
+        _deviceDraws = Of(factory.CreateCounter("inference_engine_device_draws_total",
+            "Tokens that the device drew; the host drew the others.", "model"), id);
+        _graphReuses = Of(factory.CreateCounter("inference_engine_graph_reuses_total",
+            "Decode calls that had the shape of the call before, so that its graph was used again; the rest built one.", "model"), id);
+        _restores = Of(factory.CreateCounter("inference_restores_total", "Saved pieces of KV that were brought back into the pool.", "model"), id);
+        _hostHits = Of(factory.CreateCounter("inference_host_hit_tokens_total", "Cached prompt tokens that came back from host memory.", "model"), id);
+        _diskHits = Of(factory.CreateCounter("inference_disk_hit_tokens_total", "Cached prompt tokens that came back from disk.", "model"), id);
+        _diskWrites = Of(factory.CreateCounter("inference_disk_cache_writes_total", "Files written by the disk cache.", "model"), id);
+        _diskWrittenBytes = Of(factory.CreateCounter("inference_disk_cache_written_bytes_total", "Bytes written by the disk cache.", "model"), id);
         Counter checkpoints = factory.CreateCounter("inference_checkpoints_total", "Partial states saved on the way, and put back to go on from.", "model", "event");
-        _checkpointsTaken = checkpoints.WithLabels(id, "taken");
-        _checkpointsRestored = checkpoints.WithLabels(id, "restored");
+        _checkpointsTaken = Of(checkpoints, id, "taken");
+        _checkpointsRestored = Of(checkpoints, id, "restored");
         Counter refused = factory.CreateCounter("inference_disk_cache_refused_files_total",
             "Files of the disk cache that were not used: of another model or build, or damaged and so deleted.", "model", "reason");
-        _diskIgnored = refused.WithLabels(id, "foreign");
-        _diskDamaged = refused.WithLabels(id, "damaged");
-        _diskErrors = factory.CreateCounter("inference_disk_cache_errors_total", "Reads, writes and deletions that the file system refused.", "model").WithLabels(id);
-        _recomputed = factory.CreateCounter("inference_recomputed_tokens_total", "Tokens computed again after a preemption.", "model").WithLabels(id);
-        _wasted = factory.CreateCounter("inference_wasted_tokens_total", "Generated tokens of requests that were cancelled.", "model").WithLabels(id);
-        _evicted = factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model").WithLabels(id);
-        _evictedForIds = factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Evicted tokens that left for want of a sequence id and not of cells; llama.cpp has 256 ids.", "model").WithLabels(id);
-        _preemptions = factory.CreateCounter("inference_preemptions_total", "Running requests that made room and resumed later.", "model").WithLabels(id);
+        _diskIgnored = Of(refused, id, "foreign");
+        _diskDamaged = Of(refused, id, "damaged");
+        _diskErrors = Of(factory.CreateCounter("inference_disk_cache_errors_total", "Reads, writes and deletions that the file system refused.", "model"), id);
+        _recomputed = Of(factory.CreateCounter("inference_recomputed_tokens_total", "Tokens computed again after a preemption.", "model"), id);
+        _wasted = Of(factory.CreateCounter("inference_wasted_tokens_total", "Generated tokens of requests that were cancelled.", "model"), id);
+        _evicted = Of(factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model"), id);
+        _evictedForIds = Of(factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Evicted tokens that left for want of a sequence id and not of cells; llama.cpp has 256 ids.", "model"), id);
+        _preemptions = Of(factory.CreateCounter("inference_preemptions_total", "Running requests that made room and resumed later.", "model"), id);
         Counter drafts = factory.CreateCounter("inference_draft_tokens_total", "Guessed tokens that were verified beside others, by what came of them.", "model", "outcome");
-        _draftsAccepted = drafts.WithLabels(id, "accepted");
-        _draftsRejected = drafts.WithLabels(id, "rejected");
-        _forced = factory.CreateCounter("inference_forced_tokens_total", "Generated tokens that a grammar left no choice about; they were not sampled.", "model").WithLabels(id);
-        registry.AddBeforeCollectCallback(() =>
-        {
-            _up.Set(model.Engine.Failure is null ? 1 : 0);
-            Copy(model.Engine.Snapshot);
-        });
+        _draftsAccepted = Of(drafts, id, "accepted");
+        _draftsRejected = Of(drafts, id, "rejected");
+        _forced = Of(factory.CreateCounter("inference_forced_tokens_total", "Generated tokens that a grammar left no choice about; they were not sampled.", "model"), id);
+        Of(factory.CreateGauge("inference_model_bytes", "Weights of a loaded model.", "model"), id).Set(model.File.SizeBytes);
+        if (model.Engine.KvPoolBytes is { } bytes)
+            Of(factory.CreateGauge("inference_kv_pool_bytes", "The KV pool, used or not; absent for models that keep more than keys and values of every token.", "model"), id).Set(bytes);
+    }
+
+    /// <summary>Takes in what the engine says of itself now.</summary>
+    public void Read()
+    {
+        _up.Set(_model.Engine.Failure is null ? 1 : 0);
+        Copy(_model.Engine.Snapshot);
+    }
+
+    /// <summary>The model was unloaded: its series end, and begin at zero should it come back.</summary>
+    public void Remove() => _removals.ForEach(remove => remove());
+
+    private T Of<T>(Collector<T> collector, params string[] labels)
+        where T : ChildBase
+    {
+        _removals.Add(() => collector.RemoveLabelled(labels));
+        return collector.WithLabels(labels);
     }
 
     private void Copy(EngineSnapshot now)

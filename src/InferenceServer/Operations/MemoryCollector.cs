@@ -14,14 +14,8 @@ internal static class MemoryCollector
     public static void Add(MetricFactory factory, CollectorRegistry registry, ModelCatalogue models, Func<IReadOnlyList<LlamaDevice>> devices, TimeProvider clock)
     {
         Gauge weights = factory.CreateGauge("inference_model_bytes", "Weights of a loaded model.", "model");
-        foreach (ServedModel model in models.Models)
-            weights.WithLabels(model.Id).Set(model.File.SizeBytes);
         foreach (ServedEmbedder model in models.Side)
             weights.WithLabels(model.Id).Set(model.File.SizeBytes);
-        Gauge pools = factory.CreateGauge("inference_kv_pool_bytes", "The KV pool, used or not; absent for models that keep more than keys and values of every token.", "model");
-        foreach (ServedModel model in models.Models)
-            if (model.Engine.KvPoolBytes is { } bytes)
-                pools.WithLabels(model.Id).Set(bytes);
         Gauge memory = factory.CreateGauge("inference_device_memory_bytes", "Memory of a device that llama.cpp uses, whoever takes it, by state: total, or free of that.", "device", "state");
         Gauge process = factory.CreateGauge("process_resident_memory_bytes", "Memory of this process that is in RAM, mapped weights included.");
 

@@ -115,6 +115,9 @@ internal sealed class OptionTable
     private readonly Option<int> _maxQueue = Number("--max-queue", "Most requests that wait; one more is answered 429.", 1, 1_000_000, 512);
     private readonly Option<int?> _targetItl = Number("--target-itl-ms",
         "Milliseconds between two tokens of a stream that prompts computed beside it may not exceed; 0 sets no limit, for throughput. Default: the larger of 50 and twice a step without prompts.", 0, 60_000);
+    private readonly Option<long?> _modelMemory = Size("--model-memory",
+        "Most memory of models that are loaded when a request names them; 0 loads none. Default: half of what is free, of a GPU nine tenths.", null);
+    private readonly Option<int> _keepAlive = Seconds("--keep-alive", "How long such a model stays after its last use.", 0, 31_536_000, 300);
     private readonly Option<long?> _cacheRam = Size("--cache-ram",
         "Host memory for prefixes that left the KV pool; 0 keeps none. Default: a tenth of memory.", null);
 
@@ -162,7 +165,7 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
+            _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -202,6 +205,8 @@ internal sealed class OptionTable
     {
         Library = ReadLibrary(parsed, environment),
         AllowPull = (parsed.GetValue(_allowPull) ?? (IPAddress.IsLoopback(IPAddress.Parse(parsed.GetValue(_host)!)) ? Switch.On : Switch.Off)) is Switch.On,
+        ModelMemory = parsed.GetValue(_modelMemory),
+        KeepAlive = TimeSpan.FromSeconds(parsed.GetValue(_keepAlive)),
         Model = new ModelOptions
         {
             ModelPath = parsed.GetValue(_model),

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using InferenceServer.Engine;
 using InferenceServer.Models;
 using InferenceServer.Store;
@@ -12,6 +13,7 @@ namespace InferenceServer.Operations;
 internal sealed class ServerMetrics
 {
     private readonly CollectorRegistry _registry = Metrics.NewCustomRegistry();
+    private readonly ConcurrentDictionary<ServedModel, EngineCollector> _engines = new(ReferenceEqualityComparer.Instance);
     private readonly Counter _requests;
     private readonly Histogram _durations;
 
@@ -35,7 +37,20 @@ internal sealed class ServerMetrics
         Moderation = new ModerationMetrics(factory);
         Pulls = new PullMetrics(factory);
         foreach (ServedModel model in models.Models)
-            _ = new EngineCollector(factory, _registry, model);
+            _engines[model] = new EngineCollector(factory, model);
+        if (models.OnDemand is { } host)
+            HostCollector.Add(factory, _registry, host, (model, isLoaded) =>
+            {
+                if (isLoaded)
+                    _engines[model] = new EngineCollector(factory, model);
+                else if (_engines.TryRemove(model, out EngineCollector? gone))
+                    gone.Remove();
+            });
+        _registry.AddBeforeCollectCallback(() =>
+        {
+            foreach (EngineCollector engine in _engines.Values)
+                engine.Read();
+        });
         foreach (ServedEmbedder model in models.Side)
             EmbeddingCollector.Add(factory, _registry, model);
         MemoryCollector.Add(factory, _registry, models, options.Devices, options.Clock);

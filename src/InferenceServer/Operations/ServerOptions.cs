@@ -16,6 +16,12 @@ internal sealed record ServerOptions
     /// <summary>Whether models may be fetched, made and deleted over HTTP.</summary>
     public bool AllowPull { get; init; }
 
+    /// <summary>Most bytes of models that are loaded on demand; 0 loads none, null takes a part of what is free.</summary>
+    public long? ModelMemory { get; init; }
+
+    /// <summary>How long such a model stays after its last use.</summary>
+    public TimeSpan KeepAlive { get; init; } = TimeSpan.FromMinutes(5);
+
     public required string Host { get; init; }
 
     public required int Port { get; init; }

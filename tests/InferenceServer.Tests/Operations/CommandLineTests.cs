@@ -16,7 +16,7 @@ public sealed class CommandLineTests
             "--ubatch-size", "128", "--backend", "vulkan", "--gpu-layers", "7", "--kv-unified", "off", "--deterministic", "--cache-type-k", "q8_0", "--cache-type-v", "f32",
             "--max-queue", "9", "--cache-ram", "512MiB", "--cache-dir", "kept", "--cache-disk", "3g", "--chat-template", "t.jinja",
             "--api-key-file", "keys.txt", "--data-dir", "stored", "--retention-days", "7", "--data-disk", "1g", "--strict", "--shutdown-timeout", "20",
-            "--models-dir", "models", "--hub-endpoint", "http://hub.example/hf", "--ollama-registry", "http://ollama.example", "--offline", "on", "--allow-pull", "on").Options!;
+            "--models-dir", "models", "--hub-endpoint", "http://hub.example/hf", "--ollama-registry", "http://ollama.example", "--offline", "on", "--allow-pull", "on", "--model-memory", "4g", "--keep-alive", "60").Options!;
         LibraryOptions library = options.Library!;
         Assert.Equal((Path.GetFullPath("models"), "http://hub.example/hf", "http://ollama.example/", true), (library.Folder, library.HubEndpoint.AbsoluteUri, library.OllamaRegistry.AbsoluteUri, library.Offline));
 
@@ -41,6 +41,8 @@ public sealed class CommandLineTests
                 DiskCacheBytes = 3L << 30,
                 ChatTemplatePath = "t.jinja",
             },
+            ModelMemory = 4L << 30,
+            KeepAlive = TimeSpan.FromMinutes(1),
             Host = "0.0.0.0",
             Port = 0,
             Backend = LlamaBackend.Vulkan,

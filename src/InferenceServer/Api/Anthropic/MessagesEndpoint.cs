@@ -13,7 +13,7 @@ internal sealed class MessagesEndpoint(ModelCatalogue models, TimeProvider clock
         AnthropicErrors.StampId(http);
         RequestHints hints = RequestHints.Of(http.Request);
         MessagesCall call = await JsonBody.ReadAsync(http, (body, ignored) => MessagesParser.Parse(body, counts: false, ignored));
-        ServedModel model = models.Find(call.Model);
+        ServedModel model = await models.UseAsync(http, call.Model);
         using ChatTurn turn = await hints.StartAsync(http, model, call.Chat, call.Stream);
         MessageHeader header = new($"msg_{Guid.NewGuid():N}", model.Id, "standard", turn.Requests[0].PromptTokens.Length, call.Chat.Options.MaxOutputTokens!.Value, call.OmitsThinking, call.ReportsTiming);
         if (call.Stream)
@@ -32,7 +32,7 @@ internal sealed class MessagesEndpoint(ModelCatalogue models, TimeProvider clock
         AnthropicErrors.StampId(http);
         MessagesCall call = await JsonBody.ReadAsync(http, (body, ignored) => MessagesParser.Parse(body, counts: true, ignored));
         List<string> adaptations = [];
-        int tokens = ChatPrompt.Tokenize(call.Chat, models.Find(call.Model), adaptations).Length;
+        int tokens = ChatPrompt.Tokenize(call.Chat, await models.UseAsync(http, call.Model), adaptations).Length;
         RequestHints.Announce(http, adaptations);
         await JsonAnswer.WriteAsync(http, new MessageTokenCount(tokens), AnthropicJson.Wire.MessageTokenCount);
     }

@@ -74,7 +74,7 @@ public sealed record OllamaRunningList(IReadOnlyList<OllamaRunningModel> Models)
 
 public sealed record OllamaRunningModel(
     string Name, string Model, long Size, string Digest, OllamaModelDetails Details,
-    [property: Description("The last day there is: models stay loaded.")] string ExpiresAt,
+    [property: Description("When it leaves if nobody asks for it; the last day there is for models that stay.")] string ExpiresAt,
     [property: Description("Of size, the part that lies on GPUs, by layers.")] long SizeVram,
     int ContextLength);
 

@@ -17,7 +17,9 @@ internal sealed class OllamaChatEndpoints(ModelCatalogue models, TimeProvider cl
     {
         RequestHints hints = RequestHints.Of(http.Request);
         OllamaCall call = await JsonBody.ReadAsync(http, parse);
-        ServedModel model = models.Find(call.Model);
+        // Nothing is loaded only to be unloaded.
+        bool isUnload = call is { Chat: null, Text: null, Unloads: true };
+        ServedModel model = isUnload && models.OnDemand?.Expire(call.Model) == true ? models.Models[0] : await models.UseAsync(http, call.Model, call.KeepAlive);
         OllamaHeader header = new(call.Model, isChat, call.ReportsTiming, model, clock, RequestTrace.Of(http));
         if (call is { Chat: null, Text: null })
         {

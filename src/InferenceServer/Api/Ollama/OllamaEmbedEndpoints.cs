@@ -119,8 +119,7 @@ internal sealed class OllamaEmbedEndpoints(ModelCatalogue models, TimeProvider c
     /// <summary>The model stays loaded whatever keep_alive says, and options are about generating.</summary>
     private static void ReadRest(HttpContext http, JsonFields body)
     {
-        if (body.Take("keep_alive") is { ValueKind: not (JsonValueKind.String or JsonValueKind.Number) } wrong)
-            throw JsonValue.WrongType(wrong, "keep_alive", "a number of seconds, or a text such as \"5m\"");
+        KeepAliveReader.Read(body);
         List<string> ignored = [];
         if (body.Object("options") is { } options)
             options.Close(ignored);

@@ -21,7 +21,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
         new OllamaModel(model.Name, model.Name, OllamaHeader.Time(model.AddedAt), model.SizeBytes, model.Digest, Details(model)))]), OllamaJson.Wire.OllamaModelList);
 
     public Task RunningAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaRunningList([.. Loaded.Select(model => new OllamaRunningModel(
-        NameOf(model.Id), NameOf(model.Id), model.File.SizeBytes, model.File.Digest, Details(model.File), OllamaHeader.Time(DateTimeOffset.MaxValue),
+        NameOf(model.Id), NameOf(model.Id), model.File.SizeBytes, model.File.Digest, Details(model.File), OllamaHeader.Time(ExpiryOf(model.Id)),
         model.File.GpuBytes, model.ContextLength))]), OllamaJson.Wire.OllamaRunningList);
 
     public Task VersionAsync(HttpContext http) =>
@@ -57,6 +57,9 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
     /// <summary>What would publish a model.</summary>
     public static Task RefuseAsync(HttpContext http) => throw new RequestProblem(ProblemKind.NotBuilt,
         $"{http.Request.Path} is not there: this server fetches models, and publishes none.", code: "not_implemented");
+
+    /// <summary>When it leaves if nobody asks for it.</summary>
+    private DateTimeOffset ExpiryOf(string id) => models.OnDemand?.Status.FirstOrDefault(model => model.Served?.Id == id)?.Expires ?? DateTimeOffset.MaxValue;
 
     /// <summary>Those that chat, then those that only embed.</summary>
     private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Loaded =>

@@ -10,8 +10,10 @@ namespace InferenceServer.Api.Ollama;
 /// <param name="Thinks">True and false where the client said so.</param>
 internal sealed record OllamaCall(string Model, bool Stream, bool ReportsTiming, ChatRequest? Chat, TextRequest? Text, bool? Thinks, bool Logprobs)
 {
-    /// <summary>Asks that the model be unloaded after it; it stays all the same.</summary>
-    public bool Unloads { get; init; }
+    /// <summary>How long a model that was loaded on demand stays after it; null for the usual time, <see cref="Timeout.InfiniteTimeSpan"/> for ever.</summary>
+    public TimeSpan? KeepAlive { get; init; }
+
+    public bool Unloads => KeepAlive == TimeSpan.Zero;
 }
 
 /// <summary>JSON body to a request. Fields are honoured or refused by name; unknown ones are listed in <c>ignored</c>.</summary>
@@ -29,8 +31,8 @@ internal static class OllamaRequestParser
         chat = ToolReader.Read(body, chat, ignored);
         chat = chat with { Options = chat.Options with { Constraint = ReadFormat(body), TopLogprobs = ReadLogprobs(body) } };
         bool stream = body.Boolean("stream") ?? true, timing = body.Boolean("timing") ?? false;
-        bool unloads = ReadRest(body, ignored);
-        return new(name, stream, timing, messages.Count == 0 ? null : chat, null, thinks, chat.Options.TopLogprobs is not null) { Unloads = unloads };
+        TimeSpan? keepAlive = ReadRest(body, ignored);
+        return new(name, stream, timing, messages.Count == 0 ? null : chat, null, thinks, chat.Options.TopLogprobs is not null) { KeepAlive = keepAlive };
     }
 
     public static OllamaCall ParseGenerate(JsonElement root, List<string> ignored)
@@ -57,8 +59,8 @@ internal static class OllamaRequestParser
         }, out bool? thinks);
         GenerationOptions options = chat.Options with { Constraint = ReadFormat(body), TopLogprobs = ReadLogprobs(body) };
         bool stream = body.Boolean("stream") ?? true, timing = body.Boolean("timing") ?? false;
-        bool unloads = ReadRest(body, ignored);
-        OllamaCall call = new(name, stream, timing, null, null, thinks, options.TopLogprobs is not null) { Unloads = unloads };
+        TimeSpan? keepAlive = ReadRest(body, ignored);
+        OllamaCall call = new(name, stream, timing, null, null, thinks, options.TopLogprobs is not null) { KeepAlive = keepAlive };
         if (prompt.Length == 0 && suffix is null)
             return call;
         if (!raw && suffix is null)
@@ -107,15 +109,13 @@ internal static class OllamaRequestParser
     }
 
     /// <summary>What holds here whether it is asked for or not.</summary>
-    /// <returns>Whether the model is to be unloaded.</returns>
-    private static bool ReadRest(JsonFields body, List<string> ignored)
+    /// <returns>How long the model is to stay.</returns>
+    private static TimeSpan? ReadRest(JsonFields body, List<string> ignored)
     {
-        JsonElement? kept = body.Take("keep_alive");
-        if (kept is { ValueKind: not (JsonValueKind.String or JsonValueKind.Number) } wrong)
-            throw JsonValue.WrongType(wrong, "keep_alive", "a number of seconds, or a text such as \"5m\"");
+        TimeSpan? keepAlive = KeepAliveReader.Read(body);
         body.Boolean("truncate");
         body.Boolean("shift");
         body.Close(ignored);
-        return kept is { } value && (value.ValueKind == JsonValueKind.Number ? JsonValue.Number(value, "keep_alive", double.MinValue, double.MaxValue) == 0 : JsonValue.String(value, "keep_alive") is "0" or "0s" or "0m");
+        return keepAlive;
     }
 }

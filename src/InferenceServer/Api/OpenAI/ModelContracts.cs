@@ -9,6 +9,6 @@ public sealed record ModelDescription(
     string Id, string Object, long Created, string OwnedBy,
     [property: Description("Extra: most tokens of one conversation, prompt and reply together.")] int ContextLength)
 {
-    [Description("Extra: whether it answers now. Others are in the library only: start the server with --model NAME.")]
+    [Description("Extra: whether it answers now. Others are in the library, and are loaded when a request names them.")]
     public bool Loaded { get; init; } = true;
 }

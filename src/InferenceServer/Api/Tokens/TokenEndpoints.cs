@@ -30,7 +30,7 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
             Announce(http, fields);
         }
 
-        ServedVocabulary vocabulary = models.Find(request.Model).Vocabulary;
+        ServedVocabulary vocabulary = (await models.UseAsync(http, request.Model)).Vocabulary;
         int[] tokens = vocabulary.Tokenize(request.Content, request.AddSpecial, request.ParseSpecial);
         await using Utf8JsonWriter json = new(http.Response.BodyWriter, new JsonWriterOptions { Encoder = TokenJson.Wire.Options.Encoder });
         http.Response.ContentType = "application/json";
@@ -60,7 +60,7 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
             Announce(http, fields);
         }
 
-        ServedVocabulary vocabulary = models.Find(request.Model).Vocabulary;
+        ServedVocabulary vocabulary = (await models.UseAsync(http, request.Model)).Vocabulary;
         vocabulary.Check(request.Tokens, "tokens");
         await JsonAnswer.WriteAsync(http, new DetokenizedText(vocabulary.Text(request.Tokens)), TokenJson.Wire.DetokenizedText);
     }
@@ -86,7 +86,7 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
     private async Task<(ServedModel Model, ChatRequest Request)> ReadChatAsync(HttpContext http)
     {
         ChatCall call = await JsonBody.ReadAsync(http, ChatRequestParser.ParsePrompt);
-        return (models.Find(call.Model), call.Chat);
+        return (await models.UseAsync(http, call.Model), call.Chat);
     }
 
     private static void Announce(HttpContext http, JsonFields fields)

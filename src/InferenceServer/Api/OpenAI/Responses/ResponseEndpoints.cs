@@ -19,7 +19,7 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             throw RequestProblem.Unsupported("store", "this server was started without a data directory (--data-dir).");
         if (request.Background && !stores)
             throw RequestProblem.Invalid("{where} needs the response to be stored: there is no other way to fetch it.", "background", "invalid_value");
-        ServedModel model = models.Find(request.Model);
+        ServedModel model = await models.UseAsync(http, request.Model);
         string owner = StoreOwner.Of(http);
         // Who says where in the tree the turn belongs may take several at once.
         using ConversationTurn? conversation = request is { ConversationId: { } named, ConversationParent: null } ? await conversations.TakeAsync(owner, named, http.RequestAborted) : null;

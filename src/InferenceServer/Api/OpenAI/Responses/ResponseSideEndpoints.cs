@@ -69,6 +69,6 @@ internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore s
         ResponseRequest request = await JsonBody.ReadAsync(http, (body, ignored) => ResponseRequestParser.Parse(body, models.Models.Count == 1 ? models.Models[0].Id : null, ignored));
         if (request.Stream)
             throw RequestProblem.Unsupported("stream", "the answer is in one piece.");
-        return (request, models.Find(request.Model), await ResponseHistory.LoadAsync(store, runs, StoreOwner.Of(http), request));
+        return (request, await models.UseAsync(http, request.Model), await ResponseHistory.LoadAsync(store, runs, StoreOwner.Of(http), request));
     }
 }

@@ -1,0 +1,58 @@
+using InferenceServer.Library;
+using InferenceServer.Llama;
+using InferenceServer.Models;
+
+namespace InferenceServer.Operations;
+
+/// <summary>The library's models as models that can be loaded when somebody asks for them.</summary>
+internal static class OnDemandModels
+{
+    // Of the memory that is free beside the models of the start; the rest is for what else runs here.
+    private const double MemoryShare = 0.5, DeviceShare = 0.9;
+
+    // Of a model's room, for prefixes that leave its pool.
+    private const int HostCacheShare = 10;
+
+    /// <summary>Null where there is no library, or nothing is to be loaded on demand.</summary>
+    public static ModelHost? Create(ServerOptions options, ModelLibrary? models, LlamaLibrary library, ILoggerFactory logs)
+    {
+        long room = options.ModelMemory ?? (long)(FreeMemory.Of(library.Devices) * (library.Devices.Any(device => device.Type is LlamaDeviceType.Gpu or LlamaDeviceType.IntegratedGpu) ? DeviceShare : MemoryShare));
+        if (models is null || room <= 0)
+            return null;
+        return new ModelHost(new ModelHostOptions { Room = room, KeepAlive = options.KeepAlive, MaxWaiting = options.Model.MaxQueue }, Find, TimeProvider.System, logs.CreateLogger<ModelHost>());
+
+        LoadableModel? Find(string name)
+        {
+            try
+            {
+                return models.Find(name) is { } manifest
+                    ? new LoadableModel(ModelName.Parse(manifest.Name).Display, manifest.SizeBytes, limit => Task.FromResult(Load(manifest.Name, limit)))
+                    : null;
+            }
+            catch (LibraryException)
+            {
+                return null; // no name of a model: the catalogue says what there is
+            }
+        }
+
+        HostedModel Load(string name, long limit)
+        {
+            ResolvedModel resolved = models.Resolve(name);
+            if (resolved.AdapterPaths.Count > 0)
+                throw new ServerStartException("it has a LoRA adapter, which this server cannot run: ask for the model that it was made of");
+            LoadedModel loaded = ModelLoader.Load(options.Model with
+            {
+                ModelPath = resolved.Path,
+                ModelId = ModelName.Parse(resolved.Manifest.Name).Display,
+                ChatTemplatePath = resolved.TemplatePath,
+                EmbeddingModelPath = null,
+                ModerationModelPath = null,
+                MemoryLimit = limit,
+                HostCacheBytes = Math.Min(options.Model.HostCacheBytes ?? long.MaxValue, limit / HostCacheShare),
+                // A folder is one server's and one model's.
+                DiskCacheDirectory = null,
+            }, library, logs, TimeProvider.System);
+            return new HostedModel(loaded.Served, loaded.Model.SizeBytes + (loaded.Engine.KvPoolBytes ?? 0), loaded.DisposeAsync);
+        }
+    }
+}
