@@ -97,6 +97,7 @@ internal static class ModelLoader
                 Engine = engine,
                 ContextLength = Math.Min(engine.ContextLength, model.TrainContextLength),
                 Chat = chat.Render,
+                System = options.System,
                 Replies = new ServedReplies(chat.Replies, vocabulary.ControlTokens, [.. vocabulary.EndTokens.Select(vocabulary.Text)]),
                 Constraints = new ServedConstraints(vocabulary),
                 File = ServedModelFile.Of(model, chat.TemplateSource),

@@ -21,6 +21,7 @@ internal static class NamedModels
             EmbeddingModelPath = embedding?.Path ?? options.EmbeddingModelPath,
             EmbeddingModelId = IdOf(embedding),
             ModerationModelPath = moderation?.Path ?? options.ModerationModelPath,
+            System = chat?.Manifest.System,
             ChatTemplatePath = options.ChatTemplatePath ?? chat?.TemplatePath,
         };
     }

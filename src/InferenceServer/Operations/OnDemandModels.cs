@@ -64,6 +64,7 @@ internal static class OnDemandModels
                 ModelPath = resolved.Path,
                 ModelId = ModelName.Parse(resolved.Manifest.Name).Display,
                 ChatTemplatePath = resolved.TemplatePath,
+                System = resolved.Manifest.System,
                 EmbeddingModelPath = null,
                 ModerationModelPath = null,
                 MemoryLimit = limit,
@@ -71,7 +72,7 @@ internal static class OnDemandModels
                 // A folder is one server's and one model's.
                 DiskCacheDirectory = null,
             }, library, logs, TimeProvider.System);
-            return new HostedModel(loaded.Served with { System = resolved.Manifest.System }, loaded.Model.SizeBytes + (loaded.Engine.KvPoolBytes ?? 0), loaded.DisposeAsync);
+            return new HostedModel(loaded.Served, loaded.Model.SizeBytes + (loaded.Engine.KvPoolBytes ?? 0), loaded.DisposeAsync);
         }
     }
 }

@@ -77,7 +77,7 @@ public sealed class ModelHostTests
     [Fact]
     public async Task The_least_recently_used_one_that_is_idle_makes_room_and_a_busy_one_never()
     {
-        Stage stage = new(3 * Unit);
+        Stage stage = new(2 * Unit);
         ModelHost.Lease busy = await stage.UseAsync("a");
         await stage.TouchAsync("b");
         stage.Clock.Advance(TimeSpan.FromMinutes(1));
@@ -105,7 +105,7 @@ public sealed class ModelHostTests
     [Fact]
     public async Task Two_that_do_not_fit_together_take_turns_of_a_least_length()
     {
-        Stage stage = new(2 * Unit);
+        Stage stage = new(Unit);
         ModelHost.Lease first = await stage.UseAsync("a");
         Task<ModelHost.Lease> other = stage.UseAsync("b");
         // Its stay has only begun: others may still have it.
@@ -165,7 +165,7 @@ public sealed class ModelHostTests
     [Fact]
     public async Task What_can_never_fit_is_refused_at_once_and_waiting_has_limits()
     {
-        Stage stage = new(2 * Unit, maxWaiting: 2);
+        Stage stage = new(Unit, maxWaiting: 2);
         RequestProblem huge = await Assert.ThrowsAsync<RequestProblem>(() => stage.UseAsync("huge"));
         Assert.Equal("model_too_large", huge.Code);
         using ModelHost.Lease busy = await stage.UseAsync("a");
@@ -189,7 +189,7 @@ public sealed class ModelHostTests
     [Fact]
     public async Task Stopping_ends_who_waits_and_unloads_all()
     {
-        Stage stage = new(2 * Unit);
+        Stage stage = new(Unit);
         await stage.TouchAsync("a");
         TaskCompletionSource gate = new();
         stage.Loading = _ => gate.Task;
