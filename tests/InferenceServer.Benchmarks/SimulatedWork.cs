@@ -137,7 +137,7 @@ internal sealed class SimulatedServer : IAsyncDisposable
                 Vocabulary = vocabulary,
                 Engine = engine,
                 ContextLength = SimulatedDevice.ContextLength,
-                Chat = ChatPromptRenderer.Create(null, setup.Model.ChatTemplate, setup.Model.Vocab, TimeProvider.System, []).Render,
+                Chat = ChatPromptRenderer.Create(null, setup.Model.ChatTemplate, null, setup.Model.Vocab, TimeProvider.System, []).Render,
                 Constraints = new ServedConstraints(vocabulary),
             }]));
         await app.StartAsync();

@@ -24,7 +24,7 @@ internal static class ChatPrompt
             Thinking = Thinking(request, model, rendered.Text),
             BeforeAnswer = isSplit ? BeforeAnswer(model.Replies.Format, rendered.Text) : null,
             ControlTokensInText = isSplit ? model.Replies.ControlTokensInText : null,
-            MessageBoundaries = model.Engine.TakesCheckpoints ? MessageBoundaries.Of(model, Conversation(request), rendered.Text, tokens) : [],
+            MessageBoundaries = model.Engine.TakesCheckpoints ? MessageBoundaries.Of(model, Conversation(request, model), rendered.Text, tokens) : [],
         });
         return requests;
     }
@@ -33,7 +33,7 @@ internal static class ChatPrompt
     /// <param name="adaptations">Takes what had to be done to the conversation.</param>
     public static RenderedPrompt Render(ChatRequest request, ServedModel model, ICollection<string>? adaptations = null)
     {
-        RenderedPrompt rendered = RenderedPrompt.Of(model.Chat(Conversation(request) with { Adaptations = adaptations }));
+        RenderedPrompt rendered = RenderedPrompt.Of(model.Chat(Conversation(request, model) with { Adaptations = adaptations }));
         return request.ReasoningBudget == 0 && model.Replies.Format is { Reasoning: { } markers } format && format.OpeningOf(rendered.Text) == ReplyOpening.Reasoning
             ? rendered.With(EndOfThinking(format, markers))
             : rendered;
@@ -49,9 +49,11 @@ internal static class ChatPrompt
         return model.Vocabulary.TokenizeChat(rendered);
     }
 
-    private static ChatConversation Conversation(ChatRequest request) => new()
+    private static ChatConversation Conversation(ChatRequest request, ServedModel model) => new()
     {
-        Messages = request.Messages,
+        Messages = model.System is { } system && !request.Messages.Any(message => message.Role.Instructs())
+            ? [new ChatMessage { Role = ChatRole.System, Text = system }, .. request.Messages]
+            : request.Messages,
         Tools = request.ToolChoice.Mode == ToolMode.None ? [] : request.Tools,
         ReasoningEffort = request.ReasoningEffort,
         TemplateArguments = request.TemplateArguments,

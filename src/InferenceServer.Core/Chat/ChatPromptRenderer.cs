@@ -26,6 +26,12 @@ internal sealed class ChatPromptRenderer
     private readonly TimeProvider _clock;
     private readonly OutsideText _outside;
 
+    // For conversations with tools, where the model has a template of its own for them.
+    private ChatPromptRenderer? _toolUse;
+
+    // Why the model's template cannot be used; null where it can.
+    private string? _failure;
+
     /// <param name="controlNames">Of the vocabulary's control tokens: what reads like one in a text from outside is marked (<see cref="RenderedPrompt"/>).</param>
     public ChatPromptRenderer(ChatTemplate template, string bos, string eos, TimeProvider clock, IEnumerable<string>? controlNames = null)
     {
@@ -42,30 +48,47 @@ internal sealed class ChatPromptRenderer
     public string TemplateSource { get; private init; } = "";
 
     /// <summary>How the model of this template writes its replies.</summary>
-    public ReplyFormat Replies => _replies.Value;
+    public ReplyFormat Replies => _toolUse?.Replies ?? _replies.Value;
 
-    /// <summary>Takes the operator's template, else the model's, else ChatML.</summary>
-    /// <exception cref="ServerStartException">The template cannot be read or parsed.</exception>
-    public static ChatPromptRenderer Create(string? path, string? modelTemplate, LlamaVocab vocab, TimeProvider clock, List<string> notes)
+    /// <summary>Takes the operator's template, else the model's, else ChatML. One of the model's that cannot be parsed is a note, and every chat's error.</summary>
+    /// <param name="toolTemplate">The model's template for conversations with tools; null where it has none of its own.</param>
+    /// <exception cref="ServerStartException">The operator's template cannot be read or parsed.</exception>
+    public static ChatPromptRenderer Create(string? path, string? modelTemplate, string? toolTemplate, LlamaVocab vocab, TimeProvider clock, List<string> notes)
     {
-        string source = path is not null ? ReadFile(path) : modelTemplate ?? BuiltinTemplates.ChatMLSource;
         if (path is null && modelTemplate is null)
             notes.Add("the model has no chat template: ChatML is used; give the right one with --chat-template");
+        ChatPromptRenderer Parse(string source) =>
+            new(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock, ControlNames(vocab)) { TemplateSource = source };
         try
         {
-            return new ChatPromptRenderer(ChatTemplate.Parse(source), Name(vocab, vocab.Bos), Name(vocab, vocab.Eos), clock, ControlNames(vocab)) { TemplateSource = source };
+            ChatPromptRenderer renderer = Parse(path is not null ? ReadFile(path) : modelTemplate ?? BuiltinTemplates.ChatMLSource);
+            if (path is null && toolTemplate is not null)
+                renderer._toolUse = Parse(toolTemplate);
+            return renderer;
+        }
+        catch (TemplateException error) when (path is null)
+        {
+            notes.Add($"the model's chat template cannot be used, so chats are refused: {error.Message}; give another with --chat-template");
+            ChatPromptRenderer renderer = Parse(BuiltinTemplates.ChatMLSource);
+            renderer._failure = error.Message;
+            return renderer;
         }
         catch (TemplateException error)
         {
-            throw new ServerStartException($"{path ?? "the model's chat template"} cannot be used: {error.Message}; give another with --chat-template", error);
+            throw new ServerStartException($"{path} cannot be used: {error.Message}; give another with --chat-template", error);
         }
     }
 
     /// <summary>The prompt's text, with marks as <see cref="RenderedPrompt.Of"/> reads them.</summary>
     public string Render(ChatConversation conversation)
     {
+        if (_failure is not null)
+            throw RequestProblem.Invalid($"The model's chat template cannot be used: {_failure}; the server needs another, by --chat-template.", nameof(ChatRequest.Messages), "template_error");
+        if (_toolUse is not null && (conversation.Tools.Count > 0 || conversation.Messages.Any(message => message.Role == ChatRole.Tool || message.ToolCalls is not null)))
+            return _toolUse.Render(conversation);
+        // Agents send it whatever the model is.
         if (conversation.ReasoningEffort is not (null or "none" or "medium") && !_template.Reads("reasoning_effort"))
-            throw RequestProblem.Unsupported(nameof(ChatRequest.ReasoningEffort), "the model's chat template has no such setting.");
+            conversation.Adaptations?.Add("reasoning-effort-left-out");
         conversation = SayableConversation.WithSayableCharacters(conversation);
         if (conversation.ContinuesFinalMessage)
             conversation = EndWithin(conversation);

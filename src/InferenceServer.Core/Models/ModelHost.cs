@@ -11,9 +11,9 @@ internal sealed record HostedModel(ServedModel Served, long Bytes, Func<ValueTas
 
 /// <summary>A model that can be loaded.</summary>
 /// <param name="Id">What clients call it.</param>
-/// <param name="FileBytes">Of its weights.</param>
+/// <param name="LeastBytes">What it takes at least to be of use.</param>
 /// <param name="Load">Is given the room that it may take, in bytes.</param>
-internal sealed record LoadableModel(string Id, long FileBytes, Func<long, Task<HostedModel>> Load);
+internal sealed record LoadableModel(string Id, long LeastBytes, Func<long, Task<HostedModel>> Load);
 
 /// <summary>A model as it stands, for whoever lists them.</summary>
 /// <param name="State">loading, loaded, making-room or unloading.</param>
@@ -46,9 +46,6 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
 
     // What goes on without a lease, such as a response in the background, is looked at so often.
     private static readonly TimeSpan BusyLook = TimeSpan.FromSeconds(1);
-
-    // What a model computes in, and the least pool that is of use, beside its weights.
-    private const double RoomPerFileByte = 1.25;
 
     private readonly Lock _gate = new();
     private readonly List<Entry> _entries = [];
@@ -272,7 +269,7 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
 
     private void MakeRoomFor(LoadableModel wanted, DateTimeOffset now)
     {
-        long needed = (long)(wanted.FileBytes * RoomPerFileByte);
+        long needed = wanted.LeastBytes;
         if (needed > options.Room)
         {
             Fail(wanted, new RequestProblem(ProblemKind.Invalid,
@@ -325,7 +322,7 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
     private async Task LoadAsync(LoadableModel wanted, long room)
     {
         _changing = true;
-        Entry entry = new(wanted) { Stage = Stage.Loading, Bytes = (long)(wanted.FileBytes * RoomPerFileByte) };
+        Entry entry = new(wanted) { Stage = Stage.Loading, Bytes = wanted.LeastBytes };
         _entries.Add(entry);
         LogLoading(log, wanted.Id, room >> 20);
         long start = clock.GetTimestamp();

@@ -56,7 +56,7 @@ internal static class ModelLoader
         {
             if (model.Metadata($"{model.Architecture}.attention.causal") == "false")
                 throw new ServerStartException($"{file.Path} embeds texts and generates none: give it with --embedding-model, and a model that chats with --model");
-            ChatPromptRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Vocab, clock, notes);
+            ChatPromptRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Metadata("tokenizer.chat_template.tool_use"), model.Vocab, clock, notes);
             int cells = options.ContextSize ?? DefaultCells(options, library, model, notes);
             InferenceEngine engine = InferenceEngine.Start(
                 new EngineOptions

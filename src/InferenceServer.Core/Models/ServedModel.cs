@@ -25,6 +25,9 @@ public sealed record ServedModel
 
     public required ServedConstraints Constraints { get; init; }
 
+    /// <summary>A system message for conversations that bring none; null for none.</summary>
+    public string? System { get; init; }
+
     public ServedReplies Replies { get; init; } = ServedReplies.Plain;
 
     public ServedModelFile File { get; init; } = ServedModelFile.None;

@@ -1,5 +1,6 @@
 using InferenceServer.Library;
 using InferenceServer.Llama;
+using InferenceServer.Llama.Gguf;
 using InferenceServer.Models;
 
 namespace InferenceServer.Operations;
@@ -12,6 +13,14 @@ internal static class OnDemandModels
 
     // Of a model's room, for prefixes that leave its pool.
     private const int HostCacheShare = 10;
+
+    // A pool that holds a conversation or two; models whose context is shorter need no more than that.
+    private const int LeastCells = 8192;
+
+    // Weights, and what they are computed in.
+    private const double WeightsAndMore = 1.1;
+
+    private const int BytesPerValue = 2; // f16
 
     /// <summary>Null where there is no library, or nothing is to be loaded on demand.</summary>
     public static ModelHost? Create(ServerOptions options, ModelLibrary? models, LlamaLibrary library, ILoggerFactory logs)
@@ -26,13 +35,23 @@ internal static class OnDemandModels
             try
             {
                 return models.Find(name) is { } manifest
-                    ? new LoadableModel(ModelName.Parse(manifest.Name).Display, manifest.SizeBytes, limit => Task.FromResult(Load(manifest.Name, limit)))
+                    ? new LoadableModel(ModelName.Parse(manifest.Name).Display, LeastBytes(models, manifest), limit => Task.FromResult(Load(manifest.Name, limit)))
                     : null;
             }
             catch (LibraryException)
             {
                 return null; // no name of a model: the catalogue says what there is
             }
+        }
+
+        static long LeastBytes(ModelLibrary models, ModelManifest manifest)
+        {
+            GgufFile header = models.ReadHeader(manifest);
+            long Of(string name) => header.GetInteger($"{header.Architecture}.{name}") ?? 0;
+            long heads = Math.Max(Of("attention.head_count"), 1), width = Of("embedding_length") / heads;
+            long values = Of("attention.key_length") + Of("attention.value_length") is > 0 and var said ? said : 2 * width;
+            long cells = manifest.Details.ContextLength > 0 ? Math.Min(manifest.Details.ContextLength, LeastCells) : LeastCells;
+            return (long)(manifest.SizeBytes * WeightsAndMore) + (cells * Of("block_count") * (Of("attention.head_count_kv") is > 0 and var shared ? shared : heads) * values * BytesPerValue);
         }
 
         HostedModel Load(string name, long limit)
@@ -52,7 +71,7 @@ internal static class OnDemandModels
                 // A folder is one server's and one model's.
                 DiskCacheDirectory = null,
             }, library, logs, TimeProvider.System);
-            return new HostedModel(loaded.Served, loaded.Model.SizeBytes + (loaded.Engine.KvPoolBytes ?? 0), loaded.DisposeAsync);
+            return new HostedModel(loaded.Served with { System = resolved.Manifest.System }, loaded.Model.SizeBytes + (loaded.Engine.KvPoolBytes ?? 0), loaded.DisposeAsync);
         }
     }
 }

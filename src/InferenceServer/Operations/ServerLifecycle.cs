@@ -69,7 +69,14 @@ internal sealed partial class ServerLifecycle(
         {
             foreach (string extra in (string[])["\"ignore_eos\":true", "\"response_format\":{\"type\":\"json_object\"}"])
             {
-                string answer = await AskAsync(client, model, chats: true, $"\"stream\":true,\"max_tokens\":4,{extra}", cancellation);
+                string fields = $"\"stream\":true,\"max_tokens\":4,{extra}";
+                string answer = await AskAsync(client, model, chats: true, fields, cancellation);
+                // The template's fault is not the model's: those who complete texts need none, and chats are told.
+                if (answer.Contains("\"code\":\"template_", StringComparison.Ordinal))
+                {
+                    LogTemplate(log, model.Id, answer.ReplaceLineEndings(" ").Trim());
+                    answer = await AskAsync(client, model, chats: false, fields, cancellation);
+                }
                 if (!answer.EndsWith("data: [DONE]\n\n", StringComparison.Ordinal))
                     throw new ServerStartException($"the model '{model.Id}' cannot decode: {answer.ReplaceLineEndings(" ").Trim()}");
             }
@@ -115,6 +122,9 @@ internal sealed partial class ServerLifecycle(
         using HttpResponseMessage answer = await client.PostAsync(new Uri(chats ? "/v1/chat/completions" : "/v1/completions", UriKind.Relative), content, cancellation);
         return await answer.Content.ReadAsStringAsync(cancellation);
     }
+
+    [LoggerMessage(EventId = 121, Level = LogLevel.Warning, Message = "The chat template of {Model} cannot render a plain chat, so chats will fail: {Answer}")]
+    private static partial void LogTemplate(ILogger logger, string model, string answer);
 
     [LoggerMessage(EventId = 120, Level = LogLevel.Information, Message = "Stopping: running requests have {DrainSeconds} s to finish")]
     private static partial void LogDraining(ILogger logger, double drainSeconds);

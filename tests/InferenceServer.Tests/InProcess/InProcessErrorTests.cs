@@ -19,7 +19,6 @@ public sealed class InProcessErrorTests(TinyInProcess tiny) : IClassFixture<Tiny
         { "tool name", "'ChatOptions.Tools[0].Name'" },
         { "no tools", "'ChatOptions.ToolMode'" },
         { "unknown tool", "'ChatOptions.ToolMode.RequiredFunctionName'" },
-        { "effort", "'ChatOptions.Reasoning.Effort'" },
         { "empty", "'messages'" },
         { "nothing said", "'messages[0]'" },
         { "nul", "'messages[0].Contents[0]'" },
@@ -76,7 +75,6 @@ public sealed class InProcessErrorTests(TinyInProcess tiny) : IClassFixture<Tiny
             "tool name" => new() { Tools = [AIFunctionFactory.CreateDeclaration("two words", null, any)] },
             "no tools" => new() { ToolMode = ChatToolMode.RequireAny },
             "unknown tool" => new() { Tools = [AIFunctionFactory.CreateDeclaration("f", null, any)], ToolMode = ChatToolMode.RequireSpecific("g") },
-            "effort" => new() { Reasoning = new() { Effort = ReasoningEffort.High } },
             "moderation" => new() { AdditionalProperties = new() { ["moderation"] = "block" } },
             _ => new(),
         };

@@ -31,7 +31,7 @@ public sealed class ChatFieldTests
             ("prompt_cache_options", "\"prompt_cache_options\":{\"mode\":\"implicit\"}", null), ("prompt_cache_options", "\"prompt_cache_options\":{\"mode\":\"never\"}", "prompt_cache_options.mode"),
             ("service_tier", "\"service_tier\":\"auto\"", null), ("service_tier", "\"service_tier\":\"gold\"", "service_tier"),
             ("modalities", "\"modalities\":[\"text\"]", null), ("modalities", "\"modalities\":[\"text\",\"audio\"]", "modalities[1]"),
-            ("verbosity", "\"verbosity\":\"medium\"", null), ("verbosity", "\"verbosity\":\"low\"", "verbosity"),
+            ("verbosity", "\"verbosity\":\"medium\"", null),
             ("reasoning_effort", "\"reasoning_effort\":\"medium\"", null), ("reasoning_effort", "\"reasoning_effort\":\"huge\"", "reasoning_effort"),
             ("max_completion_tokens", "\"max_completion_tokens\":5", null), ("max_tokens", "\"max_tokens\":5", null),
             ("frequency_penalty", "\"frequency_penalty\":1", null), ("presence_penalty", "\"presence_penalty\":1", null),

@@ -18,7 +18,7 @@ internal sealed class LibraryAccess(WebHostOptions options)
 
     /// <summary>The library, for a request that changes it.</summary>
     /// <exception cref="RequestProblem">There is none, or nobody may.</exception>
-    public ModelLibrary ToChange() => options.AllowPull ? ToRead() : throw new RequestProblem(ProblemKind.Forbidden,
+    public ModelLibrary ToChange() => Library is null || options.AllowPull ? ToRead() : throw new RequestProblem(ProblemKind.Forbidden,
         "Models are not fetched, made or deleted over HTTP here: the server does not listen on a loopback address, or was started with --allow-pull off. Use 'InferenceServer pull' on its machine, or start it with --allow-pull on.",
         code: "pull_not_allowed");
 

@@ -279,7 +279,6 @@ public sealed class ResponseTests
     [InlineData("\"input\":\"x\",\"n\":2", "n")]
     [InlineData("\"input\":\"x\",\"top_logprobs\":3", "top_logprobs")]
     [InlineData("\"input\":\"x\",\"reasoning\":{\"summary\":\"concise\"}", "reasoning.summary")]
-    [InlineData("\"input\":\"x\",\"text\":{\"verbosity\":\"low\"}", "text.verbosity")]
     [InlineData("\"input\":\"x\",\"text\":{\"format\":{\"type\":\"json_schema\",\"schema\":{}}}", "text.format.name")]
     [InlineData("\"input\":\"x\",\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":{\"type\":\"string\",\"pattern\":\"(?=a)\"}}}", "text.format.schema.pattern")]
     [InlineData("\"input\":\"x\",\"truncation\":\"middle\"", "truncation")]

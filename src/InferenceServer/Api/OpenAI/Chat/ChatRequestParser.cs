@@ -66,7 +66,7 @@ internal static class ChatRequestParser
         HashSet<string> custom = [];
         chat = isFormer ? FunctionReader.Read(body, chat, ignored) : ToolReader.Read(body, FunctionReader.WithoutFunctions(body, chat), custom, ignored);
         ChatCall read = new(model, chat, call) { AnswersFunctionCall = isFormer, CustomTools = custom, Store = body.Boolean("store") ?? false, Metadata = MetadataReader.Read(body) };
-        RefuseUnsupported(body);
+        RefuseUnsupported(body, ignored);
         ReadCacheOptions(body, ignored);
         body.Close(ignored);
         return read;
@@ -82,7 +82,7 @@ internal static class ChatRequestParser
     }
 
     /// <summary>Fields whose feature is not here. Values that mean "off" pass.</summary>
-    private static void RefuseUnsupported(JsonFields body)
+    private static void RefuseUnsupported(JsonFields body, List<string> ignored)
     {
         foreach ((JsonElement value, string path) in body.Array("modalities", 0, 8) ?? [])
             if (JsonValue.String(value, path) is not "text")
@@ -91,7 +91,7 @@ internal static class ChatRequestParser
             if (body.Take(name) is not null)
                 throw RequestProblem.Unsupported(name, "this server has no such feature.");
         if (body.OneOf("verbosity", "low", "medium", "high") is "low" or "high")
-            throw RequestProblem.Unsupported("verbosity", "the model has no such setting; say it in the system message.");
+            ignored.Add("verbosity"); // the model has no such setting
         if (body.OneOf("prompt_cache_retention", "in_memory", "in-memory", "24h") is "24h")
             throw RequestProblem.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
     }

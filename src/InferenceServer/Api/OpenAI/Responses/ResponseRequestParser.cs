@@ -22,7 +22,7 @@ internal static class ResponseRequestParser
     public static ResponseRequest Parse(JsonElement root, string? model, List<string> ignored)
     {
         JsonFields body = new(root, "");
-        RefuseUnsupported(body);
+        RefuseUnsupported(body, ignored);
         ResponseRequest request = new()
         {
             Model = model is null ? body.RequireString("model") : body.String("model") ?? model,
@@ -91,14 +91,14 @@ internal static class ResponseRequestParser
     }
 
     /// <summary>Fields whose feature is not here, and chat's names of fields that are called otherwise. Values that mean "off" pass.</summary>
-    private static void RefuseUnsupported(JsonFields body)
+    private static void RefuseUnsupported(JsonFields body, List<string> ignored)
     {
         if (body.Take("prompt") is not null)
             throw RequestProblem.Unsupported("prompt", "prompt templates are not kept here; send their text.");
         if (body.Array("context_management", 0, 8) is { Count: > 0 })
             throw RequestProblem.Unsupported("context_management", "use 'truncation' or /v1/responses/compact.");
         if (body.Take("personality") is not null)
-            throw RequestProblem.Unsupported("personality", "the model has no such setting; say it in 'instructions'.");
+            ignored.Add("personality"); // the model has no such setting
         if (body.OneOf("prompt_cache_retention", "in_memory", "in-memory", "24h") is "24h")
             throw RequestProblem.Unsupported("prompt_cache_retention", "prefixes are kept as long as memory allows; no time is promised.");
         foreach ((string name, string instead) in ((string, string)[])[("response_format", "text.format"), ("messages", "input"), ("max_tokens", "max_output_tokens"),
@@ -170,7 +170,7 @@ internal static class ResponseRequestParser
         if (body.Object("text") is not { } text)
             return null;
         if (text.OneOf("verbosity", "low", "medium", "high") is "low" or "high")
-            throw RequestProblem.Unsupported(text.PathOf("verbosity"), "the model has no such setting; say it in 'instructions'.");
+            ignored.Add(text.PathOf("verbosity")); // as above
         ResponseTextFormat read = new("text");
         if (text.Object("format") is { } format)
         {
