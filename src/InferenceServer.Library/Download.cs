@@ -144,7 +144,15 @@ internal sealed class Download(HubHttp http, LibraryFolder folder, LibraryOption
 
     /// <summary>The failure that ended the others; those only heard of it.</summary>
     private static Exception? Cause(Task[] connections) =>
-        connections.Select(connection => connection.Exception?.InnerException).OfType<Exception>().OrderBy(error => error is ChangedException ? 0 : error is RangesRefusedException ? 1 : 2).FirstOrDefault();
+        connections.Select(connection => connection.Exception?.InnerException).OfType<Exception>().OrderBy(error => error switch
+        {
+            ChangedException => 0,
+            RangesRefusedException => 1,
+            LibraryException => 2,
+            // The disk's. What the network did to those that were called off says nothing.
+            UnauthorizedAccessException or IOException { InnerException: null } and not HttpIOException => 3,
+            _ => 4,
+        }).FirstOrDefault();
 
     private async Task FetchRangesAsync(RemoteFile file, PartialFile part, RangeQueue queue, Origin origin, CancellationTokenSource failed)
     {

@@ -54,6 +54,9 @@ internal static class ApiParameters
     /// <summary>Of the route that shows a model.</summary>
     public static readonly ApiParameter ModelId = Id("Id of the model, as /v1/models lists it.", "$model");
 
+    /// <summary>Of a file that is uploaded.</summary>
+    public static readonly ApiParameter Digest = new("digest", "The file's hash: sha256: and 64 hex digits.", ParameterLocation.Path) { Example = new BodyExample($"\"sha256:{new string('0', 64)}\"") };
+
     /// <summary>The <c>id</c> within a path.</summary>
     public static ApiParameter Id(string description, string example) => new("id", description, ParameterLocation.Path) { Example = new BodyExample($"\"{example}\"") };
 

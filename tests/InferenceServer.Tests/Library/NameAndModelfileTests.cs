@@ -84,7 +84,7 @@ public sealed class NameAndModelfileTests
     public void A_file_that_happens_to_be_there_does_not_hide_a_model_of_a_hub()
     {
         // The tests run in the folder of their own assembly.
-        string file = Path.GetFileName(Directory.GetFiles(Directory.GetCurrentDirectory()).First(path => ModelName.TryParse(Path.GetFileName(path), out _)));
+        string file = Path.GetFileName(Directory.GetFiles(Directory.GetCurrentDirectory()).First(path => path.EndsWith(".dll", StringComparison.Ordinal) && ModelName.TryParse(Path.GetFileName(path), out _)));
         Assert.IsType<FileReference>(ModelReference.Parse(file));
         Assert.IsType<OllamaReference>(ModelReference.ParseRemote(file));
         Assert.IsType<HubReference>(ModelReference.ParseRemote("hf:o/r"));

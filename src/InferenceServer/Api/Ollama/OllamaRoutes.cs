@@ -44,9 +44,9 @@ internal static class OllamaRoutes
             .WithSummary("Give a model a second name.").Takes<OllamaCopyRequest>("""{"source":"chat","destination":"my-copy"}""").Produces(200).ProducesOllamaErrors();
         app.MapDelete("/api/delete", (Delegate)library.DeleteAsync).WithName("ollamaDelete").WithTags("Ollama")
             .WithSummary("Delete a model from the library.").Takes<OllamaDeleteRequest>("""{"model":"my-copy"}""").Produces(200).ProducesOllamaErrors();
-        app.MapGet("/api/blobs/{digest}", (Delegate)library.FindBlobAsync).WithName("ollamaFindBlob").WithTags("Ollama")
+        app.MapGet("/api/blobs/{digest}", (Delegate)library.FindBlobAsync).WithName("ollamaFindBlob").WithTags("Ollama").WithMetadata(ApiParameters.Digest)
             .WithSummary("Whether a file is here; asked with HEAD.").Produces(200).ProducesOllamaErrors();
-        app.MapPost("/api/blobs/{digest}", (Delegate)library.AddBlobAsync).WithName("ollamaAddBlob").WithTags("Ollama")
+        app.MapPost("/api/blobs/{digest}", (Delegate)library.AddBlobAsync).WithName("ollamaAddBlob").WithTags("Ollama").WithMetadata(ApiParameters.Digest)
             .WithSummary("Upload a file, for a model that will be made of it.").Produces(201).ProducesOllamaErrors().Produces<OllamaError>(507);
         app.MapPost("/api/push", (Delegate)OllamaModelEndpoints.RefuseAsync).ExcludeFromDescription();
     }

@@ -224,7 +224,7 @@ public sealed class OllamaTests
     [InlineData("/api/generate", """{"model":"scripted","prompt":"x","images":["aGk="]}""", 400, "'images'")]
     [InlineData("/api/show", """{"model":"none"}""", 404, "'none'")]
     [InlineData("/api/push", """{"model":"mine"}""", 501, "/api/push")]
-    [InlineData("/api/pull", """{"model":"llama3"}""", 403, "--allow-pull on")]
+    [InlineData("/api/pull", """{"model":"llama3"}""", 400, "--models-dir")]
     [InlineData("/api/surprise", "{}", 404, "/api/surprise")]
     [InlineData("/api/chat", "{", 400, "JSON")]
     public async Task What_cannot_be_done_is_an_error_that_says_what(string path, string body, int status, string named)
