@@ -175,7 +175,10 @@ public sealed class LlamaModel : IDisposable
     /// Bytes of KV cache that one token takes over all attention layers. Sliding-window layers are counted as dense ones,
     /// recurrent layers not at all (their state has a fixed size per sequence).
     /// </summary>
-    public long EstimateKvBytesPerToken(KvType typeK, KvType typeV) => ModelPlacement.KvBytesPerToken(_file, typeK, typeV);
+    public long EstimateKvBytesPerToken(KvType typeK, KvType typeV) => KvBytesPerToken(_file, typeK, typeV);
+
+    /// <summary>The same of a model that is not loaded, by its header.</summary>
+    public static long KvBytesPerToken(GgufFile header, KvType typeK, KvType typeV) => ModelPlacement.KvBytesPerToken(header, typeK, typeV);
 
     /// <summary>
     /// SHA-256 over what makes the model this one, whatever its file is called or when it was copied: length and header (metadata and tensor

@@ -29,6 +29,17 @@ public sealed record GenerationOptions
 
     public float TypicalP { get; init; } = 1;
 
+    /// <summary>0 keeps all.</summary>
+    public float TopNSigma { get; init; }
+
+    /// <summary>0 excludes nothing.</summary>
+    public float XtcProbability { get; init; }
+
+    public float XtcThreshold { get; init; } = 0.1f;
+
+    /// <summary>Holds repeated sequences back; null for not at all.</summary>
+    public RepeatedSequences? Dry { get; init; }
+
     public float PresencePenalty { get; init; }
 
     public float FrequencyPenalty { get; init; }
@@ -67,3 +78,7 @@ public sealed record GenerationOptions
     /// <summary>As the client said it: <see cref="FairnessKey"/>, where nothing else tells callers apart.</summary>
     public string? User { get; init; }
 }
+
+/// <summary>What DRY makes of sequences that were said before; the fields are those of the engine's options.</summary>
+/// <param name="Breakers">Texts: a token that holds one ends a sequence.</param>
+public sealed record RepeatedSequences(float Multiplier, float Base, int AllowedLength, int LastTokens, IReadOnlyList<string> Breakers);

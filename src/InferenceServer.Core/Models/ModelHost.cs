@@ -185,7 +185,8 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
             aborted.ThrowIfCancellationRequested();
             throw new RequestProblem(ProblemKind.Busy,
                 $"The model '{wanted.Id}' was not loaded within {options.WaitLimit.TotalSeconds:F0} s: others that are in use take its room, and this request was number {place + 1} of those that waited.",
-                "model", "model_not_ready") { RetryAfter = ShortestStay };
+                "model", "model_not_ready")
+            { RetryAfter = ShortestStay };
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using System.Text;
 using InferenceServer.Chat;
 using InferenceServer.Llama;
@@ -19,6 +20,10 @@ public sealed record MiddleTokens(int BeforePrefix, int BeforeSuffix, int Before
 /// <summary>What the API must know of a vocabulary.</summary>
 public sealed record ServedVocabulary
 {
+    // Lists of breakers are the same few all the time; going through the vocabulary takes milliseconds.
+    private const int MaxLists = 16;
+
+    private readonly ConcurrentDictionary<string, IReadOnlySet<int>> _tokensWith = [];
     private SearchValues<string>? _search;
 
     public required int Count { get; init; }
@@ -51,6 +56,26 @@ public sealed record ServedVocabulary
 
     /// <summary>What a model that fills in the middle wants around the two texts; null for one that does not.</summary>
     public MiddleTokens? Middle { get; init; }
+
+    /// <summary>The tokens whose text holds one of these.</summary>
+    internal IReadOnlySet<int> TokensWith(IReadOnlyList<string> texts)
+    {
+        string key = string.Join('\0', texts);
+        if (_tokensWith.TryGetValue(key, out IReadOnlySet<int>? known))
+            return known;
+        byte[][] wanted = [.. texts.Select(Encoding.UTF8.GetBytes)];
+        HashSet<int> found = [];
+        for (int token = 0; token < Count; token++)
+        {
+            ReadOnlySpan<byte> bytes = Bytes(token, false);
+            foreach (byte[] text in wanted)
+                if (bytes.IndexOf(text) >= 0)
+                    found.Add(token);
+        }
+        if (_tokensWith.Count < MaxLists)
+            _tokensWith.TryAdd(key, found);
+        return found;
+    }
 
     public static ServedVocabulary Of(LlamaVocab vocab)
     {

@@ -135,6 +135,37 @@ internal ref struct CandidateSet
         Count = kept;
     }
 
+    /// <summary>Keeps the logits that are at least this large.</summary>
+    public void KeepFrom(float lowest)
+    {
+        int kept = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (_logits[i] >= lowest)
+                Move(i, kept++);
+        }
+        Count = kept;
+    }
+
+    /// <summary>Of the candidates that have at least this share of the weight, drops all but the least likely, of equals the last.</summary>
+    public void ExcludeLikely(float share)
+    {
+        double least = share * TotalWeight();
+        int stays = -1;
+        for (int i = 0; i < Count; i++)
+        {
+            if (_weights[i] >= least && (stays < 0 || _weights[i] <= _weights[stays]))
+                stays = i;
+        }
+        int kept = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (_weights[i] < least || i == stays)
+                Move(i, kept++);
+        }
+        Count = kept;
+    }
+
     public readonly double TotalWeight()
     {
         double total = 0;

@@ -2,8 +2,8 @@
 // Always: the draw is a function of (options, logits, mask, seed, tokens accepted so far) alone, whatever else is in the batch.
 //
 // The order of operations, each only where the request asks for it:
-//   log probabilities (of the row as the model made it, as OpenAI reports them) -> logit bias -> repetition, frequency, presence penalty -> mask
-//   -> temperature -> top_k -> typical_p -> top_p -> min_p -> pick.
+//   log probabilities (of the row as the model made it, as OpenAI reports them) -> logit bias -> repetition, frequency, presence penalty, DRY -> mask
+//   -> temperature -> top_n_sigma -> top_k -> typical_p -> top_p -> min_p -> XTC -> pick.
 // Within a constraint the mask comes last: a draw without it stands where the constraint allows the token, and only a refused one is drawn again
 // with the mask (without truncation this is exactly the masked distribution; with it, the truncations see all tokens first, as in llama.cpp).
 // Each truncation sees the distribution that the one before it left, renormalised. Plain rows take two paths that read the row about once:
@@ -35,18 +35,23 @@ public sealed class Sampler
     /// <summary>Random numbers that one draw of a token may use; a second draw of the same token takes the next ones.</summary>
     private const int NumbersPerDraw = RejectionAttempts + 1;
 
+    /// <summary>Whether XTC excludes is decided by a number of its own, so that the others are the same with it and without.</summary>
+    private const int NumberOfXtc = 1_000;
+
     private readonly SamplingOptions _options;
     private readonly int _vocabularySize;
     private readonly ulong _seed;
     private readonly float _scale;
     private readonly KeyValuePair<int, float>[] _logitBias; // An array: enumerating the options' list would allocate for each token.
     private readonly TokenPenalties? _penalties;
+    private readonly DryPenalty? _dry;
     private readonly float[] _maxima;
     private readonly double[] _sums;
     private int _firstNumber;
+    private float _sigmas;
 
     /// <param name="options">Checked here: <see cref="ArgumentException"/> names a value out of range.</param>
-    /// <param name="promptTokens">Read only for the repetition penalty, and not kept.</param>
+    /// <param name="promptTokens">Read only for the repetition penalty and for DRY.</param>
     /// <param name="vocabularySize">Logits in a row.</param>
     /// <param name="fallbackSeed">The seed where the options have none: the caller's fresh random number.</param>
     public Sampler(SamplingOptions options, ReadOnlySpan<int> promptTokens, int vocabularySize, ulong fallbackSeed)
@@ -63,6 +68,7 @@ public sealed class Sampler
         _scale = IsGreedy ? 1 : 1 / options.Temperature;
         _logitBias = [.. options.LogitBias];
         _penalties = TokenPenalties.Create(options, promptTokens);
+        _dry = options.Dry is { Multiplier: > 0 } dry ? new DryPenalty(dry, promptTokens) : null;
         _maxima = new float[LogitKernels.BlockCount(vocabularySize)];
         _sums = new double[_maxima.Length];
     }
@@ -73,12 +79,17 @@ public sealed class Sampler
     private bool IsGreedy => _options.Temperature < ColdestTemperature;
 
     /// <summary>Nothing but temperature and random number decides: a device that has the logits can draw as well, with what <see cref="NextDraw"/> says.</summary>
-    internal bool IsPlain => _logitBias.Length == 0 && _penalties is null && _options.TopLogprobs is null && (IsGreedy || !Truncates);
+    internal bool IsPlain => _logitBias.Length == 0 && _penalties is null && _dry is null && _options.TopLogprobs is null && (IsGreedy || !Truncates);
 
     /// <summary>The temperature, 0 for greedy, and the random number of the next token.</summary>
     internal (float Temperature, double Uniform) NextDraw => (IsGreedy ? 0 : _options.Temperature, CounterRandom.Uniform(_seed, (ulong)AcceptedTokens, 0));
 
-    private bool Truncates => TopK > 0 || _options is not { TypicalP: 1, TopP: 1, MinP: 0 };
+    private bool Truncates => TopK > 0 || _options is not { TypicalP: 1, TopP: 1, MinP: 0 } || NeedsCandidates;
+
+    /// <summary>Whether a token stays depends on more than the weight before it.</summary>
+    private bool NeedsCandidates => _options.TopNSigma > 0 || ExcludesLikely;
+
+    private bool ExcludesLikely => _options is { XtcProbability: > 0, XtcThreshold: <= 0.5f };
 
     /// <summary>Counts a token that joined the reply, drawn here or not.</summary>
     public void Accept(int token)
@@ -86,6 +97,7 @@ public sealed class Sampler
         CheckToken(token, nameof(token));
         AcceptedTokens++;
         _penalties?.Accept(token);
+        _dry?.Accept(token);
     }
 
     /// <summary>
@@ -126,7 +138,10 @@ public sealed class Sampler
         foreach ((int token, float bias) in _logitBias)
             logits[token] += bias;
         _penalties?.Apply(logits);
+        _dry?.Apply(logits);
 
+        // Of all tokens: a mask tells nothing of how they spread.
+        _sigmas = _options.TopNSigma > 0 && !IsGreedy ? _options.TopNSigma * Deviation(logits) : 0;
         _firstNumber = 0;
         if (constraint is null)
             return Pick(logits, mask);
@@ -188,10 +203,10 @@ public sealed class Sampler
         if (float.IsPositiveInfinity(max))
             return LogitKernels.IndexOfMaximum(logits, _maxima, max);
 
-        if (needsMass && DrawByRejection(logits, max, mass) is int accepted)
+        if (needsMass && !NeedsCandidates && DrawByRejection(logits, max, mass) is int accepted)
             return accepted;
         using CandidateSet candidates = CandidateSet.FromRow(logits, _maxima, Threshold(max, mass));
-        return Truncate(candidates, max, needsMass ? mass : null);
+        return Truncate(candidates, max, needsMass && _options.TopNSigma == 0 ? mass : null);
     }
 
     /// <summary>
@@ -216,6 +231,8 @@ public sealed class Sampler
     private float Threshold(float max, double mass)
     {
         float weightless = max + VectorExp.SmallestExponent / _scale;
+        if (_options.TopNSigma > 0)
+            return MathF.BitDecrement(MathF.Max(weightless, max - _sigmas));
         if (TopK > 0)
             return MathF.Max(weightless, KthLargestMaximum(TopK));
         if (_options.TypicalP < 1)
@@ -247,6 +264,8 @@ public sealed class Sampler
     /// <param name="mass">The weight that top_p is a share of, where that is more than the candidates'.</param>
     private int Truncate(CandidateSet candidates, float max, double? mass)
     {
+        if (_options.TopNSigma > 0)
+            candidates.KeepFrom(max - _sigmas);
         if (TopK > 0)
             candidates.KeepTop(TopK);
         candidates.Weigh(max, _scale);
@@ -256,7 +275,26 @@ public sealed class Sampler
             candidates.KeepMass(_options.TopP * (mass ?? candidates.TotalWeight()));
         if (_options.MinP > 0)
             candidates.KeepLikely(_options.MinP);
+        if (ExcludesLikely && Uniform(NumberOfXtc) < _options.XtcProbability)
+            candidates.ExcludeLikely(_options.XtcThreshold);
         return candidates.Pick(Uniform(RejectionAttempts));
+    }
+
+    /// <summary>The standard deviation of the logits that are numbers.</summary>
+    private static float Deviation(ReadOnlySpan<float> logits)
+    {
+        double sum = 0, squares = 0;
+        int count = 0;
+        foreach (float logit in logits)
+        {
+            if (!float.IsFinite(logit))
+                continue;
+            sum += logit;
+            squares += (double)logit * logit;
+            count++;
+        }
+        double mean = sum / Math.Max(count, 1);
+        return (float)Math.Sqrt(Math.Max(0, (squares / Math.Max(count, 1)) - (mean * mean)));
     }
 
     /// <summary>The log probability of a token that was given, not drawn, and of the most likely in its place.</summary>
@@ -310,6 +348,12 @@ public sealed class Sampler
         Check(_options.TopP is >= 0 and <= 1, nameof(_options.TopP), _options.TopP, "from 0 to 1");
         Check(_options.MinP is >= 0 and <= 1, nameof(_options.MinP), _options.MinP, "from 0 to 1");
         Check(_options.TypicalP is >= 0 and <= 1, nameof(_options.TypicalP), _options.TypicalP, "from 0 to 1");
+        if (_options.Dry is { } dry)
+            Check(dry is { Multiplier: >= 0 and < float.PositiveInfinity, Base: >= 1 and < float.PositiveInfinity, AllowedLength: >= 0, LastTokens: >= -1 }, nameof(_options.Dry), dry with { Breakers = new HashSet<int>() },
+                "a multiplier of 0 or more, a base of 1 or more, an allowed length of 0 or more, and -1 or more last tokens");
+        Check(_options.TopNSigma is >= 0 and < float.PositiveInfinity, nameof(_options.TopNSigma), _options.TopNSigma, "0 or more");
+        Check(_options.XtcProbability is >= 0 and <= 1, nameof(_options.XtcProbability), _options.XtcProbability, "from 0 to 1");
+        Check(_options.XtcThreshold is >= 0 and <= 1, nameof(_options.XtcThreshold), _options.XtcThreshold, "from 0 to 1");
         Check(float.IsFinite(_options.PresencePenalty), nameof(_options.PresencePenalty), _options.PresencePenalty, "a number");
         Check(float.IsFinite(_options.FrequencyPenalty), nameof(_options.FrequencyPenalty), _options.FrequencyPenalty, "a number");
         Check(_options.RepetitionPenalty is > 0 and < float.PositiveInfinity, nameof(_options.RepetitionPenalty), _options.RepetitionPenalty, "above 0");

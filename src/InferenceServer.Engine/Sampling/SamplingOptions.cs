@@ -22,6 +22,15 @@ public sealed record SamplingOptions
     /// <summary>Locally typical sampling: keep tokens of near-average surprise up to this sum; 1 keeps all.</summary>
     public float TypicalP { get; init; } = 1;
 
+    /// <summary>Keep the tokens whose logits are within so many standard deviations of the largest one; 0 keeps all.</summary>
+    public float TopNSigma { get; init; }
+
+    /// <summary>How often the likeliest tokens are excluded (XTC): of those at least as likely as <see cref="XtcThreshold"/> only the least likely stays. 0 for never.</summary>
+    public float XtcProbability { get; init; }
+
+    /// <summary>Above 0.5 no two tokens are that likely, and nothing is excluded.</summary>
+    public float XtcThreshold { get; init; } = 0.1f;
+
     /// <summary>Subtracted once from the logit of every token generated so far. -2 to 2.</summary>
     public float PresencePenalty { get; init; }
 
@@ -30,6 +39,9 @@ public sealed record SamplingOptions
 
     /// <summary>Divides positive and multiplies negative logits of tokens seen in prompt or reply; 1 changes nothing.</summary>
     public float RepetitionPenalty { get; init; } = 1;
+
+    /// <summary>Holds repeated sequences back; null for not at all.</summary>
+    public DryOptions? Dry { get; init; }
 
     /// <summary>Added to the logits before anything else; -100 bans a token in effect.</summary>
     public IReadOnlyList<KeyValuePair<int, float>> LogitBias { get; init; } = [];

@@ -15,14 +15,15 @@ internal static class StopReader
             return [];
         string path = body.PathOf(name);
         List<string> stops = value.ValueKind == JsonValueKind.String
-            ? [StopString(value, path)]
-            : JsonFields.Items(value, path, 0, MaxStopStrings).ConvertAll(item => StopString(item.Value, item.Path));
+            ? [Text(value, path)]
+            : JsonFields.Items(value, path, 0, MaxStopStrings).ConvertAll(item => Text(item.Value, item.Path));
         // Forms with an empty field send it: it stops nothing.
         stops.RemoveAll(stop => stop.Length == 0);
         return stops;
     }
 
-    private static string StopString(JsonElement value, string path)
+    /// <summary>One text of a list.</summary>
+    public static string Text(JsonElement value, string path)
     {
         string text = JsonValue.String(value, path);
         return text.Length <= MaxStopLength

@@ -29,6 +29,8 @@ internal sealed record CommandFailure(string Error, string Code);
 [JsonSerializable(typeof(IReadOnlyList<ModelRemoval>))]
 [JsonSerializable(typeof(IReadOnlyList<FileCheck>))]
 [JsonSerializable(typeof(CommandFailure))]
+[JsonSerializable(typeof(IReadOnlyList<DeviceLine>))]
+[JsonSerializable(typeof(ModelPlan))]
 internal sealed partial class CommandJson : JsonSerializerContext
 {
     public static CommandJson Shown { get; } = new(new JsonSerializerOptions
@@ -162,6 +164,21 @@ internal static class LibraryCommands
             return bad.Length == 0 ? 0 : 1;
         });
 
+        Add("devices", "Show what this machine computes with, as llama.cpp sees it, and its memory.", ["devices", "devices --json"], [], [], (call, _) =>
+        {
+            IReadOnlyList<DeviceLine> devices = [.. MachineCommands.Devices().Select(MachineCommands.Describe)];
+            call.Write(devices, CommandJson.Shown.IReadOnlyListDeviceLine, text => MachineCommands.Write(text, devices));
+            return Task.FromResult(0);
+        });
+
+        Argument<string> planned = Model("A GGUF file, or a model of the library.");
+        Add("plan", "Show whether a model fits into this machine's memory, and with which context.", ["plan chat", "plan models/chat.gguf --json"], [planned], [], (call, library) =>
+        {
+            ModelPlan plan = MachineCommands.Plan(call.Parsed.GetValue(planned)!, library, MachineCommands.Devices());
+            call.Write(plan, CommandJson.Shown.ModelPlan, text => MachineCommands.Write(text, plan));
+            return Task.FromResult(0);
+        });
+
         Argument<string> shell = new("SHELL") { Description = "bash, zsh or fish." };
         shell.AcceptOnlyFromAmong([.. ShellCompletion.Shells]);
         Command completion = new("completion", "Print a script that completes commands, options and models in a shell.");
@@ -260,11 +277,8 @@ internal static class LibraryCommands
             return;
         }
 
-        string[][] rows = [["NAME", "SIZE", "QUANT", "PARAMETERS", "ADDED"], .. models.Select(model => (string[])[ModelName.Parse(model.Name).Display, ByteText.Of(model.SizeBytes), model.Quant ?? model.Details.Quantization,
-            Count(model.Details.ParameterCount), model.AddedAt.ToLocalTime().ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture)])];
-        int[] widths = [.. Enumerable.Range(0, rows[0].Length).Select(column => rows.Max(row => row[column].Length))];
-        foreach (string[] row in rows)
-            text.WriteLine(string.Join("  ", row.Select((cell, column) => cell.PadRight(widths[column]))).TrimEnd());
+        MachineCommands.Table(text, [["NAME", "SIZE", "QUANT", "PARAMETERS", "ADDED"], .. models.Select(model => (string[])[ModelName.Parse(model.Name).Display, ByteText.Of(model.SizeBytes), model.Quant ?? model.Details.Quantization,
+            Count(model.Details.ParameterCount), model.AddedAt.ToLocalTime().ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture)])]);
     }
 
     private static void WriteModel(TextWriter text, ModelManifest manifest, string? path, string? problem)

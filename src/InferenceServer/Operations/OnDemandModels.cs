@@ -1,6 +1,5 @@
 using InferenceServer.Library;
 using InferenceServer.Llama;
-using InferenceServer.Llama.Gguf;
 using InferenceServer.Models;
 
 namespace InferenceServer.Operations;
@@ -20,8 +19,6 @@ internal static class OnDemandModels
     // Weights, and what they are computed in.
     private const double WeightsAndMore = 1.1;
 
-    private const int BytesPerValue = 2; // f16
-
     /// <summary>Null where there is no library, or nothing is to be loaded on demand.</summary>
     public static ModelHost? Create(ServerOptions options, ModelLibrary? models, LlamaLibrary library, ILoggerFactory logs)
     {
@@ -35,7 +32,7 @@ internal static class OnDemandModels
             try
             {
                 return models.Find(name) is { } manifest
-                    ? new LoadableModel(ModelName.Parse(manifest.Name).Display, LeastBytes(models, manifest), limit => Task.FromResult(Load(manifest.Name, limit)))
+                    ? new LoadableModel(ModelName.Parse(manifest.Name).Display, LeastBytes(manifest), limit => Task.FromResult(Load(manifest.Name, limit)))
                     : null;
             }
             catch (LibraryException)
@@ -44,14 +41,10 @@ internal static class OnDemandModels
             }
         }
 
-        static long LeastBytes(ModelLibrary models, ModelManifest manifest)
+        long LeastBytes(ModelManifest manifest)
         {
-            GgufFile header = models.ReadHeader(manifest);
-            long Of(string name) => header.GetInteger($"{header.Architecture}.{name}") ?? 0;
-            long heads = Math.Max(Of("attention.head_count"), 1), width = Of("embedding_length") / heads;
-            long values = Of("attention.key_length") + Of("attention.value_length") is > 0 and var said ? said : 2 * width;
             long cells = manifest.Details.ContextLength > 0 ? Math.Min(manifest.Details.ContextLength, LeastCells) : LeastCells;
-            return (long)(manifest.SizeBytes * WeightsAndMore) + (cells * Of("block_count") * (Of("attention.head_count_kv") is > 0 and var shared ? shared : heads) * values * BytesPerValue);
+            return (long)(manifest.SizeBytes * WeightsAndMore) + (cells * LlamaModel.KvBytesPerToken(models.ReadHeader(manifest), options.Model.CacheTypeK, options.Model.CacheTypeV));
         }
 
         HostedModel Load(string name, long limit)

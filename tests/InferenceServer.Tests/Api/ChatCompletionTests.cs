@@ -77,7 +77,7 @@ public sealed partial class ChatCompletionTests
         {
             Content = new StringContent("""
                 {"model":"scripted","messages":[{"role":"developer","content":[{"type":"text","text":"A"},{"type":"text","text":"B"}]}],
-                 "max_completion_tokens":5,"max_tokens":9,"stop":["x","y"],"seed":-1,"temperature":0.5,"top_p":0.9,"top_k":7,"min_p":0.1,"typical_p":0.8,
+                 "max_completion_tokens":5,"max_tokens":9,"stop":["x","y"],"seed":-1,"temperature":0.5,"top_p":0.9,"top_k":7,"min_p":0.1,"typical_p":0.8,"top_n_sigma":2,"xtc_probability":0.5,"xtc_threshold":0.2,"dry_multiplier":0.8,"dry_base":2,"dry_allowed_length":3,"dry_penalty_last_n":64,"dry_sequence_breakers":["a"],
                  "presence_penalty":1,"frequency_penalty":-1,"repetition_penalty":1.1,"logit_bias":{"65":-100},"ignore_eos":true,"logprobs":true,
                  "top_logprobs":2,"service_tier":"priority","timeout_ms":5000,"cache_salt":"s","prompt_cache_key":"k","user":"u",
                  "prediction":{"type":"content","content":"AB"},"tools":[],"tool_choice":"none","response_format":{"type":"text"},"surprise":1}
@@ -99,6 +99,9 @@ public sealed partial class ChatCompletionTests
         Assert.Equal(["x", "y"], got.StopStrings);
         SamplingOptions sampling = got.Sampling;
         Assert.Equal((0.5f, 0.9f, 7, 0.1f, 0.8f), (sampling.Temperature, sampling.TopP, sampling.TopK, sampling.MinP, sampling.TypicalP));
+        Assert.Equal(new DryOptions(0.8f, 2, 3, 64, sampling.Dry!.Breakers), sampling.Dry);
+        Assert.Equal(['a'], sampling.Dry.Breakers.Select(token => (char)token));
+        Assert.Equal((2f, 0.5f, 0.2f), (sampling.TopNSigma, sampling.XtcProbability, sampling.XtcThreshold));
         Assert.Equal((1f, -1f, 1.1f, ulong.MaxValue, 2),
             (sampling.PresencePenalty, sampling.FrequencyPenalty, sampling.RepetitionPenalty, sampling.Seed, sampling.TopLogprobs));
         Assert.Equal(KeyValuePair.Create(65, -100f), Assert.Single(sampling.LogitBias));

@@ -147,9 +147,19 @@ public sealed class ModelHostTests
     [Fact]
     public async Task A_load_that_fails_tells_its_own_requests_and_no_others()
     {
-        Stage stage = new(10 * Unit) { Loading = id => id == "a" ? throw new InvalidOperationException("its file is cut off") : Task.CompletedTask };
+        TaskCompletionSource gate = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        Stage stage = new(10 * Unit)
+        {
+            Loading = async id =>
+            {
+                await gate.Task;
+                if (id == "a")
+                    throw new InvalidOperationException("its file is cut off");
+            },
+        };
         Task<ModelHost.Lease>[] failing = [stage.UseAsync("a"), stage.UseAsync("a")];
         Task<ModelHost.Lease> other = stage.UseAsync("b");
+        gate.SetResult();
         foreach (Task<ModelHost.Lease> task in failing)
         {
             RequestProblem problem = await Assert.ThrowsAsync<RequestProblem>(() => task);

@@ -9,6 +9,7 @@ namespace InferenceServer.Api.OpenAI;
 internal static class ParameterReader
 {
     private const int MaxLogitBiases = 1024;
+    private const int MaxBreakers = 32;
     private const int MaxKeyLength = 512;
 
     /// <summary>Takes every shared field of <paramref name="body"/>.</summary>
@@ -26,9 +27,14 @@ internal static class ParameterReader
             TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
             MinP = body.Number("min_p", 0, 1) ?? 0,
             TypicalP = body.Number("typical_p", 0, 1) ?? 1,
+            // llama.cpp writes -1 for none.
+            TopNSigma = Math.Max(body.Number("top_n_sigma", -1, 100) ?? 0, 0),
+            XtcProbability = body.Number("xtc_probability", 0, 1) ?? 0,
+            XtcThreshold = body.Number("xtc_threshold", 0, 1) ?? 0.1f,
             PresencePenalty = body.Number("presence_penalty", -2, 2) ?? 0,
             FrequencyPenalty = body.Number("frequency_penalty", -2, 2) ?? 0,
             RepetitionPenalty = body.Number("repetition_penalty", 0.01, 100) ?? 1,
+            Dry = Dry(body),
             LogitBias = LogitBias(body),
             IgnoreEndOfGeneration = body.Boolean("ignore_eos") ?? false,
             Priority = PriorityOf(body.OneOf("service_tier", "auto", "default", "flex", "priority", "scale", "fast")),
@@ -72,6 +78,18 @@ internal static class ParameterReader
             throw RequestProblem.Unsupported("stream_options.include_obfuscation", "streams are not padded here.");
         options.Close(ignored);
         return includes;
+    }
+
+    /// <summary>With llama.cpp's names and defaults. Null where the multiplier is 0.</summary>
+    private static RepeatedSequences? Dry(JsonFields body)
+    {
+        float multiplier = body.Number("dry_multiplier", 0, 100) ?? 0, growth = body.Number("dry_base", 1, 100) ?? 1.75f;
+        int allowed = body.Integer("dry_allowed_length", 0, 1_000_000) ?? 2, last = body.Integer("dry_penalty_last_n", -1, int.MaxValue) ?? -1;
+        List<string> breakers = body.Take("dry_sequence_breakers") is { } texts
+            ? JsonFields.Items(texts, body.PathOf("dry_sequence_breakers"), 0, MaxBreakers).ConvertAll(item => StopReader.Text(item.Value, item.Path))
+            : ["\n", ":", "\"", "*"];
+        breakers.RemoveAll(text => text.Length == 0);
+        return multiplier > 0 ? new RepeatedSequences(multiplier, growth, allowed, last, breakers) : null;
     }
 
     private static Dictionary<int, float>? LogitBias(JsonFields body)

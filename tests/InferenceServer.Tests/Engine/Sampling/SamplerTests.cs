@@ -122,6 +122,63 @@ public sealed class SamplerTests
         AssertChiSquare(expected, counts, Draws);
     }
 
+    // Probabilities 0.4, 0.3, 0.2 and 0.1 among thousands that have none.
+    private static float[] FourTokens()
+    {
+        float[] logits = new float[5000];
+        Array.Fill(logits, float.NegativeInfinity);
+        (int Token, double Probability)[] tokens = [(17, 0.4), (2100, 0.3), (4000, 0.2), (4999, 0.1)];
+        foreach ((int token, double probability) in tokens)
+            logits[token] = (float)Math.Log(probability);
+        return logits;
+    }
+
+    [Theory]
+    [InlineData(1f, 0.15f, 0, 0, 2 / 3.0, 1 / 3.0)] // of three that are likely the least likely stays
+    [InlineData(0.5f, 0.15f, 0.2, 0.15, 0.1 + (1 / 3.0), 0.05 + (1 / 6.0))] // in half of the draws
+    [InlineData(1f, 0.35f, 0.4, 0.3, 0.2, 0.1)] // one alone is never excluded
+    [InlineData(1f, 0.6f, 0.4, 0.3, 0.2, 0.1)] // none is that likely
+    public void Xtc_excludes_all_but_the_least_likely_of_the_likely_as_often_as_it_is_told(float probability, float threshold, double first, double second, double third, double fourth)
+    {
+        const int Draws = 20_000;
+        float[] logits = FourTokens();
+        Sampler sampler = new(new() { XtcProbability = probability, XtcThreshold = threshold, Seed = 3 }, [], logits.Length, 0);
+        Dictionary<int, int> counts = new() { [17] = 0, [2100] = 0, [4000] = 0, [4999] = 0 };
+        for (int i = 0; i < Draws; i++)
+        {
+            int token = sampler.Sample(logits).Token;
+            counts[token]++;
+            sampler.Accept(token);
+        }
+        AssertChiSquare([first, second, third, fourth], [.. counts.Values], Draws);
+    }
+
+    [Theory]
+    [InlineData(0, 700)]
+    [InlineData(1.5f, 60)]
+    [InlineData(3f, 700)]
+    public void Top_n_sigma_keeps_what_is_near_the_largest_logit_at_any_temperature(float sigmas, int most)
+    {
+        float[] logits = Normal(new Random(11), 700, 1.5);
+        double mean = logits.Average(), deviation = Math.Sqrt(logits.Average(logit => Math.Pow(logit - mean, 2)));
+        HashSet<int> kept = [.. Enumerable.Range(0, logits.Length).Where(token => sigmas == 0 || logits[token] >= logits.Max() - (sigmas * deviation))];
+        foreach (float temperature in (float[])[0.7f, 2])
+        {
+            Sampler sampler = new(new() { Temperature = temperature, TopNSigma = sigmas, Seed = 5 }, [], logits.Length, 0);
+            HashSet<int> drawn = [];
+            for (int i = 0; i < 5_000; i++)
+            {
+                int token = sampler.Sample(logits).Token;
+                drawn.Add(token);
+                sampler.Accept(token);
+            }
+            Assert.Subset(kept, drawn);
+            Assert.InRange(kept.Count, 2, most);
+            if (sigmas > 0 && temperature == 2)
+                Assert.True(drawn.Count >= Math.Min(kept.Count, 50) * 0.9, $"{drawn.Count} of {kept.Count}");
+        }
+    }
+
     [Theory]
     [InlineData(300)]
     [InlineData(5000)]
@@ -396,6 +453,9 @@ public sealed class SamplerTests
         Refuses(new() { TopP = 1.1f }, "TopP");
         Refuses(new() { MinP = float.NaN }, "MinP");
         Refuses(new() { TypicalP = -0.1f }, "TypicalP");
+        Refuses(new() { TopNSigma = -1 }, "TopNSigma");
+        Refuses(new() { XtcProbability = 1.1f }, "XtcProbability");
+        Refuses(new() { XtcThreshold = float.NaN }, "XtcThreshold");
         Refuses(new() { RepetitionPenalty = 0 }, "RepetitionPenalty");
         Refuses(new() { TopLogprobs = 21 }, "TopLogprobs");
         Refuses(new() { LogitBias = [new(10, 1)] }, "LogitBias");
