@@ -129,10 +129,8 @@ internal sealed class HubHttp : IDisposable
             throw error is LibraryException { Problem: LibraryProblem.Busy } ? error
                 : new LibraryException(LibraryProblem.Unreachable, $"{what} cannot be fetched: {Reason(error)} ({tries} tries); pull again later, and what has come is kept", error);
         TimeSpan wait = TimeSpan.FromTicks(Math.Min(FirstWait.Ticks << (tries - 1), LongestWait.Ticks));
-        // Those that were refused together must not come back together. No secret hangs on it.
-#pragma warning disable CA5394
-        await _options.Delay(asked ?? (wait * (0.5 + Random.Shared.NextDouble())), cancellation);
-#pragma warning restore CA5394
+        // Those that were refused together must not come back together.
+        await _options.Delay(asked ?? (wait * (0.5 + (RandomNumberGenerator.GetInt32(1_000) / 1_000.0))), cancellation);
     }
 
     /// <summary>Bounds a wait for the network.</summary>

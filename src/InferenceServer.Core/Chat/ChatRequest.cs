@@ -13,6 +13,9 @@ public sealed record ChatRequest
 
     public ToolChoice ToolChoice { get; init; } = ToolChoice.Auto;
 
+    /// <summary>A tool's schema that cannot be enforced as a whole is refused, whatever the tool says of itself.</summary>
+    public bool RefusesLooseSchemas { get; init; }
+
     /// <summary>Whether one reply may make several calls.</summary>
     public bool AllowMultipleToolCalls { get; init; } = true;
 

@@ -45,6 +45,8 @@ internal sealed class ChatTurn : IDisposable
         RenderedPrompt rendered = ChatPrompt.Render(request, model, adaptations);
         ReplyGuard guard = ReplyGuard.Of(request, model, rendered.Text);
         ServedConstraint? constraint = guard.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
+        if (request.RefusesLooseSchemas && constraint is { Loosened: [var place, ..] })
+            throw RequestProblem.Invalid("{where} cannot be enforced, and the server is strict.", place, ConstraintProblems.Code);
         IReadOnlyList<GenerationRequest> requests = ChatPrompt.Requests(request, model, rendered, constraint?.Constraint, guard.Split is not null);
         observer?.Accepted(model.Id, requests);
         ReplySplitter?[] splitters = new ReplySplitter?[requests.Count];

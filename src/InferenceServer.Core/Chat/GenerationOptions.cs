@@ -1,4 +1,5 @@
 using InferenceServer.Engine;
+using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Chat;
 
@@ -37,8 +38,10 @@ public sealed record GenerationOptions
 
     public float XtcThreshold { get; init; } = 0.1f;
 
-    /// <summary>Holds repeated sequences back; null for not at all.</summary>
-    public RepeatedSequences? Dry { get; init; }
+    /// <summary>Holds repeated sequences back; null for not at all. Its breakers are the tokens that hold one of <see cref="DryBreakers"/>.</summary>
+    public DryOptions? Dry { get; init; }
+
+    public IReadOnlyList<string> DryBreakers { get; init; } = [];
 
     public float PresencePenalty { get; init; }
 
@@ -78,7 +81,3 @@ public sealed record GenerationOptions
     /// <summary>As the client said it: <see cref="FairnessKey"/>, where nothing else tells callers apart.</summary>
     public string? User { get; init; }
 }
-
-/// <summary>What DRY makes of sequences that were said before; the fields are those of the engine's options.</summary>
-/// <param name="Breakers">Texts: a token that holds one ends a sequence.</param>
-public sealed record RepeatedSequences(float Multiplier, float Base, int AllowedLength, int LastTokens, IReadOnlyList<string> Breakers);

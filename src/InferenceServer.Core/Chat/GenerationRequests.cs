@@ -55,7 +55,7 @@ internal static class GenerationRequests
         TopNSigma = options.TopNSigma,
         XtcProbability = options.XtcProbability,
         XtcThreshold = options.XtcThreshold,
-        Dry = options.Dry is { } dry ? new DryOptions(dry.Multiplier, dry.Base, dry.AllowedLength, dry.LastTokens, model.Vocabulary.TokensWith(dry.Breakers)) : null,
+        Dry = options.Dry is { } dry ? dry with { Breakers = model.Vocabulary.TokensWith(options.DryBreakers) } : null,
         PresencePenalty = options.PresencePenalty,
         FrequencyPenalty = options.FrequencyPenalty,
         RepetitionPenalty = options.RepetitionPenalty,

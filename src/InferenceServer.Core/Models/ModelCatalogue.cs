@@ -64,6 +64,6 @@ public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyL
     }
 
     private RequestProblem NotFound(string id) => new(ProblemKind.NotFound,
-        $"The model '{(id.Length <= 100 ? id : id[..100] + "...")}' does not exist; loaded: {string.Join(", ", Models.Select(model => model.Id).Union(Embedders.Select(model => model.Id)))}.",
+        $"The model '{(id.Length <= 100 ? id : id[..100] + "...")}' does not exist; loaded: {string.Join(", ", Models.Select(model => model.Id).Union(Embedders.Select(model => model.Id)))}{(OnDemand is null ? "" : "; /v1/models lists what can be loaded besides")}.",
         "model", "model_not_found");
 }

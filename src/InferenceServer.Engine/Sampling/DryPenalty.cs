@@ -1,5 +1,7 @@
 // DRY ("don't repeat yourself"): makes a token less likely the longer a sequence is that it would repeat. One sequence's; owned by its Sampler.
 
+using System.Collections.Frozen;
+
 namespace InferenceServer.Engine.Sampling;
 
 /// <summary>How sequences that were said before are held back.</summary>
@@ -7,8 +9,11 @@ namespace InferenceServer.Engine.Sampling;
 /// <param name="Base">By how much that grows with each token more. At least 1.</param>
 /// <param name="AllowedLength">Tokens that may be repeated freely. Not negative.</param>
 /// <param name="LastTokens">How far back to look, in prompt and reply; -1 for all.</param>
-/// <param name="Breakers">Tokens across which nothing counts as a repetition, such as line breaks.</param>
-public sealed record DryOptions(float Multiplier, float Base, int AllowedLength, int LastTokens, IReadOnlySet<int> Breakers);
+public sealed record DryOptions(float Multiplier, float Base, int AllowedLength, int LastTokens)
+{
+    /// <summary>Tokens across which nothing counts as a repetition, such as line breaks.</summary>
+    public IReadOnlySet<int> Breakers { get; init; } = FrozenSet<int>.Empty;
+}
 
 internal sealed class DryPenalty
 {

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
-using InferenceServer.Models;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Api;
@@ -41,14 +40,10 @@ internal static class IgnoredParameters
     }
 
     /// <summary>Lists in <c>x-loosened-schemas</c> the places in schemas of tools that are left open.</summary>
-    /// <exception cref="RequestProblem">400, naming the first: the server was started with --strict.</exception>
     public static void AnnounceLoosened(HttpResponse response, IReadOnlyList<string> places)
     {
-        if (places.Count == 0)
-            return;
-        if (response.HttpContext.RequestServices.GetRequiredService<WebHostOptions>().Strict)
-            throw RequestProblem.Invalid("{where} cannot be enforced, and the server is strict.", HeaderSafe(places[0]), ConstraintProblems.Code);
-        response.Headers["x-loosened-schemas"] = string.Join(", ", places.Take(MaxNames).Select(HeaderSafe));
+        if (places.Count > 0)
+            response.Headers["x-loosened-schemas"] = string.Join(", ", places.Take(MaxNames).Select(HeaderSafe));
     }
 
     /// <summary>A client wrote the name: nothing of it may end a header or forge one.</summary>

@@ -15,6 +15,8 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
     /// <summary>What moderation does with it.</summary>
     public ModerationGate Moderation { get; private init; } = ModerationGate.Off;
 
+    private bool IsStrict { get; init; }
+
     private const int MaxSessionIdLength = 512;
     private const int MaxTimeoutMilliseconds = 86_400_000;
 
@@ -44,7 +46,7 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
 
     /// <summary>As the other, for what goes on without the request.</summary>
     public Task<ChatTurn> StartAsync(ServedModel model, ChatRequest chat, RequestTrace trace, CancellationToken aborted) =>
-        ChatTurn.StartAsync(model, chat with { Options = Apply(chat.Options) }, Moderation, trace, aborted);
+        ChatTurn.StartAsync(model, chat with { Options = Apply(chat.Options), RefusesLooseSchemas = IsStrict }, Moderation, trace, aborted);
 
     /// <summary>As the other, without a template and without moderation.</summary>
     public Task<ChatTurn> StartAsync(HttpContext http, ServedModel model, TextRequest text, bool stream)
@@ -72,11 +74,15 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
 
         string? timeout = request.Headers["X-Request-Timeout-Ms"];
         if (string.IsNullOrEmpty(timeout))
-            return Moderated(new RequestHints(session, null, key));
+            return OnThisServer(new RequestHints(session, null, key));
         if (!int.TryParse(timeout, NumberStyles.None, CultureInfo.InvariantCulture, out int milliseconds) || milliseconds is 0 or > MaxTimeoutMilliseconds)
             throw RequestProblem.Invalid($"X-Request-Timeout-Ms must be an integer from 1 to {MaxTimeoutMilliseconds}.", "X-Request-Timeout-Ms", "out_of_range");
-        return Moderated(new RequestHints(session, TimeSpan.FromMilliseconds(milliseconds), key));
+        return OnThisServer(new RequestHints(session, TimeSpan.FromMilliseconds(milliseconds), key));
 
-        RequestHints Moderated(RequestHints hints) => hints with { Moderation = request.HttpContext.RequestServices.GetRequiredService<WebHostOptions>().Moderation };
+        RequestHints OnThisServer(RequestHints hints)
+        {
+            WebHostOptions server = request.HttpContext.RequestServices.GetRequiredService<WebHostOptions>();
+            return hints with { Moderation = server.Moderation, IsStrict = server.Strict };
+        }
     }
 }

@@ -5,7 +5,7 @@ using InferenceServer.Models;
 namespace InferenceServer.Operations;
 
 /// <summary>The library's models as models that can be loaded when somebody asks for them.</summary>
-internal static class OnDemandModels
+internal static partial class OnDemandModels
 {
     // Of the memory that is free beside the models of the start; the rest is for what else runs here.
     private const double MemoryShare = 0.5, DeviceShare = 0.9;
@@ -52,6 +52,7 @@ internal static class OnDemandModels
             ResolvedModel resolved = models.Resolve(name);
             if (resolved.AdapterPaths.Count > 0)
                 throw new ServerStartException("it has a LoRA adapter, which this server cannot run: ask for the model that it was made of");
+            long kept = Math.Min(options.Model.HostCacheBytes ?? long.MaxValue, limit / HostCacheShare);
             LoadedModel loaded = ModelLoader.Load(options.Model with
             {
                 ModelPath = resolved.Path,
@@ -60,12 +61,17 @@ internal static class OnDemandModels
                 System = resolved.Manifest.System,
                 EmbeddingModelPath = null,
                 ModerationModelPath = null,
-                MemoryLimit = limit,
-                HostCacheBytes = Math.Min(options.Model.HostCacheBytes ?? long.MaxValue, limit / HostCacheShare),
+                MemoryLimit = limit - kept,
+                HostCacheBytes = kept,
                 // A folder is one server's and one model's.
                 DiskCacheDirectory = null,
             }, library, logs, TimeProvider.System);
-            return new HostedModel(loaded.Served, loaded.Model.SizeBytes + (loaded.Engine.KvPoolBytes ?? 0), loaded.DisposeAsync);
+            foreach (string note in loaded.Notes)
+                LogNote(logs.CreateLogger<ModelHost>(), loaded.Served.Id, note);
+            return new HostedModel(loaded.Served, loaded.Model.SizeBytes + (loaded.Engine.KvPoolBytes ?? 0) + kept, loaded.DisposeAsync);
         }
     }
+
+    [LoggerMessage(EventId = 164, Level = LogLevel.Warning, Message = "{Model}: {Note}")]
+    private static partial void LogNote(ILogger logger, string model, string note);
 }

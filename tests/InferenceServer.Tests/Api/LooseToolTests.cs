@@ -67,11 +67,13 @@ public sealed class LooseToolTests
             Assert.Contains($"{said}.properties.id.pattern", text, StringComparison.Ordinal);
         }
 
+        Assert.Empty(engine.Submitted);
         await using TestHost strict = await StartAsync(engine, strict: true);
         using HttpResponseMessage refused = await strict.PostAsync(path, Body(path));
         Assert.Equal(400, (int)refused.StatusCode);
         Assert.Contains($"{said}.properties.id.pattern", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         Assert.Contains("strict", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        Assert.Empty(engine.Submitted);
     }
 
     [Theory]

@@ -61,6 +61,8 @@ public sealed class OnDemandTests
         JsonElement unloaded = await server.PostJsonAsync("/api/generate", """{"model":"second","keep_alive":0}""");
         Assert.Equal("unload", unloaded.GetProperty("done_reason").GetString());
         await Eventually.HoldsAsync(async () => (await IdsAsync(server)).Length == 1);
+        // It is gone from the list first, and counted once it is unloaded.
+        await Eventually.HoldsAsync(() => host.Unloads == 1);
         metrics = await server.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative));
         Assert.DoesNotContain("inference_engine_up{model=\"second\"}", metrics, StringComparison.Ordinal);
         Assert.Contains("inference_engine_up{model=\"scripted\"} 1", metrics, StringComparison.Ordinal);

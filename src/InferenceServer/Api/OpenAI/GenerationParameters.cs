@@ -5,7 +5,7 @@ using System.Text.Json;
 namespace InferenceServer.Api.OpenAI;
 
 /// <summary>What the bodies of chat completions and completions have in common, for the OpenAPI document; <see cref="ParameterReader"/> reads it.</summary>
-public abstract record GenerationParameters
+public abstract record GenerationParameters : SamplingParameters
 {
     [Description("Id of the loaded model, as /v1/models lists it.")]
     public required string Model { get; init; }
@@ -37,45 +37,6 @@ public abstract record GenerationParameters
     [Range(0, int.MaxValue)]
     public int TopK { get; init; }
 
-    [Description("Extra: drop tokens less likely than this share of the most likely one.")]
-    [Range(0, 1)]
-    public float MinP { get; init; }
-
-    [Description("Extra: locally typical sampling; 1 keeps all.")]
-    [Range(0, 1)]
-    public float TypicalP { get; init; } = 1;
-
-    [Description("Extra: keep the tokens whose logits are within so many standard deviations of the largest one; 0 and -1 keep all.")]
-    [Range(-1, 100)]
-    public float TopNSigma { get; init; }
-
-    [Description("Extra: how often the likeliest tokens are excluded; 0 for never.")]
-    [Range(0, 1)]
-    public float XtcProbability { get; init; }
-
-    [Description("Extra: of the tokens at least as likely only the least likely stays, as often as xtc_probability says.")]
-    [Range(0, 1)]
-    public float XtcThreshold { get; init; } = 0.1f;
-
-    [Description("Extra: DRY holds back tokens that would repeat a sequence, by this much for the first beyond dry_allowed_length; 0 for not at all.")]
-    [Range(0, 100)]
-    public float DryMultiplier { get; init; }
-
-    [Description("Extra: by how much DRY's penalty grows with each token of the repetition.")]
-    [Range(1, 100)]
-    public float DryBase { get; init; } = 1.75f;
-
-    [Description("Extra: tokens that may be repeated freely.")]
-    [Range(0, 1_000_000)]
-    public int DryAllowedLength { get; init; } = 2;
-
-    [Description("Extra: how many tokens back DRY looks; -1 for all.")]
-    [Range(-1, int.MaxValue)]
-    public int DryPenaltyLastN { get; init; } = -1;
-
-    [Description("Extra: texts across which nothing is a repetition, up to 32. Default: a line break, a colon, a quote and an asterisk.")]
-    public IReadOnlyList<string>? DrySequenceBreakers { get; init; }
-
     [Description("Subtracted once from the logit of every token generated so far.")]
     [Range(-2, 2)]
     public float PresencePenalty { get; init; }
@@ -83,10 +44,6 @@ public abstract record GenerationParameters
     [Description("Subtracted from the logit of a token for each time it was generated.")]
     [Range(-2, 2)]
     public float FrequencyPenalty { get; init; }
-
-    [Description("Extra: divides positive and multiplies negative logits of tokens seen so far; 1 changes nothing.")]
-    [Range(0.01, 100)]
-    public float RepetitionPenalty { get; init; } = 1;
 
     [Description("Token id to a bias of -100 to 100, added to its logit.")]
     public IReadOnlyDictionary<string, float>? LogitBias { get; init; }

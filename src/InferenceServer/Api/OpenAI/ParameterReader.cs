@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using InferenceServer.Chat;
 using InferenceServer.Engine;
+using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Api.OpenAI;
 
@@ -10,6 +11,9 @@ internal static class ParameterReader
 {
     private const int MaxLogitBiases = 1024;
     private const int MaxBreakers = 32;
+
+    // llama.cpp's.
+    private static readonly string[] DefaultDryBreakers = ["\n", ":", "\"", "*"];
     private const int MaxKeyLength = 512;
 
     /// <summary>Takes every shared field of <paramref name="body"/>.</summary>
@@ -35,6 +39,7 @@ internal static class ParameterReader
             FrequencyPenalty = body.Number("frequency_penalty", -2, 2) ?? 0,
             RepetitionPenalty = body.Number("repetition_penalty", 0.01, 100) ?? 1,
             Dry = Dry(body),
+            DryBreakers = DryBreakers(body),
             LogitBias = LogitBias(body),
             IgnoreEndOfGeneration = body.Boolean("ignore_eos") ?? false,
             Priority = PriorityOf(body.OneOf("service_tier", "auto", "default", "flex", "priority", "scale", "fast")),
@@ -81,15 +86,20 @@ internal static class ParameterReader
     }
 
     /// <summary>With llama.cpp's names and defaults. Null where the multiplier is 0.</summary>
-    private static RepeatedSequences? Dry(JsonFields body)
+    private static DryOptions? Dry(JsonFields body)
     {
         float multiplier = body.Number("dry_multiplier", 0, 100) ?? 0, growth = body.Number("dry_base", 1, 100) ?? 1.75f;
         int allowed = body.Integer("dry_allowed_length", 0, 1_000_000) ?? 2, last = body.Integer("dry_penalty_last_n", -1, int.MaxValue) ?? -1;
-        List<string> breakers = body.Take("dry_sequence_breakers") is { } texts
-            ? JsonFields.Items(texts, body.PathOf("dry_sequence_breakers"), 0, MaxBreakers).ConvertAll(item => StopReader.Text(item.Value, item.Path))
-            : ["\n", ":", "\"", "*"];
+        return multiplier > 0 ? new DryOptions(multiplier, growth, allowed, last) : null;
+    }
+
+    private static IReadOnlyList<string> DryBreakers(JsonFields body)
+    {
+        if (body.Take("dry_sequence_breakers") is not { } texts)
+            return DefaultDryBreakers;
+        List<string> breakers = JsonFields.Items(texts, body.PathOf("dry_sequence_breakers"), 0, MaxBreakers).ConvertAll(item => StopReader.Text(item.Value, item.Path));
         breakers.RemoveAll(text => text.Length == 0);
-        return multiplier > 0 ? new RepeatedSequences(multiplier, growth, allowed, last, breakers) : null;
+        return breakers;
     }
 
     private static Dictionary<int, float>? LogitBias(JsonFields body)

@@ -19,7 +19,7 @@ public sealed class DryPenaltyTests
     [Fact]
     public void A_token_that_would_go_on_with_a_repetition_is_held_back_by_its_length()
     {
-        DryOptions options = new(1, 2, 2, -1, Breaker);
+        DryOptions options = new(1, 2, 2, -1) { Breakers = Breaker };
         Assert.Equal([0, 0, 0, 0, 2, 0, 0, 0, 0, 0], Penalties(options, [1, 2, 3, 4, 5], [1, 2, 3]));
         Assert.Equal([0, 0, 0, 1, 0, 0, 0, 0, 0, 0], Penalties(options, [1, 2, 3, 4, 5], [1, 2]));
         Assert.Equal(new float[10], Penalties(options, [1, 2, 3, 4, 5], [1]));
@@ -33,7 +33,7 @@ public sealed class DryPenaltyTests
     [Fact]
     public void A_repetition_without_end_costs_a_number()
     {
-        float[] penalties = Penalties(new(5, 4, 0, -1, Breaker), [.. Enumerable.Repeat(3, 5_000)], []);
+        float[] penalties = Penalties(new(5, 4, 0, -1) { Breakers = Breaker }, [.. Enumerable.Repeat(3, 5_000)], []);
         Assert.True(float.IsFinite(penalties[3]) && penalties[3] > 1e30f, $"{penalties[3]}");
     }
 
@@ -44,7 +44,7 @@ public sealed class DryPenaltyTests
         for (int round = 0; round < 2_000; round++)
         {
             int[] tokens = [.. Enumerable.Range(0, random.Next(60)).Select(_ => random.Next(4) == 0 ? 9 - random.Next(2) : random.Next(3))];
-            DryOptions options = new(0.5f, 1.5f, random.Next(4), random.Next(3) == 0 ? random.Next(40) : -1, Breaker);
+            DryOptions options = new(0.5f, 1.5f, random.Next(4), random.Next(3) == 0 ? random.Next(40) : -1) { Breakers = Breaker };
             float[] expected = new float[10];
             int[] window = options.LastTokens < 0 ? tokens : tokens[^Math.Min(options.LastTokens, tokens.Length)..];
             for (int next = 1; next < window.Length; next++)
