@@ -348,9 +348,8 @@ public sealed class Sampler
         Check(_options.TopP is >= 0 and <= 1, nameof(_options.TopP), _options.TopP, "from 0 to 1");
         Check(_options.MinP is >= 0 and <= 1, nameof(_options.MinP), _options.MinP, "from 0 to 1");
         Check(_options.TypicalP is >= 0 and <= 1, nameof(_options.TypicalP), _options.TypicalP, "from 0 to 1");
-        if (_options.Dry is { } dry)
-            Check(dry is { Multiplier: >= 0 and < float.PositiveInfinity, Base: >= 1 and < float.PositiveInfinity, AllowedLength: >= 0, LastTokens: >= -1 }, nameof(_options.Dry), dry,
-                "a multiplier of 0 or more, a base of 1 or more, an allowed length of 0 or more, and -1 or more last tokens");
+        Check(_options.Dry is { Multiplier: >= 0 and < float.PositiveInfinity, Base: >= 1 and < float.PositiveInfinity, AllowedLength: >= 0, LastTokens: >= -1 }, nameof(_options.Dry), _options.Dry,
+            "a multiplier of 0 or more, a base of 1 or more, an allowed length of 0 or more, and -1 or more last tokens");
         Check(_options.TopNSigma is >= 0 and < float.PositiveInfinity, nameof(_options.TopNSigma), _options.TopNSigma, "0 or more");
         Check(_options.XtcProbability is >= 0 and <= 1, nameof(_options.XtcProbability), _options.XtcProbability, "from 0 to 1");
         Check(_options.XtcThreshold is >= 0 and <= 1, nameof(_options.XtcThreshold), _options.XtcThreshold, "from 0 to 1");

@@ -40,8 +40,8 @@ public sealed record SamplingOptions
     /// <summary>Divides positive and multiplies negative logits of tokens seen in prompt or reply; 1 changes nothing.</summary>
     public float RepetitionPenalty { get; init; } = 1;
 
-    /// <summary>Holds repeated sequences back; null for not at all.</summary>
-    public DryOptions? Dry { get; init; }
+    /// <summary>Holds repeated sequences back.</summary>
+    public DryOptions Dry { get; init; } = DryOptions.Off;
 
     /// <summary>Added to the logits before anything else; -100 bans a token in effect.</summary>
     public IReadOnlyList<KeyValuePair<int, float>> LogitBias { get; init; } = [];
