@@ -26,6 +26,8 @@ internal static class SamplingFields
         Number("top_n_sigma", -1, 100, "keep the tokens whose logits are within so many standard deviations of the largest one; 0 and -1 keep all.", s => s.TopNSigma, (s, n) => s with { TopNSigma = Math.Max(n, 0) }),
         Number("xtc_probability", 0, 1, "how often the likeliest tokens are excluded; 0 for never.", s => s.XtcProbability, (s, p) => s with { XtcProbability = p }),
         Number("xtc_threshold", 0, 1, "of the tokens at least as likely only the least likely stays, as often as xtc_probability says.", s => s.XtcThreshold, (s, p) => s with { XtcThreshold = p }),
+        Number("dynatemp_range", 0, 100, "how far the temperature goes below and above temperature, by the entropy of the tokens that are left; 0 leaves it as it is.", s => s.DynamicTemperatureRange, (s, x) => s with { DynamicTemperatureRange = x }),
+        Number("dynatemp_exponent", 0.01, 100, "the entropy's share of the most that there can be, to this power, says how far dynatemp_range goes.", s => s.DynamicTemperatureExponent, (s, x) => s with { DynamicTemperatureExponent = x }),
         Number("dry_multiplier", 0, 100, "DRY holds back tokens that would repeat a sequence, by this much for the first beyond dry_allowed_length; 0 for not at all.", s => s.Dry.Multiplier, (s, x) => s with { Dry = s.Dry with { Multiplier = x } }),
         Number("dry_base", 1, 100, "by how much DRY's penalty grows with each token of the repetition.", s => s.Dry.Base, (s, x) => s with { Dry = s.Dry with { Base = x } }),
         Whole("dry_allowed_length", 0, 1_000_000, "tokens that may be repeated freely.", s => s.Dry.AllowedLength, (s, n) => s with { Dry = s.Dry with { AllowedLength = n } }),
