@@ -72,9 +72,9 @@ public class ReplyFormatProbeTests
         Assert.Equal(name, format.Calls[0].Name);
         foreach (IReadOnlyList<(string Name, string Arguments)> sample in (IReadOnlyList<(string, string)>[])[SampleCalls.One, SampleCalls.Nested, SampleCalls.Empty, SampleCalls.Parallel, SampleCalls.Unicode])
         {
-            string written = "Well. " + CallWriter.Write(format.Calls[0], [.. sample.Select((call, i) => (call.Name, $"id{i}", JsonDocument.Parse(call.Arguments).RootElement))]);
+            string written = "Well." + CallWriter.Write(format.Calls[0], [.. sample.Select((call, i) => (call.Name, $"id{i}", JsonDocument.Parse(call.Arguments).RootElement))]);
             ReplyParts parts = ReplyParts.Of(format, written, SampleCalls.Tools);
-            Assert.True(parts.Has(sample) && parts.Content == "Well. ", $"{parts}\nfrom {written}");
+            Assert.True(parts.Has(sample) && parts.Content == "Well.", $"{parts}\nfrom {written}");
         }
     }
 
