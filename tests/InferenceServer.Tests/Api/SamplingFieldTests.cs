@@ -1,5 +1,5 @@
 using System.Text.Json.Nodes;
-using InferenceServer.Api;
+using InferenceServer.Chat;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
 
@@ -56,7 +56,8 @@ public sealed class SamplingFieldTests
     /// <summary>A value in range that is not what stands when nothing is sent.</summary>
     private static double Other(SamplingField field)
     {
-        double usual = field.Get(SamplingOptions.Default);
-        return field.IsWhole ? usual + 1 : usual < field.Most ? (usual + field.Most) / 2 : (usual + field.Least) / 2;
+        // OpenAI's largest temperature is less than the sampler's.
+        double usual = field.Get(SamplingOptions.Default), most = field.Name == SamplingFields.Temperature ? 2 : field.Most;
+        return field.IsWhole ? usual + 1 : usual < most ? (usual + most) / 2 : (usual + field.Least) / 2;
     }
 }

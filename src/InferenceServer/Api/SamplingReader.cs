@@ -1,0 +1,57 @@
+using System.Globalization;
+using InferenceServer.Chat;
+using InferenceServer.Engine.Sampling;
+using Microsoft.OpenApi;
+
+namespace InferenceServer.Api;
+
+/// <summary>Reads <see cref="SamplingFields"/> from a body, and describes them.</summary>
+internal static class SamplingReader
+{
+    private const int MaxBreakers = 32;
+
+    // llama.cpp's.
+    private static readonly string[] DefaultDryBreakers = ["\n", ":", "\"", "*"];
+
+    /// <summary>Takes the fields that are there; the others are left as <paramref name="defaults"/> has them, unless the model has defaults of its own.</summary>
+    /// <param name="mostTemperature">The dialect's largest temperature.</param>
+    /// <param name="names">Those that the dialect has; none for all.</param>
+    public static GenerationOptions Read(JsonFields body, GenerationOptions options, SamplingOptions defaults, double mostTemperature, params ReadOnlySpan<string> names)
+    {
+        SamplingOptions read = defaults;
+        HashSet<string> given = [.. options.Given];
+        foreach (SamplingField field in SamplingFields.All)
+            if ((names.IsEmpty || names.Contains(field.Name)) && body.Take(field.Name) is { } value)
+            {
+                string path = body.PathOf(field.Name);
+                double most = field.Name == SamplingFields.Temperature ? mostTemperature : field.Most;
+                read = field.Set(read, field.IsWhole ? JsonValue.Integer(value, path, (long)field.Least, (long)most) : JsonValue.Number(value, path, field.Least, most));
+                given.Add(field.Name);
+            }
+        return options with { Sampling = read, Given = given, DryBreakers = names.IsEmpty ? ReadBreakers(body) : [] };
+    }
+
+    private static IReadOnlyList<string> ReadBreakers(JsonFields body)
+    {
+        if (body.Take("dry_sequence_breakers") is not { } texts)
+            return DefaultDryBreakers;
+        List<string> breakers = JsonFields.Items(texts, body.PathOf("dry_sequence_breakers"), 0, MaxBreakers).ConvertAll(item => StopReader.Text(item.Value, item.Path));
+        breakers.RemoveAll(text => text.Length == 0);
+        return breakers;
+    }
+
+    /// <summary>Adds the fields to a body's description, but for those that its dialect describes itself.</summary>
+    public static void Describe(OpenApiSchema body)
+    {
+        body.Properties ??= new Dictionary<string, IOpenApiSchema>();
+        foreach (SamplingField field in SamplingFields.All)
+            body.Properties.TryAdd(field.Name, new OpenApiSchema
+            {
+                Type = field.IsWhole ? JsonSchemaType.Integer : JsonSchemaType.Number,
+                Format = field.IsWhole ? "int32" : "float",
+                Minimum = field.Least.ToString(CultureInfo.InvariantCulture),
+                Maximum = field.Most.ToString(CultureInfo.InvariantCulture),
+                Description = $"Extra: {field.Description}",
+            });
+    }
+}
