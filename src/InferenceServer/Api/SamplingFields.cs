@@ -28,6 +28,9 @@ internal static class SamplingFields
         Number("xtc_threshold", 0, 1, "of the tokens at least as likely only the least likely stays, as often as xtc_probability says.", s => s.XtcThreshold, (s, p) => s with { XtcThreshold = p }),
         Number("dynatemp_range", 0, 100, "how far the temperature goes below and above temperature, by the entropy of the tokens that are left; 0 leaves it as it is.", s => s.DynamicTemperatureRange, (s, x) => s with { DynamicTemperatureRange = x }),
         Number("dynatemp_exponent", 0.01, 100, "the entropy's share of the most that there can be, to this power, says how far dynatemp_range goes.", s => s.DynamicTemperatureExponent, (s, x) => s with { DynamicTemperatureExponent = x }),
+        Whole("mirostat", 0, 2, "steer the reply's surprise by this version of Mirostat, in the place of penalties, DRY and whatever drops tokens; 0 does not.", s => s.Mirostat, (s, n) => s with { Mirostat = n }),
+        Number("mirostat_tau", 0, 100, "the surprise that Mirostat steers to, in bits a token.", s => s.MirostatTau, (s, x) => s with { MirostatTau = x }),
+        Number("mirostat_eta", 0, 10, "how much of a token's distance from mirostat_tau is corrected at once.", s => s.MirostatEta, (s, x) => s with { MirostatEta = x }),
         Number("dry_multiplier", 0, 100, "DRY holds back tokens that would repeat a sequence, by this much for the first beyond dry_allowed_length; 0 for not at all.", s => s.Dry.Multiplier, (s, x) => s with { Dry = s.Dry with { Multiplier = x } }),
         Number("dry_base", 1, 100, "by how much DRY's penalty grows with each token of the repetition.", s => s.Dry.Base, (s, x) => s with { Dry = s.Dry with { Base = x } }),
         Whole("dry_allowed_length", 0, 1_000_000, "tokens that may be repeated freely.", s => s.Dry.AllowedLength, (s, n) => s with { Dry = s.Dry with { AllowedLength = n } }),
@@ -35,8 +38,13 @@ internal static class SamplingFields
         Number("repetition_penalty", 0.01, 100, "divides positive and multiplies negative logits of tokens seen so far; 1 changes nothing.", s => s.RepetitionPenalty, (s, x) => s with { RepetitionPenalty = x }),
     ];
 
+    /// <summary>What Mirostat makes void, whatever a dialect calls it.</summary>
+    private static readonly string[] VoidBesideMirostat =
+        [.. All.Select(field => field.Name).Where(name => !name.StartsWith("mirostat", StringComparison.Ordinal)), "top_p", "presence_penalty", "frequency_penalty", "repeat_penalty", "dry_sequence_breakers"];
+
     /// <summary>Takes the fields that are there; the others are left as <paramref name="defaults"/> has them.</summary>
-    public static SamplingOptions Read(JsonFields body, SamplingOptions defaults)
+    /// <param name="ignored">Receives the paths of those that have no effect beside others.</param>
+    public static SamplingOptions Read(JsonFields body, SamplingOptions defaults, List<string> ignored)
     {
         SamplingOptions read = defaults;
         foreach (SamplingField field in All)
@@ -45,6 +53,8 @@ internal static class SamplingFields
                 string path = body.PathOf(field.Name);
                 read = field.Set(read, field.IsWhole ? JsonValue.Integer(value, path, (long)field.Least, (long)field.Most) : JsonValue.Number(value, path, field.Least, field.Most));
             }
+        if (read.Mirostat > 0)
+            ignored.AddRange(VoidBesideMirostat.Where(name => body.Take(name) is not null).Select(body.PathOf));
         return read;
     }
 

@@ -19,7 +19,7 @@ internal static class OllamaOptionReader
                 TopP = options.Number("top_p", 0, 1) ?? 0.9f,
                 PresencePenalty = options.Number("presence_penalty", -2, 2) ?? 0,
                 FrequencyPenalty = options.Number("frequency_penalty", -2, 2) ?? 0,
-            })),
+            }, ignored)),
             DryBreakers = SamplingFields.ReadBreakers(options),
             Seed = options.Seed("seed") is not (null or -1) and var seed ? seed : null,
             StopSequences = StopReader.Read(options, "stop"),
@@ -40,10 +40,6 @@ internal static class OllamaOptionReader
 
     private static void RefuseOtherSamplers(JsonFields options)
     {
-        if (options.Integer("mirostat", 0, 2) is > 0)
-            throw RequestProblem.Unsupported("options.mirostat", "there is no such sampler here.");
-        options.Number("mirostat_tau", 0, 1e6);
-        options.Number("mirostat_eta", 0, 1e6);
         if (options.Number("tfs_z", 0, 1e6) is not (null or 1))
             throw RequestProblem.Unsupported("options.tfs_z", "there is no such sampler here.");
         if (options.Boolean("penalize_newline") == false && options.Number("repeat_penalty", 0.01, 100) is not (null or 1))

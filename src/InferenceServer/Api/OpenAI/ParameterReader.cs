@@ -27,7 +27,7 @@ internal static class ParameterReader
                 TopP = body.Number("top_p", 0, 1) ?? 1,
                 PresencePenalty = body.Number("presence_penalty", -2, 2) ?? 0,
                 FrequencyPenalty = body.Number("frequency_penalty", -2, 2) ?? 0,
-            }),
+            }, ignored),
             DryBreakers = SamplingFields.ReadBreakers(body),
             LogitBias = LogitBias(body),
             IgnoreEndOfGeneration = body.Boolean("ignore_eos") ?? false,
