@@ -13,10 +13,18 @@ internal static class SamplingReader
     // llama.cpp's.
     private static readonly string[] DefaultDryBreakers = ["\n", ":", "\"", "*"];
 
+    /// <summary>What Mirostat makes void, whatever a dialect calls it.</summary>
+    private static readonly string[] VoidBesideMirostat =
+    [
+        .. SamplingFields.All.Select(field => field.Name).Where(name => name != SamplingFields.Temperature && !name.StartsWith("mirostat", StringComparison.Ordinal)),
+        "repeat_penalty", "dry_sequence_breakers",
+    ];
+
     /// <summary>Takes the fields that are there; the others are left as <paramref name="defaults"/> has them, unless the model has defaults of its own.</summary>
     /// <param name="mostTemperature">The dialect's largest temperature.</param>
+    /// <param name="ignored">Receives the paths of those that have no effect beside others.</param>
     /// <param name="names">Those that the dialect has; none for all.</param>
-    public static GenerationOptions Read(JsonFields body, GenerationOptions options, SamplingOptions defaults, double mostTemperature, params ReadOnlySpan<string> names)
+    public static GenerationOptions Read(JsonFields body, GenerationOptions options, SamplingOptions defaults, double mostTemperature, List<string> ignored, params ReadOnlySpan<string> names)
     {
         SamplingOptions read = defaults;
         HashSet<string> given = [.. options.Given];
@@ -28,6 +36,8 @@ internal static class SamplingReader
                 read = field.Set(read, field.IsWhole ? JsonValue.Integer(value, path, (long)field.Least, (long)most) : JsonValue.Number(value, path, field.Least, most));
                 given.Add(field.Name);
             }
+        if (read.Mirostat > 0)
+            ignored.AddRange(VoidBesideMirostat.Where(name => body.Take(name) is not null).Select(body.PathOf));
         return options with { Sampling = read, Given = given, DryBreakers = names.IsEmpty ? ReadBreakers(body) : [] };
     }
 

@@ -46,6 +46,20 @@ public sealed class SamplingFieldTests
         }
     }
 
+    [Theory]
+    [InlineData("/v1/chat/completions", "\"mirostat\":2,\"mirostat_tau\":3,\"temperature\":0.5,\"top_p\":0.5,\"min_p\":0.1,\"presence_penalty\":1", "top_p, presence_penalty, min_p")]
+    [InlineData("/v1/chat/completions", "\"mirostat\":0,\"min_p\":0.1", null)]
+    [InlineData("/api/chat", "\"stream\":false,\"options\":{\"mirostat\":1,\"top_k\":20,\"repeat_penalty\":1.1}", "options.top_k, options.repeat_penalty")]
+    public async Task What_Mirostat_takes_the_place_of_is_listed_as_ignored(string route, string fields, string? ignored)
+    {
+        ScriptedEngine engine = new();
+        await using TestHost host = await TestHost.StartAsync(engine);
+        using HttpResponseMessage answer = await host.PostAsync(route, $"{Chat[..^1]},{fields}}}");
+        Assert.True(answer.IsSuccessStatusCode, await answer.Content.ReadAsStringAsync());
+        Assert.Equal(ignored, answer.Headers.TryGetValues("x-ignored-params", out IEnumerable<string>? names) ? names.Single() : null);
+        Assert.Equal(ignored is not null, engine.Submitted.Single().Request.Sampling.Mirostat > 0);
+    }
+
     [Fact]
     public void Names_are_unique_and_what_is_not_sent_is_in_range()
     {

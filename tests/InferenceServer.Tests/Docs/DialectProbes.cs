@@ -51,7 +51,6 @@ internal static class DialectProbes
             ("messages[].images", "\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"images\":[\"aGk=\"]}]"),
             ("messages[].thinking", "\"messages\":[{\"role\":\"assistant\",\"content\":\"x\",\"thinking\":\"y\"}]"),
             ("messages[].tool_name", "\"messages\":[{\"role\":\"tool\",\"content\":\"x\",\"tool_name\":\"f\"}]"),
-            ("options.mirostat", "\"options\":{\"mirostat\":2}"), ("options.mirostat_tau, mirostat_eta", "\"options\":{\"mirostat_tau\":5,\"mirostat_eta\":0.1}"),
             ("options.tfs_z", "\"options\":{\"tfs_z\":0.5}"), ("options.repeat_last_n", "\"options\":{\"repeat_penalty\":1.1,\"repeat_last_n\":64}"),
             ("options.penalize_newline", "\"options\":{\"repeat_penalty\":1.1,\"penalize_newline\":false}"), ("options.num_ctx", "\"options\":{\"num_ctx\":4096}"),
             ("anything else", "\"surprise\":1")),

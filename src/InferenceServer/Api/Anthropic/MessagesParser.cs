@@ -28,7 +28,7 @@ internal static class MessagesParser
             Messages = messages,
             // A reply that is begun for the model is gone on with.
             ContinuesFinalMessage = messages[^1] is { Role: ChatRole.Assistant, ToolCalls: null },
-            Options = SamplingReader.Read(body, new(), SamplingOptions.Default, 1, SamplingFields.Temperature, "top_p", "top_k") with
+            Options = SamplingReader.Read(body, new(), SamplingOptions.Default, 1, ignored, SamplingFields.Temperature, "top_p", "top_k") with
             {
                 MaxOutputTokens = maxTokens,
                 StopSequences = StopReader.Read(body, "stop_sequences"),

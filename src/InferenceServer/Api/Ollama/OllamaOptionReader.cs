@@ -11,7 +11,7 @@ internal static class OllamaOptionReader
     public static GenerationOptions Read(JsonFields body, List<string> ignored)
     {
         JsonFields options = body.Object("options") ?? new JsonFields(System.Text.Json.JsonDocument.Parse("{}").RootElement, "options");
-        GenerationOptions read = ReadPenalty(options, SamplingReader.Read(options, new(), Defaults, mostTemperature: 100)) with
+        GenerationOptions read = ReadPenalty(options, SamplingReader.Read(options, new(), Defaults, mostTemperature: 100, ignored)) with
         {
             MaxOutputTokens = options.Integer("num_predict", -2, int.MaxValue) is > 0 and var most ? most : null,
             Seed = options.Seed("seed") is not (null or -1) and var seed ? seed : null,
@@ -38,10 +38,6 @@ internal static class OllamaOptionReader
 
     private static void RefuseOtherSamplers(JsonFields options)
     {
-        if (options.Integer("mirostat", 0, 2) is > 0)
-            throw RequestProblem.Unsupported("options.mirostat", "there is no such sampler here.");
-        options.Number("mirostat_tau", 0, 1e6);
-        options.Number("mirostat_eta", 0, 1e6);
         if (options.Number("tfs_z", 0, 1e6) is not (null or 1))
             throw RequestProblem.Unsupported("options.tfs_z", "there is no such sampler here.");
         if (options.Boolean("penalize_newline") == false && options.Number("repeat_penalty", 0.01, 100) is not (null or 1))

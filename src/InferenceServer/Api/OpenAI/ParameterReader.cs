@@ -17,7 +17,7 @@ internal static class ParameterReader
     public static (GenerationOptions Options, CallOptions Call) Read(JsonFields body, GenerationOptions own, List<string> ignored)
     {
         bool stream = body.Boolean("stream") ?? false;
-        GenerationOptions options = SamplingReader.Read(body, own, SamplingOptions.Default, mostTemperature: 2) with
+        GenerationOptions options = SamplingReader.Read(body, own, SamplingOptions.Default, mostTemperature: 2, ignored) with
         {
             StopSequences = StopReader.Read(body, "stop"),
             Choices = body.Integer("n", 1, 128) ?? 1,
