@@ -41,6 +41,21 @@ internal static class SamplingReader
         return options with { Sampling = read, Given = given, DryBreakers = names.IsEmpty ? ReadBreakers(body) : [] };
     }
 
+    /// <summary>Takes <c>repeat_penalty</c> and <c>repeat_last_n</c>, as Ollama and llama.cpp call them.</summary>
+    public static GenerationOptions ReadRepeatPenalty(JsonFields options, GenerationOptions read)
+    {
+        float? given = options.Number("repeat_penalty", 0.01, 100);
+        float penalty = given ?? read.Sampling.RepetitionPenalty;
+        int? last = options.Integer("repeat_last_n", -1, int.MaxValue);
+        if (last is not (null or -1 or 0) && penalty != 1)
+            throw RequestProblem.Unsupported(options.PathOf("repeat_last_n"), "penalties look at all tokens so far (-1), or at none (0).");
+        return given is null && last is null ? read : read with
+        {
+            Sampling = read.Sampling with { RepetitionPenalty = last == 0 ? 1 : penalty },
+            Given = new HashSet<string>(read.Given) { SamplingFields.RepetitionPenalty },
+        };
+    }
+
     private static IReadOnlyList<string> ReadBreakers(JsonFields body)
     {
         if (body.Take("dry_sequence_breakers") is not { } texts)

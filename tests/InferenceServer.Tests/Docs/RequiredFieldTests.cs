@@ -71,6 +71,8 @@ public sealed class RequiredFieldTests
             + "{\"role\":\"tool\",\"content\":\"x\",\"tool_name\":\"f\"}],\"tools\":[" + Function + "],\"logprobs\":true"),
         ("/api/chat", $"{Model},\"stream\":false,\"messages\":[{{\"role\":\"user\",\"content\":\"x\"}}],\"logprobs\":true"),
         ("/api/generate", $"{Model},{OllamaCommon},\"prompt\":\"x\",\"system\":\"x\",\"raw\":false,\"logprobs\":true"),
+        ("/completion", $"{Model},\"prompt\":\"x\",{Sampling},\"n_predict\":5,\"stop\":[\"x\"],\"seed\":1,\"repeat_penalty\":1,\"repeat_last_n\":-1,\"ignore_eos\":false,\"n_probs\":0,\"t_max_predict_ms\":60000,\"stream\":false,\"json_schema\":{Schema}"),
+        ("/completion", $"{Model},\"prompt\":[72],\"grammar\":\"root ::= \\\"a\\\"\""),
         ("/api/show", Model),
         ("/api/embed", "\"model\":\"embedder\",\"input\":[\"x\"],\"truncate\":true,\"dimensions\":2"),
         ("/api/embeddings", "\"model\":\"embedder\",\"prompt\":\"x\""),

@@ -11,7 +11,7 @@ internal static class OllamaOptionReader
     public static GenerationOptions Read(JsonFields body, List<string> ignored)
     {
         JsonFields options = body.Object("options") ?? new JsonFields(System.Text.Json.JsonDocument.Parse("{}").RootElement, "options");
-        GenerationOptions read = ReadPenalty(options, SamplingReader.Read(options, new(), Defaults, mostTemperature: 100, ignored)) with
+        GenerationOptions read = SamplingReader.ReadRepeatPenalty(options, SamplingReader.Read(options, new(), Defaults, mostTemperature: 100, ignored)) with
         {
             MaxOutputTokens = options.Integer("num_predict", -2, int.MaxValue) is > 0 and var most ? most : null,
             Seed = options.Seed("seed") is not (null or -1) and var seed ? seed : null,
@@ -20,20 +20,6 @@ internal static class OllamaOptionReader
         RefuseOtherSamplers(options);
         options.Close(ignored);
         return read;
-    }
-
-    private static GenerationOptions ReadPenalty(JsonFields options, GenerationOptions read)
-    {
-        float? given = options.Number("repeat_penalty", 0.01, 100);
-        float penalty = given ?? read.Sampling.RepetitionPenalty;
-        int? last = options.Integer("repeat_last_n", -1, int.MaxValue);
-        if (last is not (null or -1 or 0) && penalty != 1)
-            throw RequestProblem.Unsupported("options.repeat_last_n", "penalties look at all tokens so far (-1), or at none (0).");
-        return given is null && last is null ? read : read with
-        {
-            Sampling = read.Sampling with { RepetitionPenalty = last == 0 ? 1 : penalty },
-            Given = new HashSet<string>(read.Given) { SamplingFields.RepetitionPenalty },
-        };
     }
 
     private static void RefuseOtherSamplers(JsonFields options)
