@@ -102,6 +102,7 @@ public sealed record LlamaErrorBody(int Code, string Message, string Type);
 [JsonSerializable(typeof(LlamaCompletion))]
 [JsonSerializable(typeof(LlamaCompletionPiece))]
 [JsonSerializable(typeof(LlamaError))]
+[JsonSerializable(typeof(LlamaProperties))]
 internal sealed partial class LlamaServerJson : JsonSerializerContext
 {
     public static LlamaServerJson Wire { get; } = new(WireJson.Options());

@@ -8,7 +8,7 @@ internal static class LlamaServerErrors
     private static readonly FieldNames Names = FieldNames.OpenAI;
 
     public static ErrorShape Shape { get; } = new(
-        request => request.Path.StartsWithSegments("/completion"), Names,
+        request => request.Path.StartsWithSegments("/completion") || request.Path.StartsWithSegments("/props"), Names,
         (_, problem) => JsonSerializer.SerializeToUtf8Bytes(Of(problem), LlamaServerJson.Wire.LlamaError));
 
     public static LlamaError Of(RequestProblem problem)

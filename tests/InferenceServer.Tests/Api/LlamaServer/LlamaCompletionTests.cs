@@ -68,4 +68,13 @@ public sealed class LlamaCompletionTests
         Assert.Equal((status, status, type), ((int)answer.StatusCode, error.GetProperty("code").GetInt32(), error.GetProperty("type").GetString()));
         Assert.Contains(named, error.GetProperty("message").GetString(), StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task Properties_are_those_of_the_model_of_the_start()
+    {
+        await using TestHost host = await TestHost.StartAsync(new ScriptedEngine { ContextLength = 512 });
+        JsonElement properties = JsonDocument.Parse(await host.Client.GetStringAsync(new Uri("/props", UriKind.Relative))).RootElement;
+        Assert.Equal((512, "scripted", false), (properties.GetProperty("default_generation_settings").GetProperty("n_ctx").GetInt32(), properties.GetProperty("model_alias").GetString(), properties.GetProperty("modalities").GetProperty("vision").GetBoolean()));
+        Assert.False(properties.TryGetProperty("model_path", out _));
+    }
 }
