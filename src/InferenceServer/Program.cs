@@ -37,7 +37,7 @@ try
     using ModelLibrary? models = options.Library is { } place ? ModelLibrary.Open(place) : null;
     ModelOptions chosen = await NamedModels.ResolveAsync(options.Model, models, CancellationToken.None);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend, Trial = BackendTrial.OfThisProgram() }, logs.CreateLogger<LlamaLibrary>());
-    await using LoadedModel model = ModelLoader.Load(chosen, library, logs, TimeProvider.System);
+    await using LoadedModel model = LoadBar.While(progress => ModelLoader.Load(chosen, library, logs, TimeProvider.System, progress));
     await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(chosen, library, model, logs);
     (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(chosen, library, rules, logs);
     await using LoadedEmbedder? judge = classifier?.Loaded;
