@@ -27,6 +27,9 @@ public sealed class Generation
 
     public GenerationRequest Request { get; }
 
+    /// <summary>It holds its request's adapters, and lets them go with its last event.</summary>
+    internal bool HoldsAdapters { private get; init; }
+
     /// <summary>For a request that names no seed.</summary>
     internal ulong FallbackSeed { get; } = (ulong)Random.Shared.NextInt64();
 
@@ -57,6 +60,8 @@ public sealed class Generation
             return written;
         Begun();
         _events.Writer.Complete();
+        if (written && HoldsAdapters)
+            Request.Adapters.EndUse();
         return written;
     }
 }
