@@ -13,6 +13,7 @@ public sealed class Generation
 
     private volatile bool _cancelRequested;
     private volatile int _queuePosition;
+    private int _letGo;
 
     internal Generation(GenerationRequest request) => Request = request;
 
@@ -55,13 +56,14 @@ public sealed class Generation
     /// <returns>False after the end.</returns>
     internal bool Write(in GenerationEvent e)
     {
+        // Before the end is told: who reads it finds adapters that were released gone.
+        if (e.Kind == GenerationEventKind.Finished && HoldsAdapters && Interlocked.Exchange(ref _letGo, 1) == 0)
+            Request.Adapters.EndUse();
         bool written = _events.Writer.TryWrite(e);
         if (e.Kind != GenerationEventKind.Finished)
             return written;
         Begun();
         _events.Writer.Complete();
-        if (written && HoldsAdapters)
-            Request.Adapters.EndUse();
         return written;
     }
 }
