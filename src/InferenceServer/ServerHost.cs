@@ -1,6 +1,7 @@
 // Puts the web host together: Kestrel's limits, the middlewares in their order, the routes. Used as it is by the program and by the tests.
 
 using InferenceServer.Api;
+using InferenceServer.Api.Adapters;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
@@ -43,6 +44,7 @@ internal static class ServerHost
         ResponseRoutes.AddServices(services);
         FeedbackRoutes.AddServices(services);
         LibraryRoutes.AddServices(services);
+        AdapterRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
         services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + CloseTime);
         services.ConfigureHttpJsonOptions(json =>
@@ -60,6 +62,7 @@ internal static class ServerHost
             json.SerializerOptions.TypeInfoResolverChain.Insert(8, OllamaEmbedJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(9, FeedbackJson.Default);
             json.SerializerOptions.TypeInfoResolverChain.Insert(10, LibraryJson.Default);
+            json.SerializerOptions.TypeInfoResolverChain.Insert(11, AdapterJson.Default);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(provider => new RecordingStore(options.Replay, options.Clock, provider.GetRequiredService<ServerMetrics>().Replay));

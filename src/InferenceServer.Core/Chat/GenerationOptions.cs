@@ -55,6 +55,9 @@ public sealed record GenerationOptions
     /// <summary>What the whole reply must obey; null for anything.</summary>
     public ConstraintSource? Constraint { get; init; }
 
+    /// <summary>The LoRA adapters that it is computed with; null for those of the model that it names.</summary>
+    public IReadOnlyList<AdapterChoice>? Adapters { get; init; }
+
     /// <summary>Go on after a token that ends a reply.</summary>
     public bool IgnoreEndOfGeneration { get; init; }
 
@@ -81,3 +84,6 @@ public sealed record GenerationOptions
     /// <summary>As the client said it: <see cref="FairnessKey"/>, where nothing else tells callers apart.</summary>
     public string? User { get; init; }
 }
+
+/// <summary>An adapter as a request names it: by its number, or else by its name.</summary>
+public sealed record AdapterChoice(int? Id, string? Name, float Scale);

@@ -82,6 +82,7 @@ internal static class ModelLoader
                     TypeV = options.CacheTypeV,
                 },
                 clock, logs.CreateLogger<InferenceEngine>());
+            ServedAdapters adapters = LoadAdapters(engine, options.Adapters);
             if (engine.ComputesAlone)
                 notes.Add("results on this device depend on what is computed beside them: --deterministic computes one sequence a step, and prompts from their first token on");
             if (!engine.SharesPrefixes)
@@ -101,6 +102,7 @@ internal static class ModelLoader
                 Replies = new ServedReplies(chat.Replies, vocabulary.ControlTokens, [.. vocabulary.EndTokens.Select(vocabulary.Text)]),
                 Constraints = new ServedConstraints(vocabulary),
                 File = ServedModelFile.Of(model, chat.TemplateSource),
+                Adapters = adapters,
             };
             return new LoadedModel(served, engine, model, notes);
         }
@@ -134,6 +136,24 @@ internal static class ModelLoader
             notes.Add(string.Create(CultureInfo.InvariantCulture,
                 $"the model's context is {model.TrainContextLength} tokens, but only {fits} fit into {budget >> 20} MiB; raise it with --ctx-size, or take smaller --cache-type-k and --cache-type-v"));
         return (int)Math.Min(Math.Min(fits, wanted), int.MaxValue / 2);
+    }
+
+    /// <exception cref="ServerStartException">One cannot be used, or two have one name.</exception>
+    private static ServedAdapters LoadAdapters(InferenceEngine engine, IReadOnlyList<AdapterOptions> wanted)
+    {
+        ServedAdapters adapters = new(engine.LoadAdapterAsync);
+        try
+        {
+            foreach (AdapterOptions adapter in wanted)
+                adapters.LoadAsync(adapter).GetAwaiter().GetResult();
+            return adapters;
+        }
+        catch (Exception error) when (error is LlamaException or RequestProblem)
+        {
+            // Before its model goes.
+            engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            throw new ServerStartException(error.Message, error);
+        }
     }
 
     /// <summary>Of the disk that a folder lies on, or will.</summary>

@@ -1,3 +1,4 @@
+using InferenceServer.Api.Adapters;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
@@ -52,6 +53,7 @@ internal static class ApiRoutes
         app.MapGet("/v1/models/{owner}/{id}", (Delegate)models.FindAsync).WithMetadata(QuietRoute.Marker).ExcludeFromDescription();
 
         LibraryRoutes.Map(app);
+        AdapterRoutes.Map(app);
         StoredCompletionRoutes.Map(app);
         ResponseRoutes.Map(app);
         ConversationRoutes.Map(app);

@@ -14,10 +14,14 @@ internal static class NamedModels
         ResolvedModel? chat = await FindAsync(options.ModelPath, library, cancellation);
         ResolvedModel? embedding = options.EmbeddingModelPath == options.ModelPath ? chat : await FindAsync(options.EmbeddingModelPath, library, cancellation);
         ResolvedModel? moderation = await FindAsync(options.ModerationModelPath, library, cancellation);
+        foreach (ResolvedModel? side in (ResolvedModel?[])[embedding == chat ? null : embedding, moderation])
+            if (side is { AdapterPaths.Count: > 0 })
+                throw new ServerStartException($"'{side.Manifest.Name}' has a LoRA adapter, which only models that chat can have: serve the model that it was made of");
         return options with
         {
             ModelPath = chat?.Path ?? options.ModelPath,
             ModelId = IdOf(chat),
+            Adapters = [.. chat is null ? [] : OwnAdapters(chat), .. options.Adapters],
             EmbeddingModelPath = embedding?.Path ?? options.EmbeddingModelPath,
             EmbeddingModelId = IdOf(embedding),
             ModerationModelPath = moderation?.Path ?? options.ModerationModelPath,
@@ -25,6 +29,10 @@ internal static class NamedModels
             ChatTemplatePath = options.ChatTemplatePath ?? chat?.TemplatePath,
         };
     }
+
+    /// <summary>Those that belong to a model of the library: ADAPTER in a Modelfile.</summary>
+    public static IReadOnlyList<AdapterOptions> OwnAdapters(ResolvedModel model) =>
+        [.. model.AdapterPaths.Select((path, i) => new AdapterOptions($"own-{i + 1}", path, IsOwn: true))];
 
     private static string? IdOf(ResolvedModel? model) => model is null ? null : ModelName.Parse(model.Manifest.Name).Display;
 
@@ -49,8 +57,6 @@ internal static class NamedModels
             }
         }
 
-        ResolvedModel resolved = library.Resolve(manifest?.Name ?? model);
-        return resolved.AdapterPaths.Count == 0 ? resolved
-            : throw new ServerStartException($"'{resolved.Manifest.Name}' has a LoRA adapter, which this server cannot run: serve the model that it was made of");
+        return library.Resolve(manifest?.Name ?? model);
     }
 }

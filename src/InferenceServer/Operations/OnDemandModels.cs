@@ -1,3 +1,4 @@
+using InferenceServer.Commands;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
@@ -50,13 +51,12 @@ internal static partial class OnDemandModels
         HostedModel Load(string name, long limit)
         {
             ResolvedModel resolved = models.Resolve(name);
-            if (resolved.AdapterPaths.Count > 0)
-                throw new ServerStartException("it has a LoRA adapter, which this server cannot run: ask for the model that it was made of");
             long kept = Math.Min(options.Model.HostCacheBytes ?? long.MaxValue, limit / HostCacheShare);
             LoadedModel loaded = ModelLoader.Load(options.Model with
             {
                 ModelPath = resolved.Path,
                 ModelId = ModelName.Parse(resolved.Manifest.Name).Display,
+                Adapters = NamedModels.OwnAdapters(resolved),
                 ChatTemplatePath = resolved.TemplatePath,
                 System = resolved.Manifest.System,
                 EmbeddingModelPath = null,
@@ -68,7 +68,7 @@ internal static partial class OnDemandModels
             }, library, logs, TimeProvider.System);
             foreach (string note in loaded.Notes)
                 LogNote(logs.CreateLogger<ModelHost>(), loaded.Served.Id, note);
-            return new HostedModel(loaded.Served, loaded.Model.SizeBytes + (loaded.Engine.KvPoolBytes ?? 0) + kept, loaded.DisposeAsync);
+            return new HostedModel(loaded.Served, loaded.Model.SizeBytes + loaded.Served.Adapters.All.Sum(adapter => adapter.Loaded.File.SizeBytes) + (loaded.Engine.KvPoolBytes ?? 0) + kept, loaded.DisposeAsync);
         }
     }
 

@@ -62,6 +62,10 @@ internal sealed class OptionTable
     private readonly Option<string?> _embeddingModel = Text("--embedding-model", "MODEL",
         "A model that embeds or ranks, for /v1/embeddings and /v1/rerank; named as that of --model. The same one as --model lets that one embed too; a model whose file says how it pools does so anyway.");
 
+    private readonly Option<string[]> _lora = List("--lora", "NAME=PATH[@SCALE]",
+        "A LoRA adapter of the model, a GGUF file; repeatable. Requests choose it as the model MODEL:NAME, where it counts SCALE times (1 if absent), or in their field lora.",
+        text => Adapter(text) is not null, $"a name of {AdapterOptions.NameForm}, =, and the path of a GGUF file, which @ and a number from -{AdapterOptions.MostScale} to {AdapterOptions.MostScale} may follow");
+
     private readonly Option<string?> _modelsDirectory = Text("--models-dir", "DIR",
         "The library of models: in this folder, which several servers may share. Default: InferenceServer/models in the user's data folder.");
 
@@ -165,7 +169,7 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
+            _model, _lora, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -210,6 +214,7 @@ internal sealed class OptionTable
         Model = new ModelOptions
         {
             ModelPath = parsed.GetValue(_model),
+            Adapters = Listed(parsed, _lora) is { Length: > 0 } adapters ? [.. adapters.Select(text => Adapter(text)!)] : [],
             EmbeddingModelPath = parsed.GetValue(_embeddingModel),
             ModerationModelPath = parsed.GetValue(_moderationModel),
             ChatTemplatePath = parsed.GetValue(_chatTemplate),
@@ -244,6 +249,17 @@ internal sealed class OptionTable
         ModerationRulesPath = parsed.GetValue(_moderationRules),
         AllowedHosts = Listed(parsed, _allowedHosts),
     };
+
+    /// <summary>Null where it is none. What follows the last @ is a scale if it is a number; paths may hold such signs, too.</summary>
+    private static AdapterOptions? Adapter(string text)
+    {
+        int equals = text.IndexOf('=', StringComparison.Ordinal), at = text.LastIndexOf('@');
+        if (equals < 0 || !AdapterOptions.IsName(text[..equals]))
+            return null;
+        bool isScaled = float.TryParse(at > equals ? text.AsSpan(at + 1) : default, NumberStyles.Float, CultureInfo.InvariantCulture, out float scale);
+        string path = isScaled ? text[(equals + 1)..at] : text[(equals + 1)..];
+        return path.Length > 0 && (!isScaled || Math.Abs(scale) <= AdapterOptions.MostScale) ? new AdapterOptions(text[..equals], path, isScaled ? scale : 1) : null;
+    }
 
     private static string[] Listed(ParseResult parsed, Option<string[]> option) => parsed.GetValue(option) is { Length: > 0 } values ? values : [];
 

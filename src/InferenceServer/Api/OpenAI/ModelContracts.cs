@@ -11,4 +11,10 @@ public sealed record ModelDescription(
 {
     [Description("Extra: whether it answers now. Others are in the library, and are loaded when a request names them.")]
     public bool Loaded { get; init; } = true;
+
+    [Description("Extra: the model that this is with a LoRA adapter, or itself.")]
+    public string? Root { get; init; }
+
+    [Description("Extra: of a model with a LoRA adapter the model without it.")]
+    public string? Parent { get; init; }
 }

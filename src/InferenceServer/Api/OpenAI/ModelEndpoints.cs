@@ -11,10 +11,10 @@ internal sealed class ModelEndpoints(ModelCatalogue models, LibraryAccess librar
     public Task ListAsync(HttpContext http)
     {
         if (AnthropicErrors.Speaks(http.Request))
-            return AnthropicModels.ListAsync(http, models.Models);
+            return AnthropicModels.ListAsync(http, [.. models.Named]);
         // Only the other dialect's list has pages.
         IgnoredParameters.Announce(http.Response, [.. http.Request.Query.Keys.Where(AnthropicModels.ChoosesPage)]);
-        return JsonAnswer.WriteAsync(http, new ModelList("list", [.. models.Models.Select(Describe), .. models.EmbedOnly.Select(Describe), .. library.Models.Where(manifest => !IsLoaded(manifest.Name)).Select(Describe)]), OpenAIJson.Wire.ModelList);
+        return JsonAnswer.WriteAsync(http, new ModelList("list", [.. models.Named.Select(Describe), .. models.EmbedOnly.Select(Describe), .. library.Models.Where(manifest => !IsLoaded(manifest.Name)).Select(Describe)]), OpenAIJson.Wire.ModelList);
     }
 
     public Task FindAsync(HttpContext http)
@@ -28,13 +28,13 @@ internal sealed class ModelEndpoints(ModelCatalogue models, LibraryAccess librar
         return JsonAnswer.WriteAsync(http, found, OpenAIJson.Wire.ModelDescription);
     }
 
-    private bool IsLoaded(string name) => models.Models.Any(model => ModelCatalogue.IsNamed(model.Id, name)) || models.EmbedOnly.Any(model => ModelCatalogue.IsNamed(model.Id, name));
+    private bool IsLoaded(string name) => models.Named.Any(model => ModelCatalogue.IsNamed(model.Id, name)) || models.EmbedOnly.Any(model => ModelCatalogue.IsNamed(model.Id, name));
 
     private static ModelDescription Describe(ModelManifest manifest) =>
-        new(ModelName.Parse(manifest.Name).Display, "model", manifest.AddedAt.ToUnixTimeSeconds(), "library", manifest.Details.ContextLength) { Loaded = false };
+        new(ModelName.Parse(manifest.Name).Display, "model", manifest.AddedAt.ToUnixTimeSeconds(), "library", manifest.Details.ContextLength) { Loaded = false, Root = ModelName.Parse(manifest.Name).Display };
 
-    private static ModelDescription Describe(ServedEmbedder model) => new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.MaxInputTokens);
+    private static ModelDescription Describe(ServedEmbedder model) => new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.MaxInputTokens) { Root = model.Id };
 
-    private static ModelDescription Describe(ServedModel model) =>
-        new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.ContextLength);
+    public static ModelDescription Describe(ServedModel model) =>
+        new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.ContextLength) { Root = model.Parent?.Id ?? model.Id, Parent = model.Parent?.Id };
 }

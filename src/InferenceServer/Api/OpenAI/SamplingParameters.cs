@@ -3,7 +3,7 @@ using System.ComponentModel.DataAnnotations;
 
 namespace InferenceServer.Api.OpenAI;
 
-/// <summary>Sampling beyond OpenAI's fields, as every body that generates takes it, for the OpenAPI document; <see cref="ParameterReader"/> reads it.</summary>
+/// <summary>Sampling and adapters beyond OpenAI's fields, as every body that generates takes it, for the OpenAPI document; <see cref="ParameterReader"/> reads it.</summary>
 public abstract record SamplingParameters
 {
     [Description("Extra: drop tokens less likely than this share of the most likely one.")]
@@ -48,4 +48,22 @@ public abstract record SamplingParameters
     [Description("Extra: divides positive and multiplies negative logits of tokens seen so far; 1 changes nothing.")]
     [Range(0.01, 100)]
     public float RepetitionPenalty { get; init; } = 1;
+
+    [Description("Extra: the LoRA adapters that the reply is computed with, instead of those of the model named; none if it is empty.")]
+    public IReadOnlyList<AdapterSelection>? Lora { get; init; }
+}
+
+/// <summary>A LoRA adapter, and how much it counts.</summary>
+public sealed record AdapterSelection
+{
+    [Description("The adapter's number, as /lora-adapters lists it; this or name.")]
+    [Range(0, int.MaxValue)]
+    public int? Id { get; init; }
+
+    [Description("The adapter's name, without the model's.")]
+    public string? Name { get; init; }
+
+    [Description("How much it counts.")]
+    [Range(-100, 100)]
+    public float Scale { get; init; } = 1;
 }
