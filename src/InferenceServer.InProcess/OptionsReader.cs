@@ -39,11 +39,15 @@ internal static class OptionsReader
                 MaxOutputTokens = AtLeastZero(options.MaxOutputTokens, nameof(options.MaxOutputTokens)),
                 StopSequences = ReadStops(options.StopSequences),
                 Seed = options.Seed,
-                Temperature = InRange(options.Temperature, 0, 2, nameof(options.Temperature)) ?? 1,
-                TopP = InRange(options.TopP, 0, 1, nameof(options.TopP)) ?? 1,
-                TopK = AtLeastZero(options.TopK, nameof(options.TopK)) ?? 0,
-                PresencePenalty = InRange(options.PresencePenalty, -2, 2, nameof(options.PresencePenalty)) ?? 0,
-                FrequencyPenalty = InRange(options.FrequencyPenalty, -2, 2, nameof(options.FrequencyPenalty)) ?? 0,
+                Sampling = new()
+                {
+                    Temperature = InRange(options.Temperature, 0, 2, nameof(options.Temperature)) ?? 1,
+                    TopP = InRange(options.TopP, 0, 1, nameof(options.TopP)) ?? 1,
+                    TopK = AtLeastZero(options.TopK, nameof(options.TopK)) ?? 0,
+                    PresencePenalty = InRange(options.PresencePenalty, -2, 2, nameof(options.PresencePenalty)) ?? 0,
+                    FrequencyPenalty = InRange(options.FrequencyPenalty, -2, 2, nameof(options.FrequencyPenalty)) ?? 0,
+                },
+                Given = Given(options),
                 Constraint = ReadFormat(options.ResponseFormat),
                 Session = ReadSession(options.ConversationId),
             },
@@ -55,6 +59,16 @@ internal static class OptionsReader
     {
         if (asked is not null && asked != loaded)
             throw new RequestProblem(ProblemKind.NotFound, $"{{where}} asks for another model than '{loaded}', which is loaded here.", place, "model_not_found");
+    }
+
+    private static HashSet<string> Given(ChatOptions options)
+    {
+        HashSet<string> given = [];
+        foreach ((object? value, string name) in (ReadOnlySpan<(object?, string)>)
+            [(options.Temperature, "temperature"), (options.TopP, "top_p"), (options.TopK, "top_k"), (options.PresencePenalty, "presence_penalty"), (options.FrequencyPenalty, "frequency_penalty")])
+            if (value is not null)
+                given.Add(name);
+        return given;
     }
 
     private static string Place(string option) => InProcessProblems.Options + option;

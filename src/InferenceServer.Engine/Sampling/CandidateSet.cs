@@ -166,6 +166,20 @@ internal ref struct CandidateSet
         Count = kept;
     }
 
+    /// <summary>The entropy of the weights as a share of the most that so many candidates can have.</summary>
+    public readonly double EntropyShare()
+    {
+        if (Count < 2)
+            return 0;
+        double total = 0, weighted = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            total += _weights[i];
+            weighted += _weights[i] * (double)Exponent(i);
+        }
+        return Math.Clamp((Math.Log(total) - (weighted / total)) / Math.Log(Count), 0, 1);
+    }
+
     public readonly double TotalWeight()
     {
         double total = 0;
@@ -175,7 +189,15 @@ internal ref struct CandidateSet
     }
 
     /// <summary>The candidate at this share, in [0, 1), of the total weight in token order.</summary>
-    public readonly int Pick(double uniform) => _tokens[LogitKernels.IndexOfCumulative(Weights, uniform * TotalWeight())];
+    public readonly int Pick(double uniform) => Pick(uniform, out _);
+
+    /// <param name="weight">The picked candidate's.</param>
+    public readonly int Pick(double uniform, out float weight)
+    {
+        int picked = LogitKernels.IndexOfCumulative(Weights, uniform * TotalWeight());
+        weight = _weights[picked];
+        return _tokens[picked];
+    }
 
     /// <summary>Writes the candidates with the largest logits, best first, and returns how many there were.</summary>
     public readonly int CopyBest(Span<(int Token, float Logit)> best)

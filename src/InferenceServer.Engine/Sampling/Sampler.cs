@@ -3,7 +3,8 @@
 //
 // The order of operations, each only where the request asks for it:
 //   log probabilities (of the row as the model made it, as OpenAI reports them) -> logit bias -> repetition, frequency, presence penalty, DRY -> mask
-//   -> temperature -> top_n_sigma -> top_k -> typical_p -> top_p -> min_p -> XTC -> pick.
+//   -> temperature -> top_n_sigma -> top_k -> typical_p -> top_p -> min_p -> XTC -> pick. A dynamic temperature comes after XTC instead: it depends on what is left.
+// Mirostat, where it is asked for, stands in the place of penalties, DRY and everything after the temperature, as in llama.cpp.
 // Within a constraint the mask comes last: a draw without it stands where the constraint allows the token, and only a refused one is drawn again
 // with the mask (without truncation this is exactly the masked distribution; with it, the truncations see all tokens first, as in llama.cpp).
 // Each truncation sees the distribution that the one before it left, renormalised. Plain rows take two paths that read the row about once:
@@ -45,6 +46,7 @@ public sealed class Sampler
     private readonly KeyValuePair<int, float>[] _logitBias; // An array: enumerating the options' list would allocate for each token.
     private readonly TokenPenalties? _penalties;
     private readonly DryPenalty? _dry;
+    private readonly Mirostat? _mirostat;
     private readonly float[] _maxima;
     private readonly double[] _sums;
     private int _firstNumber;
@@ -65,10 +67,11 @@ public sealed class Sampler
             CheckToken(token, nameof(promptTokens));
 
         _seed = options.Seed ?? fallbackSeed;
-        _scale = IsGreedy ? 1 : 1 / options.Temperature;
+        _mirostat = Mirostat.Create(options, vocabularySize);
+        _scale = IsGreedy || HasDynamicTemperature ? 1 : 1 / options.Temperature;
         _logitBias = [.. options.LogitBias];
-        _penalties = TokenPenalties.Create(options, promptTokens);
-        _dry = options.Dry is { Multiplier: > 0 } dry ? new DryPenalty(dry, promptTokens) : null;
+        _penalties = _mirostat is null ? TokenPenalties.Create(options, promptTokens) : null;
+        _dry = _mirostat is null && options.Dry is { Multiplier: > 0 } dry ? new DryPenalty(dry, promptTokens) : null;
         _maxima = new float[LogitKernels.BlockCount(vocabularySize)];
         _sums = new double[_maxima.Length];
     }
@@ -84,10 +87,12 @@ public sealed class Sampler
     /// <summary>The temperature, 0 for greedy, and the random number of the next token.</summary>
     internal (float Temperature, double Uniform) NextDraw => (IsGreedy ? 0 : _options.Temperature, CounterRandom.Uniform(_seed, (ulong)AcceptedTokens, 0));
 
-    private bool Truncates => TopK > 0 || _options is not { TypicalP: 1, TopP: 1, MinP: 0 } || NeedsCandidates;
+    private bool Truncates => _mirostat is not null || TopK > 0 || _options is not { TypicalP: 1, TopP: 1, MinP: 0 } || NeedsCandidates;
 
     /// <summary>Whether a token stays depends on more than the weight before it.</summary>
-    private bool NeedsCandidates => _options.TopNSigma > 0 || ExcludesLikely;
+    private bool NeedsCandidates => _options.TopNSigma > 0 || ExcludesLikely || HasDynamicTemperature;
+
+    private bool HasDynamicTemperature => _mirostat is null && _options.DynamicTemperatureRange > 0;
 
     private bool ExcludesLikely => _options is { XtcProbability: > 0, XtcThreshold: <= 0.5f };
 
@@ -96,12 +101,13 @@ public sealed class Sampler
     {
         CheckToken(token, nameof(token));
         AcceptedTokens++;
+        _mirostat?.Accept(token);
         _penalties?.Accept(token);
         _dry?.Accept(token);
     }
 
     /// <summary>
-    /// Draws a token. Changes no state: called again before <see cref="Accept"/> with the same row it gives the same token.
+    /// Draws a token. Changes nothing that a draw depends on: called again before <see cref="Accept"/> with the same row it gives the same token.
     /// So a draft is verified row by row: sample, accept, and go on to the next row while the draft agreed; nothing needs undoing.
     /// </summary>
     /// <param name="logits">One logit a token of the vocabulary. Bias, penalties and mask are written into it.</param>
@@ -141,7 +147,7 @@ public sealed class Sampler
         _dry?.Apply(logits);
 
         // Of all tokens: a mask tells nothing of how they spread.
-        _sigmas = _options.TopNSigma > 0 && !IsGreedy ? _options.TopNSigma * Deviation(logits) : 0;
+        _sigmas = _options.TopNSigma > 0 && !IsGreedy && _mirostat is null ? _options.TopNSigma * Deviation(logits) : 0;
         _firstNumber = 0;
         if (constraint is null)
             return Pick(logits, mask);
@@ -168,7 +174,7 @@ public sealed class Sampler
             CheckAny(max, mask);
             return LogitKernels.IndexOfMaximum(logits, _maxima, max);
         }
-        return Truncates ? DrawTruncated(logits, mask) : DrawFromAll(logits, mask);
+        return _mirostat is not null ? DrawSteered(logits, mask) : Truncates ? DrawTruncated(logits, mask) : DrawFromAll(logits, mask);
     }
 
     /// <summary>0 where top_k keeps everything.</summary>
@@ -188,7 +194,7 @@ public sealed class Sampler
         using CandidateSet candidates = CandidateSet.FromMask(logits, mask, allowed);
         float max = candidates.Count == 0 ? float.NegativeInfinity : candidates.MaxLogit();
         CheckAny(max, mask);
-        return IsGreedy || float.IsPositiveInfinity(max) ? candidates.Best() : Truncate(candidates, max, mass: null);
+        return IsGreedy || float.IsPositiveInfinity(max) ? candidates.Best() : _mirostat is not null ? DrawSteered(candidates, max, total: null, most: null) : Truncate(candidates, max, mass: null);
     }
 
     private int DrawTruncated(ReadOnlySpan<float> logits, TokenMask? mask)
@@ -230,7 +236,8 @@ public sealed class Sampler
     /// <summary>A logit below which no token can be drawn, whatever the truncations decide above it.</summary>
     private float Threshold(float max, double mass)
     {
-        float weightless = max + VectorExp.SmallestExponent / _scale;
+        float hottest = HasDynamicTemperature ? MathF.Max(_options.Temperature + _options.DynamicTemperatureRange, 1) : 1 / _scale;
+        float weightless = max + (VectorExp.SmallestExponent * hottest);
         if (_options.TopNSigma > 0)
             return MathF.BitDecrement(MathF.Max(weightless, max - _sigmas));
         if (TopK > 0)
@@ -277,7 +284,66 @@ public sealed class Sampler
             candidates.KeepLikely(_options.MinP);
         if (ExcludesLikely && Uniform(NumberOfXtc) < _options.XtcProbability)
             candidates.ExcludeLikely(_options.XtcThreshold);
+        if (HasDynamicTemperature)
+            WeighDynamically(ref candidates);
         return candidates.Pick(Uniform(RejectionAttempts));
+    }
+
+    private int DrawSteered(ReadOnlySpan<float> logits, TokenMask? mask)
+    {
+        float max = LogitKernels.BlockSums(logits, _scale, _maxima, _sums, out double total);
+        CheckAny(max, mask);
+        if (float.IsPositiveInfinity(max))
+            return LogitKernels.IndexOfMaximum(logits, _maxima, max);
+        float least = max + (VectorExp.SmallestExponent / _scale);
+        int? most = null;
+        if (_mirostat!.Counts)
+        {
+            using CandidateSet few = CandidateSet.FromRow(logits, _maxima, KthLargestMaximum(Mirostat.Estimated));
+            most = MostTokens(few);
+            least = MathF.Max(least, KthLargestMaximum(most.Value));
+        }
+        else
+            // The margin covers rounding, as in Threshold.
+            least = MathF.Max(least, max + ((float)(_mirostat.LeastLogWeight(total) - 1e-3) / _scale));
+        using CandidateSet candidates = CandidateSet.FromRow(logits, _maxima, MathF.BitDecrement(MathF.Min(least, max)));
+        return DrawSteered(candidates, max, total, most);
+    }
+
+    /// <param name="total">The weight of all tokens that may be drawn, where that is more than the candidates'.</param>
+    /// <param name="most">How many to keep, where fewer candidates are left than tell.</param>
+    private int DrawSteered(CandidateSet candidates, float max, double? total, int? most)
+    {
+        if (_mirostat!.Counts)
+            candidates.KeepTop(most ?? MostTokens(candidates));
+        candidates.Weigh(max, _scale);
+        if (!_mirostat.Counts && _mirostat.LeastLogWeight(total ?? candidates.TotalWeight()) is var least)
+        {
+            // One token stays, however much the reply is to be calmed.
+            if (least > 0)
+                candidates.KeepTop(1);
+            else
+                candidates.KeepFrom(max + ((float)least / _scale));
+        }
+        int token = candidates.Pick(Uniform(RejectionAttempts), out float weight);
+        _mirostat.Drew(token, weight / candidates.TotalWeight());
+        return token;
+    }
+
+    private int MostTokens(CandidateSet candidates)
+    {
+        Span<(int Token, float Logit)> best = stackalloc (int, float)[Mirostat.Estimated];
+        return _mirostat!.MostTokens(best[..candidates.CopyBest(best)], _scale);
+    }
+
+    /// <summary>By a temperature that is the higher the less sure the model is among the candidates.</summary>
+    private void WeighDynamically(ref CandidateSet candidates)
+    {
+        float max = candidates.MaxLogit();
+        candidates.Weigh(max, 1);
+        float least = MathF.Max(_options.Temperature - _options.DynamicTemperatureRange, 0), most = _options.Temperature + _options.DynamicTemperatureRange;
+        double temperature = least + ((most - least) * Math.Pow(candidates.EntropyShare(), _options.DynamicTemperatureExponent));
+        candidates.Weigh(max, 1 / MathF.Max((float)temperature, ColdestTemperature));
     }
 
     /// <summary>The standard deviation of the logits that are numbers.</summary>
@@ -348,12 +414,16 @@ public sealed class Sampler
         Check(_options.TopP is >= 0 and <= 1, nameof(_options.TopP), _options.TopP, "from 0 to 1");
         Check(_options.MinP is >= 0 and <= 1, nameof(_options.MinP), _options.MinP, "from 0 to 1");
         Check(_options.TypicalP is >= 0 and <= 1, nameof(_options.TypicalP), _options.TypicalP, "from 0 to 1");
-        if (_options.Dry is { } dry)
-            Check(dry is { Multiplier: >= 0 and < float.PositiveInfinity, Base: >= 1 and < float.PositiveInfinity, AllowedLength: >= 0, LastTokens: >= -1 }, nameof(_options.Dry), dry,
-                "a multiplier of 0 or more, a base of 1 or more, an allowed length of 0 or more, and -1 or more last tokens");
+        Check(_options.Dry is { Multiplier: >= 0 and < float.PositiveInfinity, Base: >= 1 and < float.PositiveInfinity, AllowedLength: >= 0, LastTokens: >= -1 }, nameof(_options.Dry), _options.Dry,
+            "a multiplier of 0 or more, a base of 1 or more, an allowed length of 0 or more, and -1 or more last tokens");
         Check(_options.TopNSigma is >= 0 and < float.PositiveInfinity, nameof(_options.TopNSigma), _options.TopNSigma, "0 or more");
         Check(_options.XtcProbability is >= 0 and <= 1, nameof(_options.XtcProbability), _options.XtcProbability, "from 0 to 1");
         Check(_options.XtcThreshold is >= 0 and <= 1, nameof(_options.XtcThreshold), _options.XtcThreshold, "from 0 to 1");
+        Check(_options.DynamicTemperatureRange is >= 0 and < float.PositiveInfinity, nameof(_options.DynamicTemperatureRange), _options.DynamicTemperatureRange, "0 or more");
+        Check(_options.DynamicTemperatureExponent is > 0 and < float.PositiveInfinity, nameof(_options.DynamicTemperatureExponent), _options.DynamicTemperatureExponent, "above 0");
+        Check(_options.Mirostat is >= 0 and <= 2, nameof(_options.Mirostat), _options.Mirostat, "0, 1 or 2");
+        Check(_options.MirostatTau is >= 0 and < float.PositiveInfinity, nameof(_options.MirostatTau), _options.MirostatTau, "0 or more");
+        Check(_options.MirostatEta is >= 0 and < float.PositiveInfinity, nameof(_options.MirostatEta), _options.MirostatEta, "0 or more");
         Check(float.IsFinite(_options.PresencePenalty), nameof(_options.PresencePenalty), _options.PresencePenalty, "a number");
         Check(float.IsFinite(_options.FrequencyPenalty), nameof(_options.FrequencyPenalty), _options.FrequencyPenalty, "a number");
         Check(_options.RepetitionPenalty is > 0 and < float.PositiveInfinity, nameof(_options.RepetitionPenalty), _options.RepetitionPenalty, "above 0");

@@ -3,6 +3,7 @@ using System.CommandLine.Completions;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Net;
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
@@ -44,6 +45,8 @@ internal sealed class OptionTable
         ["refuse"] = ModerationMode.Refuse,
     };
 
+    public const string AdapterForm = "NAME=PATH[@SCALE]";
+
     private const long DefaultDiskBytes = 8L << 30;
 
     private static readonly (string Suffix, int Shift)[] SizeSuffixes =
@@ -56,13 +59,16 @@ internal sealed class OptionTable
         On,
     }
 
+    private readonly Option<string?> _config = Text("--config", "FILE",
+        "A file of models and options; see docs/configuration.md. Default: server.json of the current directory, if it is there.");
+
     private readonly Option<string?> _model = Text("--model", "MODEL",
         "A GGUF file, a model of the library by its name, or one to fetch: hf:owner/repo[:quant] or ollama:name[:tag]. Default: models/chat-small.gguf, or a tiny random model where there is none.");
 
     private readonly Option<string?> _embeddingModel = Text("--embedding-model", "MODEL",
         "A model that embeds or ranks, for /v1/embeddings and /v1/rerank; named as that of --model. The same one as --model lets that one embed too; a model whose file says how it pools does so anyway.");
 
-    private readonly Option<string[]> _lora = List("--lora", "NAME=PATH[@SCALE]",
+    private readonly Option<string[]> _lora = List("--lora", AdapterForm,
         "A LoRA adapter of the model, a GGUF file; repeatable. Requests choose it as the model MODEL:NAME, where it counts SCALE times (1 if absent), or in their field lora.",
         text => Adapter(text) is not null, $"a name of {AdapterOptions.NameForm}, =, and the path of a GGUF file, which @ and a number from -{AdapterOptions.MostScale} to {AdapterOptions.MostScale} may follow");
 
@@ -169,7 +175,7 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _model, _lora, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
+            _config, _model, _lora, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -179,11 +185,24 @@ internal sealed class OptionTable
             Command.Add(option);
         }
 
-        foreach (Option option in (Option[])[_modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline])
+        foreach (Option option in (Option[])[_config, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline])
             option.Recursive = true;
     }
 
     public RootCommand Command { get; }
+
+    /// <summary>The file that other options come from.</summary>
+    public Option Config => _config;
+
+    /// <summary>The file of models and options; null where none is named and none is there.</summary>
+    public string? ConfigPath(ParseResult parsed, Func<string, string?> environment) =>
+        parsed.GetValue(_config) ?? (environment("INFERENCE_SERVER_CONFIG") is { Length: > 0 } named ? named : File.Exists(ServerFileReader.DefaultName) ? ServerFileReader.DefaultName : null);
+
+    /// <summary>Those that one of several models may have for itself.</summary>
+    public IReadOnlyList<Option> OfOneModel =>
+    [
+        _lora, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK, _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _chatTemplate,
+    ];
 
     /// <summary>Ours, without <c>--help</c> and <c>--version</c>.</summary>
     public IReadOnlyList<Option> Options { get; }
@@ -211,26 +230,11 @@ internal sealed class OptionTable
         AllowPull = (parsed.GetValue(_allowPull) ?? (IPAddress.IsLoopback(IPAddress.Parse(parsed.GetValue(_host)!)) ? Switch.On : Switch.Off)) is Switch.On,
         ModelMemory = parsed.GetValue(_modelMemory),
         KeepAlive = TimeSpan.FromSeconds(parsed.GetValue(_keepAlive)),
-        Model = new ModelOptions
+        Model = ReadModel(parsed, new ModelOptions()) with
         {
             ModelPath = parsed.GetValue(_model),
-            Adapters = Listed(parsed, _lora) is { Length: > 0 } adapters ? [.. adapters.Select(text => Adapter(text)!)] : [],
             EmbeddingModelPath = parsed.GetValue(_embeddingModel),
             ModerationModelPath = parsed.GetValue(_moderationModel),
-            ChatTemplatePath = parsed.GetValue(_chatTemplate),
-            ContextSize = parsed.GetValue(_contextSize),
-            MaxSequences = parsed.GetValue(_maxSequences),
-            Threads = parsed.GetValue(_threads),
-            BatchSize = parsed.GetValue(_batchSize),
-            MicroBatchSize = Math.Min(parsed.GetValue(_microBatchSize), parsed.GetValue(_batchSize)),
-            GpuLayers = parsed.GetValue(_gpuLayers),
-            KvUnified = parsed.GetValue(_kvUnified) is not Switch.Off,
-            Deterministic = parsed.GetValue(_deterministic),
-            CacheTypeK = parsed.GetValue(_cacheTypeK) ?? KvType.F16,
-            CacheTypeV = parsed.GetValue(_cacheTypeV) ?? KvType.F16,
-            MaxQueue = parsed.GetValue(_maxQueue),
-            TargetInterTokenSeconds = parsed.GetValue(_targetItl) / 1000.0,
-            HostCacheBytes = parsed.GetValue(_cacheRam),
             DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
             DiskCacheBytes = parsed.GetValue(_cacheDisk),
         },
@@ -249,6 +253,32 @@ internal sealed class OptionTable
         ModerationRulesPath = parsed.GetValue(_moderationRules),
         AllowedHosts = Listed(parsed, _allowedHosts),
     };
+
+    /// <summary>The options of one model: those that are given, and the others as they are.</summary>
+    public ModelOptions ReadModel(ParseResult parsed, ModelOptions others)
+    {
+        int batch = Given(_batchSize, others.BatchSize);
+        return others with
+        {
+            Adapters = Given(_lora, []) is { Length: > 0 } adapters ? [.. adapters.Select(text => Adapter(text)!)] : others.Adapters,
+            ChatTemplatePath = Given(_chatTemplate, others.ChatTemplatePath),
+            ContextSize = Given(_contextSize, others.ContextSize),
+            MaxSequences = Given(_maxSequences, others.MaxSequences),
+            Threads = Given(_threads, others.Threads),
+            BatchSize = batch,
+            MicroBatchSize = Math.Min(Given(_microBatchSize, others.MicroBatchSize), batch),
+            GpuLayers = Given(_gpuLayers, others.GpuLayers),
+            KvUnified = Given(_kvUnified, null) is { } unified ? unified is Switch.On : others.KvUnified,
+            Deterministic = Given(_deterministic, others.Deterministic),
+            CacheTypeK = Given(_cacheTypeK, null) ?? others.CacheTypeK,
+            CacheTypeV = Given(_cacheTypeV, null) ?? others.CacheTypeV,
+            MaxQueue = Given(_maxQueue, others.MaxQueue),
+            TargetInterTokenSeconds = Given(_targetItl, null) / 1000.0 ?? others.TargetInterTokenSeconds,
+            HostCacheBytes = Given(_cacheRam, others.HostCacheBytes),
+        };
+
+        T Given<T>(Option<T> option, T otherwise) => parsed.GetResult(option) is { Implicit: false } ? parsed.GetValue(option)! : otherwise;
+    }
 
     /// <summary>Null where it is none. What follows the last @ is a scale if it is a number; paths may hold such signs, too.</summary>
     private static AdapterOptions? Adapter(string text)

@@ -1,4 +1,5 @@
 using InferenceServer.Commands;
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Llama.TestModels;
@@ -60,7 +61,8 @@ public sealed class AdapterOptionTests : IDisposable
         TinyModel.Write(weights);
         using ModelLibrary library = ModelLibrary.Open(new LibraryOptions { Folder = Path.Combine(_folder.FullName, "library"), Offline = true });
         await library.CreateAsync("tuned", new Modelfile { From = weights, Adapters = [adapter] }, allowPaths: true);
-        ModelOptions options = await NamedModels.ResolveAsync(new ModelOptions { ModelPath = "tuned", ContextSize = 512, Threads = 1, Adapters = [new AdapterOptions("more", adapter)] }, library, CancellationToken.None);
+        using LiveConfiguration configuration = new(ServerConfiguration.None, TimeProvider.System, NullLogger.Instance);
+        ModelOptions options = (await NamedModels.ResolveAsync(new ModelOptions { ModelPath = "tuned", ContextSize = 512, Threads = 1, Adapters = [new AdapterOptions("more", adapter)] }, configuration, library, CancellationToken.None)).Options;
         await using LoadedModel loaded = ModelLoader.Load(options, LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance), NullLoggerFactory.Instance, TimeProvider.System);
         Assert.Equal(["own-1", "more"], loaded.Served.Adapters.All.Select(a => a.Name));
         Assert.Equal(["more"], loaded.Served.Adapters.Named.Select(a => a.Name));

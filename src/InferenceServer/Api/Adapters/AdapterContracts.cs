@@ -1,9 +1,6 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Serialization;
-using InferenceServer.Api.OpenAI;
 
 namespace InferenceServer.Api.Adapters;
 
@@ -42,7 +39,7 @@ public sealed record AdapterUnloadRequest(
 }
 
 /// <summary>What these endpoints send and receive.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(IReadOnlyList<AdapterDescription>))]
 [JsonSerializable(typeof(IReadOnlyList<AdapterSelection>))]
 [JsonSerializable(typeof(AdaptersScaled))]
@@ -50,11 +47,5 @@ public sealed record AdapterUnloadRequest(
 [JsonSerializable(typeof(AdapterUnloadRequest))]
 internal sealed partial class AdapterJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
-    public static AdapterJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static AdapterJson Wire { get; } = new(WireJson.Options());
 }

@@ -11,7 +11,7 @@ namespace InferenceServer.Api.Adapters;
 /// <summary>
 /// LoRA adapters while the server runs: GET and POST /lora-adapters as llama.cpp's server has them, POST /v1/load_lora_adapter and /v1/unload_lora_adapter as vLLM has them.
 /// </summary>
-internal sealed class AdapterEndpoints(ModelCatalogue models, LibraryAccess access)
+internal sealed class AdapterEndpoints(ModelCatalogue models, LibraryAccess access, ModelEndpoints descriptions)
 {
     public static readonly ApiParameter Model = new("model", "The model whose adapters are meant; not needed where one is loaded.");
 
@@ -48,7 +48,7 @@ internal sealed class AdapterEndpoints(ModelCatalogue models, LibraryAccess acce
         try
         {
             ServedAdapter loaded = await model.Adapters.LoadAsync(new AdapterOptions(request.LoraName, request.LoraPath, request.Scale));
-            await JsonAnswer.WriteAsync(http, ModelEndpoints.Describe((model.Parent ?? model).With(loaded)), OpenAIJson.Wire.ModelDescription);
+            await JsonAnswer.WriteAsync(http, descriptions.Describe((model.Parent ?? model).With(loaded)), OpenAIJson.Wire.ModelDescription);
         }
         catch (LlamaException unusable)
         {

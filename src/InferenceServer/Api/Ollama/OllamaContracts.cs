@@ -71,7 +71,7 @@ public sealed record OllamaGenerateRequest : OllamaReplyRequest
 }
 
 /// <summary>Sampling. Options that belong to loading a model (num_ctx, num_gpu, num_thread, ...) are listed in x-ignored-params: the start decided on them.</summary>
-public sealed record OllamaOptions
+public sealed record OllamaOptions : SamplingParameters
 {
     [Description("Most tokens to generate; 0 and less for no limit but the context.")]
     public int? NumPredict { get; init; }
@@ -89,6 +89,16 @@ public sealed record OllamaOptions
 
     [Range(0, 1)]
     public float TypicalP { get; init; } = 1;
+
+    [Description("1 or 2 steers the reply's surprise by that version of Mirostat, in the place of penalties and whatever drops tokens; 0 does not.")]
+    [Range(0, 2)]
+    public int Mirostat { get; init; }
+
+    [Range(0, 100)]
+    public float MirostatTau { get; init; } = 5;
+
+    [Range(0, 10)]
+    public float MirostatEta { get; init; } = 0.1f;
 
     [Description("-1 for a new one each time.")]
     public long Seed { get; init; } = -1;

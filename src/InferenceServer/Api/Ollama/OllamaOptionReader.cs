@@ -1,47 +1,29 @@
 using InferenceServer.Chat;
+using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Api.Ollama;
 
 /// <summary><c>options</c>. Defaults are this dialect's, so that an app gets the sampling that it was written for.</summary>
 internal static class OllamaOptionReader
 {
+    private static readonly SamplingOptions Defaults = new() { Temperature = 0.8f, TopK = 40, TopP = 0.9f };
+
     public static GenerationOptions Read(JsonFields body, List<string> ignored)
     {
         JsonFields options = body.Object("options") ?? new JsonFields(System.Text.Json.JsonDocument.Parse("{}").RootElement, "options");
-        GenerationOptions read = new()
+        GenerationOptions read = SamplingReader.ReadRepeatPenalty(options, SamplingReader.Read(options, new(), Defaults, mostTemperature: 100, ignored)) with
         {
             MaxOutputTokens = options.Integer("num_predict", -2, int.MaxValue) is > 0 and var most ? most : null,
-            Temperature = options.Number("temperature", 0, 100) ?? 0.8f,
-            TopK = options.Integer("top_k", 0, int.MaxValue) ?? 40,
-            TopP = options.Number("top_p", 0, 1) ?? 0.9f,
-            MinP = options.Number("min_p", 0, 1) ?? 0,
-            TypicalP = options.Number("typical_p", 0, 1) ?? 1,
             Seed = options.Seed("seed") is not (null or -1) and var seed ? seed : null,
             StopSequences = StopReader.Read(options, "stop"),
-            RepetitionPenalty = ReadPenalty(options),
-            PresencePenalty = options.Number("presence_penalty", -2, 2) ?? 0,
-            FrequencyPenalty = options.Number("frequency_penalty", -2, 2) ?? 0,
         };
         RefuseOtherSamplers(options);
         options.Close(ignored);
         return read;
     }
 
-    private static float ReadPenalty(JsonFields options)
-    {
-        float penalty = options.Number("repeat_penalty", 0.01, 100) ?? 1;
-        int? last = options.Integer("repeat_last_n", -1, int.MaxValue);
-        if (last is not (null or -1 or 0) && penalty != 1)
-            throw RequestProblem.Unsupported("options.repeat_last_n", "penalties look at all tokens so far (-1), or at none (0).");
-        return last == 0 ? 1 : penalty;
-    }
-
     private static void RefuseOtherSamplers(JsonFields options)
     {
-        if (options.Integer("mirostat", 0, 2) is > 0)
-            throw RequestProblem.Unsupported("options.mirostat", "there is no such sampler here.");
-        options.Number("mirostat_tau", 0, 1e6);
-        options.Number("mirostat_eta", 0, 1e6);
         if (options.Number("tfs_z", 0, 1e6) is not (null or 1))
             throw RequestProblem.Unsupported("options.tfs_z", "there is no such sampler here.");
         if (options.Boolean("penalize_newline") == false && options.Number("repeat_penalty", 0.01, 100) is not (null or 1))

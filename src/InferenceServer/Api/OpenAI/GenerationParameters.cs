@@ -33,10 +33,6 @@ public abstract record GenerationParameters : SamplingParameters
     [Range(0, 1)]
     public float TopP { get; init; } = 1;
 
-    [Description("Extra: keep the K most likely tokens; 0 keeps all.")]
-    [Range(0, int.MaxValue)]
-    public int TopK { get; init; }
-
     [Description("Subtracted once from the logit of every token generated so far.")]
     [Range(-2, 2)]
     public float PresencePenalty { get; init; }
@@ -59,6 +55,9 @@ public abstract record GenerationParameters : SamplingParameters
 
     [Description("Extra: the reply is exactly one of these texts.")]
     public IReadOnlyList<string>? Choice { get; init; }
+
+    [Description("Extra: the LoRA adapters that the reply is computed with, instead of those of the model named; none if it is empty.")]
+    public IReadOnlyList<AdapterSelection>? Lora { get; init; }
 
     [Description("Extra: go on after an end-of-generation token until max_tokens.")]
     public bool IgnoreEos { get; init; }

@@ -164,7 +164,7 @@ public sealed class AdapterEndpointTests(AdapterServer server) : IClassFixture<A
         }) with
         { Id = "second", Adapters = adapters };
         await using ModelHost demand = new(new ModelHostOptions { Room = 1000 },
-            name => ModelCatalogue.IsNamed("second", name) ? new LoadableModel("second", 10, _ => Task.FromResult(new HostedModel(served, 10, () => ValueTask.CompletedTask))) : null, new FakeTimeProvider(), NullLogger.Instance);
+            name => ModelCatalogue.IsNamed("second", name) ? new LoadableModel("second", () => 10, (_, _) => Task.FromResult(new HostedModel(served, null, 10, () => ValueTask.CompletedTask))) : null, new FakeTimeProvider(), NullLogger.Instance);
         await using TestHost host = await TestHost.StartAsync(TestHost.Served(new ScriptedEngine()), onDemand: demand);
         await ErrorTests.AssertErrorAsync(await host.PostAsync("/v1/chat/completions", Body("second:sql")), 404, "model", "model_not_found");
         await host.PostJsonAsync("/v1/chat/completions", Body("second"));
