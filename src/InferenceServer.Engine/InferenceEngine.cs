@@ -71,25 +71,42 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     private static InferenceEngine Start(
         EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, DiskTier? disk, TimeProvider time, ILogger log)
     {
-        // In a shared pool results depend on where cells lie: sums over them are added up in tiles.
-        contextOptions = contextOptions with { KvUnified = contextOptions.KvUnified && !options.Deterministic };
-        LlamaContext context = new(model, contextOptions with
-        {
-            MaxSequences = SequenceIds(options, model.MemoryKind, contextOptions.KvUnified),
-            MaxOutputs = Math.Min(options.MaxSequences + (options.Speculation && model.MemoryKind is MemoryKind.Dense ? Scheduler.DraftRows : 0), contextOptions.BatchSize),
-        }, log);
+        contextOptions = ContextOf(options, model.MemoryKind, contextOptions);
+        LlamaContext context = new(model, contextOptions, log);
         LlamaVocab vocab = model.Vocab;
-        LlamaDecoder decoder = new(
-            context,
-            Math.Min(context.ContextLengthPerSequence, context.CellCount),
-            options.MaxSequences,
-            contextOptions.KvUnified,
-            model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
-            quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK,
-            options.Device,
-            options.Deterministic);
-        LogDevice(log, decoder.Limits.Device);
-        return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log, model);
+        try
+        {
+            LlamaDecoder decoder = new(
+                context,
+                Math.Min(context.ContextLengthPerSequence, context.CellCount),
+                options.MaxSequences,
+                contextOptions.KvUnified,
+                model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
+                quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK,
+                options.Device,
+                options.Deterministic);
+            LogDevice(log, decoder.Limits.Device);
+            return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log, model);
+        }
+        catch
+        {
+            // A device that has no room for a first step gets a smaller context.
+            context.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The context that an engine makes of one that was asked for: how many sequences and outputs it has is the engine's to say.</summary>
+    public static LlamaContextOptions ContextOf(EngineOptions options, MemoryKind kind, LlamaContextOptions asked)
+    {
+        // In a shared pool results depend on where cells lie: sums over them are added up in tiles.
+        bool sharesCells = asked.KvUnified && !options.Deterministic;
+        return asked with
+        {
+            KvUnified = sharesCells,
+            MaxSequences = SequenceIds(options, kind, sharesCells),
+            MaxOutputs = Math.Min(options.MaxSequences + (options.Speculation && kind is MemoryKind.Dense ? Scheduler.DraftRows : 0), asked.BatchSize),
+        };
     }
 
     /// <summary>Most tokens one sequence can hold, prompt and reply together.</summary>

@@ -42,7 +42,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
 
         CpuThreadPools pools = CpuThreadPools.Create(options.Threads, options.BatchThreads, options.ThreadPoll);
         int[] abortFlag = GC.AllocateArray<int>(1, pinned: true); // Read by native code at a fixed address.
-        LLamaContextParams parameters = Parameters(model, options, abortFlag);
+        LLamaContextParams parameters = Parameters(options, options.Embeddings || model.Metadata($"{model.Architecture}.attention.causal") == "false", abortFlag);
         NativeLog.ClearError();
         SafeLLamaContextHandle handle = SafeLLamaContextHandle.Create(model.Handle, parameters);
         if (handle.IsInvalid)
@@ -51,7 +51,10 @@ public sealed unsafe partial class LlamaContext : IDisposable
             pools.Free();
             string reason = NativeLog.LastError ?? "too little memory";
             throw new LlamaException(
-                $"no context of {options.CellCount} cells for {options.MaxSequences} sequences: {reason}; lower --ctx-size or --max-sequences, or change --cache-type-k and --cache-type-v");
+                $"no context of {options.CellCount} cells for {options.MaxSequences} sequences: {reason}; lower --ctx-size or --max-sequences, or change --cache-type-k and --cache-type-v")
+            {
+                IsOutOfMemory = NativeFailure.IsOfMemory(reason),
+            };
         }
 
         _handle = handle;
@@ -277,14 +280,14 @@ public sealed unsafe partial class LlamaContext : IDisposable
         }
     }
 
-    private static LLamaContextParams Parameters(LlamaModel model, LlamaContextOptions options, int[] abortFlag)
+    /// <param name="atOnce">Attention in both directions must see a whole call at once.</param>
+    /// <param name="abortFlag">Read by native code at a fixed address.</param>
+    internal static LLamaContextParams Parameters(LlamaContextOptions options, bool atOnce, int[] abortFlag)
     {
         LLamaContextParams parameters = LLamaContextParams.Default();
         // llama.cpp asserts that a call's outputs can reach the number of sequences, and limits outputs by the batch size.
         int cells = Math.Max(options.CellCount, options.MaxSequences);
         int batch = Math.Max(Math.Min(options.BatchSize, cells), options.MaxSequences);
-        // Attention in both directions must see a whole call at once.
-        bool atOnce = options.Embeddings || model.Metadata($"{model.Architecture}.attention.causal") == "false";
         parameters.n_ctx = (uint)cells;
         parameters.n_batch = (uint)batch;
         parameters.n_ubatch = (uint)(atOnce ? batch : Math.Min(options.MicroBatchSize, batch));

@@ -39,7 +39,7 @@ try
     using LiveConfiguration configuration = new(command.Configuration, TimeProvider.System, logs.CreateLogger<LiveConfiguration>());
     (ModelOptions chosen, IReadOnlyList<string> notes) = await NamedModels.ResolveAsync(options.Model, configuration, models, CancellationToken.None);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend, Trial = BackendTrial.OfThisProgram() }, logs.CreateLogger<LlamaLibrary>());
-    await using LoadedModel model = ModelLoader.Load(chosen, library, logs, TimeProvider.System);
+    await using LoadedModel model = LoadBar.While(progress => ModelLoader.Load(chosen, library, logs, TimeProvider.System, progress));
     await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(chosen, library, model, logs);
     (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(chosen, library, rules, logs);
     await using LoadedEmbedder? judge = classifier?.Loaded;

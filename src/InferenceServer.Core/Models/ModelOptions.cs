@@ -45,6 +45,21 @@ public sealed record ModelOptions
 
     public int? GpuLayers { get; init; }
 
+    /// <summary>How layers lie on several GPUs.</summary>
+    public SplitMode SplitMode { get; init; } = SplitMode.Layer;
+
+    /// <summary>Each GPU's share of them; null for what fits.</summary>
+    public IReadOnlyList<float>? TensorSplit { get; init; }
+
+    /// <summary>The GPU that has all where nothing is split.</summary>
+    public int MainGpu { get; init; }
+
+    /// <summary>Layers, from the first on, whose experts stay on the CPU; null for as few as must.</summary>
+    public int? CpuExpertLayers { get; init; }
+
+    /// <summary>Most bytes that the model may take of each GPU; null for what is free.</summary>
+    public IReadOnlyList<long>? DeviceMemory { get; init; }
+
     /// <summary>What the model's owner set; asked at each request.</summary>
     public Func<ModelSettings> Settings { get; init; } = () => ModelSettings.None;
 

@@ -31,6 +31,7 @@ internal static unsafe partial class LlamaNative
     [LibraryImport(Ggml)] public static partial void ggml_backend_load_all_from_path(byte* dir_path);
     [LibraryImport(Ggml)] public static partial nint ggml_backend_reg_by_name(byte* name);
     [LibraryImport(GgmlBase)] public static partial void ggml_backend_dev_get_props(nint device, GgmlBackendDevProps* props);
+    [LibraryImport(GgmlBase)] public static partial nint ggml_backend_cpu_buffer_type();
     [LibraryImport(GgmlBase)] public static partial nint ggml_backend_reg_get_proc_address(nint reg, byte* name);
     [LibraryImport(GgmlBase)] public static partial void ggml_threadpool_params_init(GgmlThreadpoolParams* p, int n_threads);
 

@@ -59,6 +59,10 @@ internal static class NamedModels
     /// <summary>Those that belong to a model of the library: ADAPTER in a Modelfile.</summary>
     public static IEnumerable<AdapterOptions> OwnAdapters(IReadOnlyList<string> paths) => paths.Select((path, i) => new AdapterOptions($"own-{i + 1}", path, IsOwn: true));
 
+    /// <summary>The file of what is a path or a name of the library; null for nothing.</summary>
+    /// <exception cref="LibraryException">The library has no such model, or not all of it.</exception>
+    public static string? PathOf(string? model, ModelLibrary library) => model is null || ModelReference.Parse(model) is null or FileReference ? model : library.Resolve(model).Path;
+
     private static string? IdOf(ResolvedModel? model) => model is null ? null : ModelName.Parse(model.Manifest.Name).Display;
 
     /// <summary>Null for a path, and for nothing.</summary>

@@ -55,8 +55,8 @@ internal static class CommandLine
         List<string> all = [.. arguments];
         foreach (Option option in table.Options)
         {
-            // A command has only those options of the server that say where models lie.
-            if (given.GetResult(option) is { Implicit: false } || (!isServer && !option.Recursive))
+            // A command has only those options of the server that say where models lie, and those that it says it has.
+            if (given.GetResult(option) is { Implicit: false } || (!isServer && !option.Recursive && !given.CommandResult.Command.Options.Contains(option)))
                 continue;
             string variable = EnvironmentName(option);
             (string? value, string source) = environment(variable) is { Length: > 0 } text ? (text, variable)

@@ -36,6 +36,8 @@ internal sealed class OptionTable
         ["metal"] = LlamaBackend.Metal,
     };
 
+    private static readonly Dictionary<string, SplitMode> SplitModes = new(StringComparer.OrdinalIgnoreCase) { ["none"] = SplitMode.None, ["layer"] = SplitMode.Layer, ["row"] = SplitMode.Row };
+
     private static readonly Dictionary<string, Switch> Switches = new(StringComparer.OrdinalIgnoreCase) { ["on"] = Switch.On, ["off"] = Switch.Off };
 
     private static readonly Dictionary<string, ModerationMode> ModerationModes = new(StringComparer.OrdinalIgnoreCase)
@@ -115,6 +117,27 @@ internal sealed class OptionTable
             : Integer(One(result), 0, 10_000) ?? Fail<int?>(result, "auto or an integer from 0 to 10000"),
     };
 
+    private readonly Option<SplitMode?> _splitMode = Choice("--split-mode", "How a model lies on several GPUs: none takes one of them, layer gives each whole layers, row gives each a part of every matrix where the backend can.", SplitModes, SplitMode.Layer);
+
+    private readonly Option<float[]?> _tensorSplit = new("--tensor-split")
+    {
+        HelpName = "N,N",
+        Description = "Each GPU's share of the model, such as 3,1. Default: what fits, each as full as the others.",
+        CustomParser = result => Parts(One(result), part => float.TryParse(part, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out float share) && float.IsFinite(share) ? share : (float?)null) is { } shares && shares.Sum() > 0
+            ? shares : Fail<float[]?>(result, "a share for each GPU such as 3,1, not all 0"),
+    };
+
+    private readonly Option<int> _mainGpu = Number("--main-gpu", "The GPU that has all with --split-mode none, and small tensors and the KV cache with row; the first is 0.", 0, 63, 0);
+    private readonly Option<bool> _cpuMoe = new("--cpu-moe") { Description = "Leave the experts of a mixture of experts to the CPU; the rest of each layer may lie on the GPU." };
+    private readonly Option<int?> _cpuMoeLayers = Number("--n-cpu-moe", "Leave the experts of the first N layers to the CPU. Default: as few as must, for all other weights to lie on the GPU.", 0, 10_000);
+
+    private readonly Option<long[]?> _deviceMemory = new("--device-memory")
+    {
+        HelpName = "BYTES,BYTES",
+        Description = "Most memory that the model may take of each GPU, such as 6GiB,4GiB. Default: what is free.",
+        CustomParser = result => Parts(One(result), Bytes) ?? Fail<long[]?>(result, "bytes for each GPU such as 6GiB,4GiB"),
+    };
+
     private readonly Option<Switch?> _kvUnified = Choice("--kv-unified", "One pool of KV cells for all sequences, so that prefixes are shared without copying.", Switches, Switch.On);
     private readonly Option<bool> _deterministic = new("--deterministic")
     {
@@ -175,7 +198,7 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _config, _model, _lora, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
+            _config, _model, _lora, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -201,7 +224,13 @@ internal sealed class OptionTable
     /// <summary>Those that one of several models may have for itself.</summary>
     public IReadOnlyList<Option> OfOneModel =>
     [
-        _lora, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK, _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _chatTemplate,
+        _lora, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK, _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _chatTemplate,
+    ];
+
+    /// <summary>Those of the server that a plan of its memory depends on.</summary>
+    public IReadOnlyList<Option> PlanOptions =>
+    [
+        _model, _backend, _contextSize, _maxSequences, _batchSize, _microBatchSize, _cacheTypeK, _cacheTypeV, _kvUnified, _deterministic, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory,
     ];
 
     /// <summary>Ours, without <c>--help</c> and <c>--version</c>.</summary>
@@ -268,6 +297,11 @@ internal sealed class OptionTable
             BatchSize = batch,
             MicroBatchSize = Math.Min(Given(_microBatchSize, others.MicroBatchSize), batch),
             GpuLayers = Given(_gpuLayers, others.GpuLayers),
+            SplitMode = Given(_splitMode, null) ?? others.SplitMode,
+            TensorSplit = Given(_tensorSplit, null) is { Length: > 0 } split ? split : others.TensorSplit,
+            MainGpu = Given(_mainGpu, others.MainGpu),
+            CpuExpertLayers = Given(_cpuMoe, false) ? int.MaxValue : Given(_cpuMoeLayers, others.CpuExpertLayers),
+            DeviceMemory = Given(_deviceMemory, null) is { Length: > 0 } memory ? memory : others.DeviceMemory,
             KvUnified = Given(_kvUnified, null) is { } unified ? unified is Switch.On : others.KvUnified,
             Deterministic = Given(_deterministic, others.Deterministic),
             CacheTypeK = Given(_cacheTypeK, null) ?? others.CacheTypeK,
@@ -343,13 +377,21 @@ internal sealed class OptionTable
     };
 
     /// <summary>Bytes, with a binary suffix or without: 1GiB, 512M, 0.</summary>
-    private static Option<long?> Size(string name, string description, long? standard) => new(name)
+    internal static Option<long?> Size(string name, string description, long? standard) => new(name)
     {
         HelpName = "BYTES",
         Description = description,
         DefaultValueFactory = _ => standard,
         CustomParser = result => Bytes(One(result)) ?? Fail<long?>(result, "a number of bytes such as 512MiB or 2GiB"),
     };
+
+    /// <summary>Values between commas; null where there is none, or one is wrong.</summary>
+    private static T[]? Parts<T>(string text, Func<string, T?> read)
+        where T : struct
+    {
+        T?[] parts = [.. text.Split(',', StringSplitOptions.TrimEntries).Select(read)];
+        return parts.All(part => part is not null) ? [.. parts.Select(part => part!.Value)] : null;
+    }
 
     private static long? Bytes(string text)
     {
