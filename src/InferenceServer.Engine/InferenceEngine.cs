@@ -33,10 +33,13 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     private readonly EngineOptions _options;
     private readonly DecoderLimits _limits;
     private readonly EngineLoop _loop;
+    private readonly LlamaModel? _model;
 
-    internal InferenceEngine(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
+    /// <param name="model">What adapters are loaded for; null where there are none.</param>
+    internal InferenceEngine(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log, LlamaModel? model = null)
     {
         _options = options;
+        _model = model;
         _limits = decoder.Limits;
         _loop = new EngineLoop(options, decoder, disk, vocabulary, time, log);
     }
@@ -83,7 +86,7 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
                 options.Device,
                 options.Deterministic);
             LogDevice(log, decoder.Limits.Device);
-            return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log);
+            return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log, model);
         }
         catch
         {
@@ -136,6 +139,7 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     /// <exception cref="EngineQueueFullException">The bounded queue is full.</exception>
     /// <exception cref="EngineUnavailableException">Draining, or the decode thread failed.</exception>
     /// <exception cref="ArgumentException">The prompt is empty or leaves no room for a token.</exception>
+    /// <exception cref="AdapterRemovedException">An adapter was released meanwhile.</exception>
     public Generation Submit(GenerationRequest request)
     {
         if (request.PromptTokens.IsEmpty)
@@ -146,14 +150,29 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
             throw new EngineUnavailableException(failure);
         if (_loop.IsStopping)
             throw new EngineUnavailableException("The server is shutting down.");
-        Generation generation = new(request);
+        if (!request.Adapters.TryUse())
+            throw new AdapterRemovedException();
+        Generation generation = new(request) { HoldsAdapters = true };
         if (!_loop.TryEnqueue(generation))
         {
+            request.Adapters.EndUse();
             // Of a burst the last step has seen nothing yet; but what was refused for is there.
             int waiting = Math.Max(_loop.Snapshot.WaitingRequests, _options.MaxQueue);
             throw new EngineQueueFullException(waiting, EstimateRetry(waiting));
         }
         return generation;
+    }
+
+    /// <summary>Checks and loads a LoRA adapter; streams stand still while llama.cpp reads it, which was read for the check just before.</summary>
+    /// <exception cref="LlamaException">The file cannot be used with this model; the message names it and says why.</exception>
+    /// <exception cref="EngineUnavailableException">The decode thread has ended, or is busy for longer than a step may take.</exception>
+    public async Task<EngineAdapter> LoadAdapterAsync(string path)
+    {
+        LlamaModel model = _model ?? throw new InvalidOperationException("There is no model that an adapter could change.");
+        LlamaAdapterFile file = await Task.Run(() => LlamaAdapterFile.Check(path, model));
+        Task<EngineAdapter> loading = _loop.LoadAdapterAsync(file);
+        await WithinStepLimitAsync(loading, "The decode thread did not load the adapter");
+        return await loading;
     }
 
     /// <summary>The named conversations of a namespace that the cache knows, most recently used first.</summary>

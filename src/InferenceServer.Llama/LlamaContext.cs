@@ -199,6 +199,22 @@ public sealed unsafe partial class LlamaContext : IDisposable
             UnreadMemory.Release(_handle.GetLogits(MaxSequences));
     }
 
+    /// <summary>
+    /// Computes with these adapters from the next call on, and with no others. Where they differ from those before, that call builds its graphs anew, which takes about as long as a step.
+    /// </summary>
+    /// <exception cref="ArgumentException">Too many, or one that is another model's or was disposed.</exception>
+    public void SetAdapters(ReadOnlySpan<(LlamaAdapter Adapter, float Scale)> adapters)
+    {
+        if (adapters.Length > LlamaAdapter.MostAtOnce)
+            throw new ArgumentException($"{adapters.Length} adapters at once, at most {LlamaAdapter.MostAtOnce} can be used", nameof(adapters));
+        nint* pointers = stackalloc nint[LlamaAdapter.MostAtOnce];
+        float* scales = stackalloc float[LlamaAdapter.MostAtOnce];
+        for (int i = 0; i < adapters.Length; i++)
+            (pointers[i], scales[i]) = (adapters[i].Adapter.PointerFor(_model), adapters[i].Scale);
+        if (LlamaNative.llama_set_adapters_lora(_context, pointers, (nuint)adapters.Length, scales) != 0)
+            throw new LlamaException($"llama.cpp refused {adapters.Length} adapters");
+    }
+
     /// <summary>What draws tokens on the device; null where the host does.</summary>
     internal DeviceSampling? DeviceSampling { get; set; }
 

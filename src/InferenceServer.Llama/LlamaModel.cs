@@ -107,6 +107,18 @@ public sealed class LlamaModel : IDisposable
 
     internal SafeLlamaModelHandle Handle { get; }
 
+    /// <summary>Every tensor of its file by name; of a split model those of all parts.</summary>
+    /// <exception cref="GgufException">Another part is damaged.</exception>
+    /// <exception cref="IOException">Another part cannot be read.</exception>
+    internal Dictionary<string, GgufTensor> TensorsByName()
+    {
+        Dictionary<string, GgufTensor> tensors = _file.Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        for (int part = 2; part <= (_file.GetInteger("split.count") ?? 1); part++)
+            foreach (GgufTensor tensor in GgufReader.Read(ModelFileCheck.PartOf(Path, part)).Tensors)
+                tensors[tensor.Name] = tensor;
+        return tensors;
+    }
+
     /// <summary>Loads a model.</summary>
     /// <param name="library">The loaded llama.cpp.</param>
     /// <param name="path">A GGUF file; of a split model the first part.</param>

@@ -2,6 +2,7 @@
 
 using System.Text.Json.Serialization.Metadata;
 using InferenceServer.Api;
+using InferenceServer.Api.Adapters;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
@@ -44,6 +45,7 @@ internal static class ServerHost
         ResponseRoutes.AddServices(services);
         FeedbackRoutes.AddServices(services);
         LibraryRoutes.AddServices(services);
+        AdapterRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
         services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + CloseTime);
         services.ConfigureHttpJsonOptions(json =>

@@ -35,6 +35,9 @@ public sealed record GenerationOptions
     /// <summary>What the whole reply must obey; null for anything.</summary>
     public ConstraintSource? Constraint { get; init; }
 
+    /// <summary>The LoRA adapters that it is computed with; null for those of the model that it names.</summary>
+    public IReadOnlyList<AdapterChoice>? Adapters { get; init; }
+
     /// <summary>Go on after a token that ends a reply.</summary>
     public bool IgnoreEndOfGeneration { get; init; }
 
@@ -79,3 +82,6 @@ public sealed record GenerationOptions
         };
     }
 }
+
+/// <summary>An adapter as a request names it: by its number, or else by its name.</summary>
+public sealed record AdapterChoice(int? Id, string? Name, float Scale);

@@ -94,7 +94,7 @@ internal static partial class ModelLoader
         }),
         Cells = options.ContextSize,
         Contexts = options.MaxSequences,
-        ReservedBytes = SideModelBytes(options, facts.Path),
+        ReservedBytes = SideModelBytes(options, facts.Path) + options.Adapters.Where(adapter => File.Exists(adapter.Path)).Sum(adapter => new FileInfo(adapter.Path).Length),
         MemoryLimit = options.MemoryLimit,
     };
 
@@ -145,6 +145,7 @@ internal static partial class ModelLoader
             ChatPromptRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Metadata("tokenizer.chat_template.tool_use"), model.Vocab, clock, notes);
             notes.AddRange(plan.Why);
             InferenceEngine engine = InferenceEngine.Start(engineOptions, model, plan.Context, clock, logs.CreateLogger<InferenceEngine>());
+            ServedAdapters adapters = LoadAdapters(engine, options.Adapters);
             if (engine.ComputesAlone)
                 notes.Add("results on this device depend on what is computed beside them: --deterministic computes one sequence a step, and prompts from their first token on");
             if (!engine.SharesPrefixes)
@@ -164,6 +165,7 @@ internal static partial class ModelLoader
                 Replies = new ServedReplies(chat.Replies, vocabulary.ControlTokens, [.. vocabulary.EndTokens.Select(vocabulary.Text)]),
                 Constraints = new ServedConstraints(vocabulary),
                 File = ServedModelFile.Of(model, chat.TemplateSource),
+                Adapters = adapters,
             };
             return new LoadedModel(served, engine, model, notes, plan);
         }
@@ -176,6 +178,24 @@ internal static partial class ModelLoader
         {
             model.Dispose();
             throw;
+        }
+    }
+
+    /// <exception cref="ServerStartException">One cannot be used, or two have one name.</exception>
+    private static ServedAdapters LoadAdapters(InferenceEngine engine, IReadOnlyList<AdapterOptions> wanted)
+    {
+        ServedAdapters adapters = new(engine.LoadAdapterAsync);
+        try
+        {
+            foreach (AdapterOptions adapter in wanted)
+                adapters.LoadAsync(adapter).GetAwaiter().GetResult();
+            return adapters;
+        }
+        catch (Exception error) when (error is LlamaException or RequestProblem)
+        {
+            // Before its model goes.
+            engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            throw new ServerStartException(error.Message, error);
         }
     }
 

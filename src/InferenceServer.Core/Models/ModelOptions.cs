@@ -23,6 +23,9 @@ public sealed record ModelOptions
     /// <summary>A chat template to take instead of the model's own.</summary>
     public string? ChatTemplatePath { get; init; }
 
+    /// <summary>LoRA adapters that are loaded with the model that chats.</summary>
+    public IReadOnlyList<AdapterOptions> Adapters { get; init; } = [];
+
     /// <summary>Cells of the KV pool, in tokens.</summary>
     public int? ContextSize { get; init; }
 

@@ -47,4 +47,24 @@ public sealed record ServedModel
             return capabilities;
         }
     }
+
+    /// <summary>The LoRA adapters that requests can choose among.</summary>
+    public ServedAdapters Adapters { get; init; } = new(null);
+
+    /// <summary>The model that this is with <see cref="Adapter"/>; null where it is one itself.</summary>
+    public ServedModel? Parent { get; private init; }
+
+    public ServedAdapter? Adapter { get; private init; }
+
+    /// <summary>What requests that choose no adapters are computed with.</summary>
+    public AdapterSet Applied => Adapter?.Alone ?? Adapters.Default;
+
+    /// <summary>This model with one of its adapters, as a model of its own.</summary>
+    public ServedModel With(ServedAdapter adapter) => this with
+    {
+        Id = $"{Id}:{adapter.Name}",
+        Parent = this,
+        Adapter = adapter,
+        File = File with { Digest = adapter.Loaded.File.Identity, SizeBytes = File.SizeBytes + adapter.Loaded.File.SizeBytes },
+    };
 }

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization.Metadata;
+using InferenceServer.Api.Adapters;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
@@ -29,7 +30,7 @@ internal static class ApiRoutes
     public static IReadOnlyList<IJsonTypeInfoResolver> Contracts { get; } =
     [
         OpenAIJson.Default, ChatJson.Default, CompletionJson.Default, ResponsesJson.Default, AnthropicJson.Default, OllamaJson.Default, OllamaEmbedJson.Default, LlamaServerJson.Default,
-        ModerationJson.Default, EmbeddingJson.Default, FeedbackJson.Default, LibraryJson.Default, TokenJson.Default, ServerJson.Default,
+        ModerationJson.Default, EmbeddingJson.Default, FeedbackJson.Default, LibraryJson.Default, AdapterJson.Default, TokenJson.Default, ServerJson.Default,
     ];
 
     public static void AddServices(IServiceCollection services) =>
@@ -61,6 +62,7 @@ internal static class ApiRoutes
         app.MapGet("/v1/models/{owner}/{id}", (Delegate)models.FindAsync).WithMetadata(QuietRoute.Marker).ExcludeFromDescription();
 
         LibraryRoutes.Map(app);
+        AdapterRoutes.Map(app);
         StoredCompletionRoutes.Map(app);
         ResponseRoutes.Map(app);
         ConversationRoutes.Map(app);

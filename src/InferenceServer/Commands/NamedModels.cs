@@ -26,6 +26,9 @@ internal static class NamedModels
         ResolvedModel? chat = await FindAsync(own.ModelPath, library, cancellation);
         ResolvedModel? embedding = options.EmbeddingModelPath == options.ModelPath ? chat : await FindAsync(Source(options.EmbeddingModelPath), library, cancellation);
         ResolvedModel? moderation = await FindAsync(Source(options.ModerationModelPath), library, cancellation);
+        foreach (ResolvedModel? side in (ResolvedModel?[])[embedding == chat ? null : embedding, moderation])
+            if (side is { AdapterPaths.Count: > 0 })
+                throw new ServerStartException($"'{side.Manifest.Name}' has a LoRA adapter, which only models that chat can have: serve the model that it was made of");
         ModelSettings defaults = chat is null ? ModelSettings.None : ManifestDefaults.Settings(chat.Manifest, notes);
         // What is to be had at the start is fetched now, with a bar, and not while a client waits.
         foreach (ConfiguredModel other in file.Models)
@@ -35,6 +38,7 @@ internal static class NamedModels
         {
             ModelPath = chat?.Path ?? own.ModelPath,
             ModelId = configured?.Name ?? IdOf(chat),
+            Adapters = [.. chat is null ? [] : OwnAdapters(chat.AdapterPaths), .. own.Adapters],
             EmbeddingModelPath = embedding?.Path ?? Source(options.EmbeddingModelPath),
             EmbeddingModelId = IdOf(embedding),
             ModerationModelPath = moderation?.Path ?? Source(options.ModerationModelPath),
@@ -51,6 +55,9 @@ internal static class NamedModels
         OptionTable table = new();
         return table.ReadModel(table.Command.Parse([.. model.Arguments]), options);
     }
+
+    /// <summary>Those that belong to a model of the library: ADAPTER in a Modelfile.</summary>
+    public static IEnumerable<AdapterOptions> OwnAdapters(IReadOnlyList<string> paths) => paths.Select((path, i) => new AdapterOptions($"own-{i + 1}", path, IsOwn: true));
 
     /// <summary>The file of what is a path or a name of the library; null for nothing.</summary>
     /// <exception cref="LibraryException">The library has no such model, or not all of it.</exception>
@@ -79,8 +86,6 @@ internal static class NamedModels
             }
         }
 
-        ResolvedModel resolved = library.Resolve(manifest?.Name ?? model);
-        return resolved.AdapterPaths.Count == 0 ? resolved
-            : throw new ServerStartException($"'{resolved.Manifest.Name}' has a LoRA adapter, which this server cannot run: serve the model that it was made of");
+        return library.Resolve(manifest?.Name ?? model);
     }
 }

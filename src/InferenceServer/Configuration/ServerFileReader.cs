@@ -117,7 +117,7 @@ internal static partial class ServerFileReader
         if (option is System.CommandLine.Option<bool> && value.ValueKind is not (JsonValueKind.True or JsonValueKind.False))
             throw place.Wrong("must be true or false");
         List<string> values = value.ValueKind == JsonValueKind.Array && OptionTable.IsList(option)
-            ? [.. value.EnumerateArray().Select((one, i) => Text(one, place.At(i)))]
+            ? [.. value.EnumerateArray().Select((one, i) => FromFolder(option.HelpName, Text(one, place.At(i)), place))]
             : [option is System.CommandLine.Option<bool> ? value.GetRawText() : FromFolder(option.HelpName, Text(value, place), place)];
         foreach (string one in values)
             if (table.Command.Parse([$"--{name}={one}"]).Errors is [{ } error, ..])
@@ -130,6 +130,8 @@ internal static partial class ServerFileReader
     /// <summary>A path counts from the folder of the file.</summary>
     private static string FromFolder(string? kind, string value, Place place)
     {
+        if (kind is OptionTable.AdapterForm && value.IndexOf('=', StringComparison.Ordinal) is > 0 and var end)
+            return value[..(end + 1)] + FromFolder("FILE", value[(end + 1)..], place);
         bool isPath = value.Length > 0 && (kind is "FILE" or "DIR" || (kind is "DIR|off" && value != "off") || (kind is "MODEL" && (value[0] == '.' || value.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase)) && !ModelReference.IsRemote(value)));
         return isPath ? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(place.File))!, value) : value;
     }

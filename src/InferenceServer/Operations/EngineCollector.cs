@@ -7,10 +7,10 @@ namespace InferenceServer.Operations;
 /// <summary>One engine's gauges and counters, read from its snapshot at each scrape.</summary>
 internal sealed class EngineCollector
 {
-    private readonly Gauge.Child _up, _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries;
+    private readonly Gauge.Child _up, _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries, _adapters;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
         _decodeRows, _failedSteps, _stepSeconds, _operationSeconds, _samplingSeconds, _deviceDraws, _graphReuses, _restores, _evicted, _evictedForIds, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
-        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _forced;
+        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _forced, _adapterChanges;
 
     private readonly ServedModel _model;
     private readonly List<Action> _removals = [];
@@ -78,6 +78,9 @@ internal sealed class EngineCollector
         _draftsAccepted = Of(drafts, id, "accepted");
         _draftsRejected = Of(drafts, id, "rejected");
         _forced = Of(factory.CreateCounter("inference_forced_tokens_total", "Generated tokens that a grammar left no choice about; they were not sampled.", "model"), id);
+        _adapters = Of(factory.CreateGauge("inference_lora_adapters", "LoRA adapters that are loaded.", "model"), id);
+        _adapterChanges = Of(factory.CreateCounter("inference_lora_changes_total",
+            "Decode calls with other LoRA adapters than the call before, for which llama.cpp built its graphs anew.", "model"), id);
         Of(factory.CreateGauge("inference_model_bytes", "Weights of a loaded model.", "model"), id).Set(model.File.SizeBytes);
         if (model.Engine.KvPoolBytes is { } bytes)
             Of(factory.CreateGauge("inference_kv_pool_bytes", "The KV pool, used or not; absent for models that keep more than keys and values of every token.", "model"), id).Set(bytes);
@@ -87,6 +90,7 @@ internal sealed class EngineCollector
     public void Read()
     {
         _up.Set(_model.Engine.Failure is null ? 1 : 0);
+        _adapters.Set(_model.Adapters.All.Count);
         Copy(_model.Engine.Snapshot);
     }
 
@@ -123,6 +127,7 @@ internal sealed class EngineCollector
         _hostBytes.Set(now.HostCacheBytes);
         _decodeStep.Set(now.DecodeStepSeconds);
         _failedSteps.IncTo(now.FailedSteps);
+        _adapterChanges.IncTo(now.AdapterChanges);
         _stepSeconds.IncTo(now.StepSeconds);
         _operationSeconds.IncTo(now.OperationSeconds);
         _samplingSeconds.IncTo(now.SamplingSeconds);

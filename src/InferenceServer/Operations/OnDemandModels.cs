@@ -54,7 +54,12 @@ internal sealed partial class OnDemandModels(ServerOptions options, LiveConfigur
     private LoadableModel Loadable(string id, string reference, string version) =>
         new(id, () => LeastBytes(id, SourceOf(reference)), (limit, progress) => Task.FromResult(Load(id, SourceOf(reference), limit, progress))) { Version = version };
 
-    private ModelOptions OptionsOf(string id) => configuration.Current.Find(id) is { } configured ? NamedModels.WithArguments(options.Model, configured) : options.Model;
+    private ModelOptions OptionsOf(string id)
+    {
+        // Those of the command line are the start's model's.
+        ModelOptions common = options.Model with { Adapters = [] };
+        return configuration.Current.Find(id) is { } configured ? NamedModels.WithArguments(common, configured) : common;
+    }
 
     /// <exception cref="ServerStartException">It is not here.</exception>
     /// <exception cref="LibraryException">It is not here, or its files are not.</exception>
@@ -87,8 +92,8 @@ internal sealed partial class OnDemandModels(ServerOptions options, LiveConfigur
 
     private HostedModel Load(string id, Source source, long limit, IProgress<float> progress)
     {
-        if (source.AdapterPaths.Count > 0)
-            throw new ServerStartException("it has a LoRA adapter, which this server cannot run: ask for the model that it was made of");
+        if (source.AdapterPaths.Count > 0 && OnlyEmbeds(source))
+            throw new ServerStartException("it has a LoRA adapter, which only models that chat can have: ask for the model that it was made of");
         List<string> notes = [];
         ModelSettings defaults = source.Manifest is null ? ModelSettings.None : ManifestDefaults.Settings(source.Manifest, notes);
         ModelOptions own = OptionsOf(id);
@@ -99,6 +104,7 @@ internal sealed partial class OnDemandModels(ServerOptions options, LiveConfigur
         {
             ModelPath = source.Path,
             ModelId = id,
+            Adapters = [.. NamedModels.OwnAdapters(source.AdapterPaths), .. own.Adapters],
             ChatTemplatePath = own.ChatTemplatePath ?? source.TemplatePath,
             Settings = () => configuration.SettingsOf(id, defaults),
             EmbeddingModelPath = null,
@@ -119,7 +125,7 @@ internal sealed partial class OnDemandModels(ServerOptions options, LiveConfigur
         ILogger log = logs.CreateLogger<ModelHost>();
         foreach (string note in (IEnumerable<string>)[.. notes, .. loaded.Notes])
             LogNote(log, id, note);
-        return new HostedModel(loaded.Served, beside?.Served, loaded.Model.SizeBytes + (loaded.Engine.KvPoolBytes ?? 0) + kept, async () =>
+        return new HostedModel(loaded.Served, beside?.Served, loaded.Model.SizeBytes + loaded.Served.Adapters.All.Sum(adapter => adapter.Loaded.File.SizeBytes) + (loaded.Engine.KvPoolBytes ?? 0) + kept, async () =>
         {
             if (beside is not null)
                 await beside.DisposeAsync();

@@ -47,6 +47,8 @@ internal sealed class OptionTable
         ["refuse"] = ModerationMode.Refuse,
     };
 
+    public const string AdapterForm = "NAME=PATH[@SCALE]";
+
     private const long DefaultDiskBytes = 8L << 30;
 
     private static readonly (string Suffix, int Shift)[] SizeSuffixes =
@@ -67,6 +69,10 @@ internal sealed class OptionTable
 
     private readonly Option<string?> _embeddingModel = Text("--embedding-model", "MODEL",
         "A model that embeds or ranks, for /v1/embeddings and /v1/rerank; named as that of --model. The same one as --model lets that one embed too; a model whose file says how it pools does so anyway.");
+
+    private readonly Option<string[]> _lora = List("--lora", AdapterForm,
+        "A LoRA adapter of the model, a GGUF file; repeatable. Requests choose it as the model MODEL:NAME, where it counts SCALE times (1 if absent), or in their field lora.",
+        text => Adapter(text) is not null, $"a name of {AdapterOptions.NameForm}, =, and the path of a GGUF file, which @ and a number from -{AdapterOptions.MostScale} to {AdapterOptions.MostScale} may follow");
 
     private readonly Option<string?> _modelsDirectory = Text("--models-dir", "DIR",
         "The library of models: in this folder, which several servers may share. Default: InferenceServer/models in the user's data folder.");
@@ -192,7 +198,7 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _config, _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK,
+            _config, _model, _lora, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -218,7 +224,7 @@ internal sealed class OptionTable
     /// <summary>Those that one of several models may have for itself.</summary>
     public IReadOnlyList<Option> OfOneModel =>
     [
-        _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK, _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _chatTemplate,
+        _lora, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK, _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _chatTemplate,
     ];
 
     /// <summary>Those of the server that a plan of its memory depends on.</summary>
@@ -283,6 +289,7 @@ internal sealed class OptionTable
         int batch = Given(_batchSize, others.BatchSize);
         return others with
         {
+            Adapters = Given(_lora, []) is { Length: > 0 } adapters ? [.. adapters.Select(text => Adapter(text)!)] : others.Adapters,
             ChatTemplatePath = Given(_chatTemplate, others.ChatTemplatePath),
             ContextSize = Given(_contextSize, others.ContextSize),
             MaxSequences = Given(_maxSequences, others.MaxSequences),
@@ -305,6 +312,17 @@ internal sealed class OptionTable
         };
 
         T Given<T>(Option<T> option, T otherwise) => parsed.GetResult(option) is { Implicit: false } ? parsed.GetValue(option)! : otherwise;
+    }
+
+    /// <summary>Null where it is none. What follows the last @ is a scale if it is a number; paths may hold such signs, too.</summary>
+    private static AdapterOptions? Adapter(string text)
+    {
+        int equals = text.IndexOf('=', StringComparison.Ordinal), at = text.LastIndexOf('@');
+        if (equals < 0 || !AdapterOptions.IsName(text[..equals]))
+            return null;
+        bool isScaled = float.TryParse(at > equals ? text.AsSpan(at + 1) : default, NumberStyles.Float, CultureInfo.InvariantCulture, out float scale);
+        string path = isScaled ? text[(equals + 1)..at] : text[(equals + 1)..];
+        return path.Length > 0 && (!isScaled || Math.Abs(scale) <= AdapterOptions.MostScale) ? new AdapterOptions(text[..equals], path, isScaled ? scale : 1) : null;
     }
 
     private static string[] Listed(ParseResult parsed, Option<string[]> option) => parsed.GetValue(option) is { Length: > 0 } values ? values : [];

@@ -13,8 +13,8 @@ internal static partial class ConfigurationReference
 {
     private static readonly (string Name, string Guide, string[] Options)[] Groups =
     [
-        ("Model", "[Getting started](getting-started.md) serves a model of your own. [Embeddings and ranking](embeddings.md) describes the second one.",
-            ["--config", "--model", "--chat-template", "--embedding-model"]),
+        ("Model", "[Getting started](getting-started.md) serves a model of your own. [Embeddings and ranking](embeddings.md) describes the second one, and [Models](models.md#lora-adapters) adapters.",
+            ["--config", "--model", "--lora", "--chat-template", "--embedding-model"]),
         ("Library of models", "[Models](models.md) describes names, pulls and the folder.", ["--models-dir", "--hub-endpoint", "--ollama-registry", "--offline", "--allow-pull", "--model-memory", "--keep-alive"]),
         ("Network and access", "[Operations](operations.md#keys) describes keys, and [what a browser may do](operations.md#browsers).",
             ["--host", "--port", "--api-key", "--api-key-file", "--cors-origin", "--allowed-host"]),

@@ -27,6 +27,7 @@ internal static class LlamaCompletionParser
             MaxOutputTokens = body.Integer("n_predict", -1, int.MaxValue) is >= 0 and var most ? most : null,
             StopSequences = StopReader.Read(body, "stop"),
             Seed = body.Seed("seed") is not (null or -1) and var seed ? seed : null,
+            Adapters = AdapterReader.Read(body, "lora", ignored),
             IgnoreEndOfGeneration = body.Boolean("ignore_eos") ?? false,
             Timeout = body.Integer("t_max_predict_ms", 1, 86_400_000) is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : null,
             TopLogprobs = probabilities,

@@ -35,6 +35,9 @@ public sealed record LlamaCompletionRequest : SamplingParameters
     [Range(-1, int.MaxValue)]
     public int RepeatLastN { get; init; } = -1;
 
+    [Description("The LoRA adapters that the reply is computed with, instead of those of the model named; none if it is empty.")]
+    public IReadOnlyList<AdapterSelection>? Lora { get; init; }
+
     [Description("Go on after a token that ends a reply.")]
     public bool IgnoreEos { get; init; }
 

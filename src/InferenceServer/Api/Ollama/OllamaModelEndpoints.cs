@@ -16,7 +16,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
     // Clients compare it before they ask for tools, thinking or schemas: the release whose fields are read here.
     private const string SpokenVersion = "0.13.0";
 
-    public Task TagsAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaModelList([.. Loaded.Select(model =>
+    public Task TagsAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaModelList([.. Named.Select(model =>
         new OllamaModel(NameOf(model.Id), NameOf(model.Id), OllamaHeader.Time(model.Created), model.File.SizeBytes, model.File.Digest, Details(model.File))), .. NotLoaded.Select(model =>
         new OllamaModel(model.Name, model.Name, OllamaHeader.Time(model.AddedAt), model.SizeBytes, model.Digest, Details(model)))]), OllamaJson.Wire.OllamaModelList);
 
@@ -42,7 +42,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
             IgnoredParameters.Announce(http.Response, ignored);
         }
 
-        if (!Loaded.Any(model => ModelCatalogue.IsNamed(model.Id, name)) && library.Library?.Find(name) is { } manifest)
+        if (!Named.Any(model => ModelCatalogue.IsNamed(model.Id, name)) && library.Library?.Find(name) is { } manifest)
         {
             await JsonAnswer.WriteAsync(http, Show(manifest), OllamaJson.Wire.OllamaModelInformation);
             return;
@@ -62,8 +62,13 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
     private DateTimeOffset ExpiryOf(string id) => models.OnDemand?.Status.FirstOrDefault(model => model.Id == id)?.Expires ?? DateTimeOffset.MaxValue;
 
     /// <summary>Those that chat, then those that only embed.</summary>
-    private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Loaded =>
-        models.Models.Select(model => (model.Id, model.Created, model.File, model.ContextLength))
+    private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Loaded => Describe(models.Models);
+
+    /// <summary>As <see cref="Loaded"/>, and what those are with their LoRA adapters.</summary>
+    private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Named => Describe(models.Named);
+
+    private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Describe(IEnumerable<ServedModel> chatting) =>
+        chatting.Select(model => (model.Id, model.Created, model.File, model.ContextLength))
             .Concat(models.EmbedOnly.Select(model => (model.Id, model.Created, model.File, model.MaxInputTokens)));
 
     /// <summary>What is in the library under a name that no loaded model has.</summary>

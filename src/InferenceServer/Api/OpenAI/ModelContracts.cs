@@ -26,4 +26,10 @@ public sealed record ModelDescription(
 
     [Description("Extra: whether it stays loaded, whichever other model needs the room.")]
     public bool Pinned { get; init; }
+
+    [Description("Extra: the model that this is with a LoRA adapter, or itself.")]
+    public string Root { get; init; } = "";
+
+    [Description("Extra: of a model with a LoRA adapter the model without it.")]
+    public string? Parent { get; init; }
 }

@@ -13,7 +13,7 @@ internal sealed class ModelEndpoints(ModelCatalogue models, LibraryAccess librar
     public Task ListAsync(HttpContext http)
     {
         if (AnthropicErrors.Speaks(http.Request))
-            return AnthropicModels.ListAsync(http, models.Models);
+            return AnthropicModels.ListAsync(http, [.. models.Named]);
         // Only the other dialect's list has pages.
         IgnoredParameters.Announce(http.Response, [.. http.Request.Query.Keys.Where(AnthropicModels.ChoosesPage)]);
         return JsonAnswer.WriteAsync(http, new ModelList("list", [.. Loaded, .. NotLoaded]), OpenAIJson.Wire.ModelList);
@@ -31,7 +31,7 @@ internal sealed class ModelEndpoints(ModelCatalogue models, LibraryAccess librar
         return JsonAnswer.WriteAsync(http, Describe(models.Find(id)), OpenAIJson.Wire.ModelDescription);
     }
 
-    private IEnumerable<ModelDescription> Loaded => models.Models.Select(Describe).Concat(models.EmbedOnly.Select(Describe));
+    private IEnumerable<ModelDescription> Loaded => models.Named.Select(Describe).Concat(models.EmbedOnly.Select(Describe));
 
     /// <summary>Those of server.json, then those of the library.</summary>
     private IEnumerable<ModelDescription> NotLoaded
@@ -48,8 +48,9 @@ internal sealed class ModelEndpoints(ModelCatalogue models, LibraryAccess librar
         }
     }
 
-    private ModelDescription Describe(ServedModel model) => WithState(new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.ContextLength)
+    public ModelDescription Describe(ServedModel model) => WithState(new(model.Id, "model", model.Created.ToUnixTimeSeconds(), "local", model.ContextLength)
     {
+        Parent = model.Parent?.Id,
         SizeBytes = model.File.SizeBytes,
         Capabilities = models.Embedders.Any(embedder => embedder.Id == model.Id) ? [.. model.Capabilities, "embedding"] : model.Capabilities,
     });
@@ -87,12 +88,14 @@ internal sealed class ModelEndpoints(ModelCatalogue models, LibraryAccess librar
 
     private ModelDescription WithState(ModelDescription model)
     {
-        HostedModelStatus? status = models.OnDemand?.Status.FirstOrDefault(hosted => hosted.Id == model.Id);
-        ConfiguredModel? configured = library.Configuration.Find(model.Id);
+        string root = model.Parent ?? model.Id;
+        HostedModelStatus? status = models.OnDemand?.Status.FirstOrDefault(hosted => hosted.Id == root);
+        ConfiguredModel? configured = library.Configuration.Find(root);
         return model with
         {
+            Root = root,
             State = status?.State ?? (model.Loaded ? "loaded" : "unloaded"),
-            Aliases = configured?.Aliases ?? [],
+            Aliases = model.Parent is null ? configured?.Aliases ?? [] : [],
             // Those of the start stay.
             Pinned = status?.IsPinned ?? (model.Loaded || configured?.IsPinned == true),
         };

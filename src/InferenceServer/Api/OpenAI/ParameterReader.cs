@@ -23,6 +23,7 @@ internal static class ParameterReader
             Choices = body.Integer("n", 1, 128) ?? 1,
             Seed = body.Seed("seed"),
             LogitBias = LogitBias(body),
+            Adapters = AdapterReader.Read(body, "lora", ignored),
             IgnoreEndOfGeneration = body.Boolean("ignore_eos") ?? false,
             Priority = PriorityOf(body.OneOf("service_tier", "auto", "default", "flex", "priority", "scale", "fast")),
             Timeout = body.Integer("timeout_ms", 1, 86_400_000) is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : null,
