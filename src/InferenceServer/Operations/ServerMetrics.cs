@@ -36,6 +36,7 @@ internal sealed class ServerMetrics
             StoreCollector.Register(factory, _registry, database);
         Moderation = new ModerationMetrics(factory);
         Pulls = new PullMetrics(factory);
+        Mcp = new McpMetrics(factory);
         foreach (ServedModel model in models.Models)
             _engines[model] = new EngineCollector(factory, model);
         if (models.OnDemand is { } host)
@@ -69,6 +70,8 @@ internal sealed class ServerMetrics
     public ModerationMetrics Moderation { get; }
 
     public PullMetrics Pulls { get; }
+
+    public McpMetrics Mcp { get; }
 
     public void Request(string endpoint, string outcome, double seconds)
     {

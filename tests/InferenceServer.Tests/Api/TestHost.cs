@@ -4,6 +4,7 @@ using System.Text.Json;
 using InferenceServer.Chat;
 using InferenceServer.Library;
 using InferenceServer.Llama;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
 using InferenceServer.Operations;
@@ -53,11 +54,11 @@ internal sealed class TestHost : IAsyncDisposable
     };
 
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false) =>
-        StartAsync(Served(engine) with { Replies = replies ?? ServedReplies.Plain }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices, library, allowPull);
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false, IReadOnlyDictionary<string, McpServerEntry>? mcp = null, HostedLimits? mcpLimits = null) =>
+        StartAsync(Served(engine) with { Replies = replies ?? ServedReplies.Plain }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices, library, allowPull, mcp: mcp, mcpLimits: mcpLimits);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false, ModelHost? onDemand = null)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false, ModelHost? onDemand = null, IReadOnlyDictionary<string, McpServerEntry>? mcp = null, HostedLimits? mcpLimits = null)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -78,6 +79,8 @@ internal sealed class TestHost : IAsyncDisposable
             Devices = devices ?? (() => []),
             Library = library,
             AllowPull = allowPull,
+            Mcp = mcp ?? new Dictionary<string, McpServerEntry>(),
+            McpLimits = mcpLimits ?? HostedLimits.Default,
         }, new ModelCatalogue([model], embedders) { OnDemand = onDemand });
         await app.StartAsync();
         return new TestHost(app);
