@@ -1,5 +1,6 @@
 // Puts the web host together: Kestrel's limits, the middlewares in their order, the routes. Used as it is by the program and by the tests.
 
+using System.Text.Json.Serialization.Metadata;
 using InferenceServer.Api;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
@@ -52,17 +53,8 @@ internal static class ServerHost
         {
             json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower;
             json.SerializerOptions.NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.Strict;
-            json.SerializerOptions.TypeInfoResolverChain.Insert(0, OpenAIJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(1, TokenJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(2, StoredCompletionJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(3, ResponsesJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(4, AnthropicJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(5, OllamaJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(6, ModerationJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(7, EmbeddingJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(8, OllamaEmbedJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(9, FeedbackJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(10, LibraryJson.Default);
+            foreach (IJsonTypeInfoResolver contracts in ApiRoutes.Contracts.Reverse())
+                json.SerializerOptions.TypeInfoResolverChain.Insert(0, contracts);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(provider => new RecordingStore(options.Replay, options.Clock, provider.GetRequiredService<ServerMetrics>().Replay));

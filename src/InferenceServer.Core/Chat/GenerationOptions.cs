@@ -18,36 +18,11 @@ public sealed record GenerationOptions
     /// <summary>Null takes one by chance.</summary>
     public long? Seed { get; init; }
 
-    /// <summary>0 takes the most likely token.</summary>
-    public float Temperature { get; init; } = 1;
+    /// <summary>The numbers that shape a draw. What needs the vocabulary, the seed and the report are filled in from the other members here.</summary>
+    public SamplingOptions Sampling { get; init; } = SamplingOptions.Default;
 
-    public float TopP { get; init; } = 1;
-
-    /// <summary>0 keeps all.</summary>
-    public int TopK { get; init; }
-
-    public float MinP { get; init; }
-
-    public float TypicalP { get; init; } = 1;
-
-    /// <summary>0 keeps all.</summary>
-    public float TopNSigma { get; init; }
-
-    /// <summary>0 excludes nothing.</summary>
-    public float XtcProbability { get; init; }
-
-    public float XtcThreshold { get; init; } = 0.1f;
-
-    /// <summary>Holds repeated sequences back; null for not at all. Its breakers are the tokens that hold one of <see cref="DryBreakers"/>.</summary>
-    public DryOptions? Dry { get; init; }
-
+    /// <summary>DRY's breakers are the tokens that hold one of these texts.</summary>
     public IReadOnlyList<string> DryBreakers { get; init; } = [];
-
-    public float PresencePenalty { get; init; }
-
-    public float FrequencyPenalty { get; init; }
-
-    public float RepetitionPenalty { get; init; } = 1;
 
     /// <summary>Token id to what is added to its logit.</summary>
     public IReadOnlyDictionary<int, float>? LogitBias { get; init; }

@@ -45,20 +45,9 @@ internal static class GenerationRequests
             requests.Add(sampling.Seed is { } seed ? first with { Sampling = sampling with { Seed = unchecked(seed + (ulong)choice) } } : first);
     }
 
-    private static SamplingOptions Sampling(ServedModel model, GenerationOptions options) => new()
+    private static SamplingOptions Sampling(ServedModel model, GenerationOptions options) => options.Sampling with
     {
-        Temperature = options.Temperature,
-        TopK = options.TopK,
-        TopP = options.TopP,
-        MinP = options.MinP,
-        TypicalP = options.TypicalP,
-        TopNSigma = options.TopNSigma,
-        XtcProbability = options.XtcProbability,
-        XtcThreshold = options.XtcThreshold,
-        Dry = options.Dry is { } dry ? dry with { Breakers = model.Vocabulary.TokensWith(options.DryBreakers) } : null,
-        PresencePenalty = options.PresencePenalty,
-        FrequencyPenalty = options.FrequencyPenalty,
-        RepetitionPenalty = options.RepetitionPenalty,
+        Dry = options.Sampling.Dry is { Multiplier: > 0 } dry ? dry with { Breakers = model.Vocabulary.TokensWith(options.DryBreakers) } : DryOptions.Off,
         LogitBias = Biases(model, options.LogitBias),
         Seed = options.Seed is { } seed ? unchecked((ulong)seed) : null,
         TopLogprobs = options.TopLogprobs,

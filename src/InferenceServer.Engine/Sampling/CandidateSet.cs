@@ -166,6 +166,20 @@ internal ref struct CandidateSet
         Count = kept;
     }
 
+    /// <summary>The entropy of the weights as a share of the most that so many candidates can have.</summary>
+    public readonly double EntropyShare()
+    {
+        if (Count < 2)
+            return 0;
+        double total = 0, weighted = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            total += _weights[i];
+            weighted += _weights[i] * (double)Exponent(i);
+        }
+        return Math.Clamp((Math.Log(total) - (weighted / total)) / Math.Log(Count), 0, 1);
+    }
+
     public readonly double TotalWeight()
     {
         double total = 0;

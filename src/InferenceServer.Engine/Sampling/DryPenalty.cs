@@ -13,6 +13,9 @@ public sealed record DryOptions(float Multiplier, float Base, int AllowedLength,
 {
     /// <summary>Tokens across which nothing counts as a repetition, such as line breaks.</summary>
     public IReadOnlySet<int> Breakers { get; init; } = FrozenSet<int>.Empty;
+
+    /// <summary>Nothing is held back; the other numbers are llama.cpp's.</summary>
+    public static DryOptions Off { get; } = new(0, 1.75f, 2, -1);
 }
 
 internal sealed class DryPenalty

@@ -3,7 +3,7 @@
 //
 // The order of operations, each only where the request asks for it:
 //   log probabilities (of the row as the model made it, as OpenAI reports them) -> logit bias -> repetition, frequency, presence penalty, DRY -> mask
-//   -> temperature -> top_n_sigma -> top_k -> typical_p -> top_p -> min_p -> XTC -> pick.
+//   -> temperature -> top_n_sigma -> top_k -> typical_p -> top_p -> min_p -> XTC -> pick. A dynamic temperature comes after XTC instead: it depends on what is left.
 // Within a constraint the mask comes last: a draw without it stands where the constraint allows the token, and only a refused one is drawn again
 // with the mask (without truncation this is exactly the masked distribution; with it, the truncations see all tokens first, as in llama.cpp).
 // Each truncation sees the distribution that the one before it left, renormalised. Plain rows take two paths that read the row about once:
@@ -65,7 +65,7 @@ public sealed class Sampler
             CheckToken(token, nameof(promptTokens));
 
         _seed = options.Seed ?? fallbackSeed;
-        _scale = IsGreedy ? 1 : 1 / options.Temperature;
+        _scale = IsGreedy || HasDynamicTemperature ? 1 : 1 / options.Temperature;
         _logitBias = [.. options.LogitBias];
         _penalties = TokenPenalties.Create(options, promptTokens);
         _dry = options.Dry is { Multiplier: > 0 } dry ? new DryPenalty(dry, promptTokens) : null;
@@ -87,7 +87,9 @@ public sealed class Sampler
     private bool Truncates => TopK > 0 || _options is not { TypicalP: 1, TopP: 1, MinP: 0 } || NeedsCandidates;
 
     /// <summary>Whether a token stays depends on more than the weight before it.</summary>
-    private bool NeedsCandidates => _options.TopNSigma > 0 || ExcludesLikely;
+    private bool NeedsCandidates => _options.TopNSigma > 0 || ExcludesLikely || HasDynamicTemperature;
+
+    private bool HasDynamicTemperature => _options.DynamicTemperatureRange > 0;
 
     private bool ExcludesLikely => _options is { XtcProbability: > 0, XtcThreshold: <= 0.5f };
 
@@ -230,7 +232,8 @@ public sealed class Sampler
     /// <summary>A logit below which no token can be drawn, whatever the truncations decide above it.</summary>
     private float Threshold(float max, double mass)
     {
-        float weightless = max + VectorExp.SmallestExponent / _scale;
+        float hottest = HasDynamicTemperature ? MathF.Max(_options.Temperature + _options.DynamicTemperatureRange, 1) : 1 / _scale;
+        float weightless = max + (VectorExp.SmallestExponent * hottest);
         if (_options.TopNSigma > 0)
             return MathF.BitDecrement(MathF.Max(weightless, max - _sigmas));
         if (TopK > 0)
@@ -277,7 +280,19 @@ public sealed class Sampler
             candidates.KeepLikely(_options.MinP);
         if (ExcludesLikely && Uniform(NumberOfXtc) < _options.XtcProbability)
             candidates.ExcludeLikely(_options.XtcThreshold);
+        if (HasDynamicTemperature)
+            WeighDynamically(ref candidates);
         return candidates.Pick(Uniform(RejectionAttempts));
+    }
+
+    /// <summary>By a temperature that is the higher the less sure the model is among the candidates.</summary>
+    private void WeighDynamically(ref CandidateSet candidates)
+    {
+        float max = candidates.MaxLogit();
+        candidates.Weigh(max, 1);
+        float least = MathF.Max(_options.Temperature - _options.DynamicTemperatureRange, 0), most = _options.Temperature + _options.DynamicTemperatureRange;
+        double temperature = least + ((most - least) * Math.Pow(candidates.EntropyShare(), _options.DynamicTemperatureExponent));
+        candidates.Weigh(max, 1 / MathF.Max((float)temperature, ColdestTemperature));
     }
 
     /// <summary>The standard deviation of the logits that are numbers.</summary>
@@ -348,12 +363,13 @@ public sealed class Sampler
         Check(_options.TopP is >= 0 and <= 1, nameof(_options.TopP), _options.TopP, "from 0 to 1");
         Check(_options.MinP is >= 0 and <= 1, nameof(_options.MinP), _options.MinP, "from 0 to 1");
         Check(_options.TypicalP is >= 0 and <= 1, nameof(_options.TypicalP), _options.TypicalP, "from 0 to 1");
-        if (_options.Dry is { } dry)
-            Check(dry is { Multiplier: >= 0 and < float.PositiveInfinity, Base: >= 1 and < float.PositiveInfinity, AllowedLength: >= 0, LastTokens: >= -1 }, nameof(_options.Dry), dry,
-                "a multiplier of 0 or more, a base of 1 or more, an allowed length of 0 or more, and -1 or more last tokens");
+        Check(_options.Dry is { Multiplier: >= 0 and < float.PositiveInfinity, Base: >= 1 and < float.PositiveInfinity, AllowedLength: >= 0, LastTokens: >= -1 }, nameof(_options.Dry), _options.Dry,
+            "a multiplier of 0 or more, a base of 1 or more, an allowed length of 0 or more, and -1 or more last tokens");
         Check(_options.TopNSigma is >= 0 and < float.PositiveInfinity, nameof(_options.TopNSigma), _options.TopNSigma, "0 or more");
         Check(_options.XtcProbability is >= 0 and <= 1, nameof(_options.XtcProbability), _options.XtcProbability, "from 0 to 1");
         Check(_options.XtcThreshold is >= 0 and <= 1, nameof(_options.XtcThreshold), _options.XtcThreshold, "from 0 to 1");
+        Check(_options.DynamicTemperatureRange is >= 0 and < float.PositiveInfinity, nameof(_options.DynamicTemperatureRange), _options.DynamicTemperatureRange, "0 or more");
+        Check(_options.DynamicTemperatureExponent is > 0 and < float.PositiveInfinity, nameof(_options.DynamicTemperatureExponent), _options.DynamicTemperatureExponent, "above 0");
         Check(float.IsFinite(_options.PresencePenalty), nameof(_options.PresencePenalty), _options.PresencePenalty, "a number");
         Check(float.IsFinite(_options.FrequencyPenalty), nameof(_options.FrequencyPenalty), _options.FrequencyPenalty, "a number");
         Check(_options.RepetitionPenalty is > 0 and < float.PositiveInfinity, nameof(_options.RepetitionPenalty), _options.RepetitionPenalty, "above 0");

@@ -31,6 +31,12 @@ public sealed record SamplingOptions
     /// <summary>Above 0.5 no two tokens are that likely, and nothing is excluded.</summary>
     public float XtcThreshold { get; init; } = 0.1f;
 
+    /// <summary>How far the temperature goes below and above <see cref="Temperature"/>, by the entropy of the tokens that are left; 0 leaves it as it is.</summary>
+    public float DynamicTemperatureRange { get; init; }
+
+    /// <summary>The entropy's share of the most that there can be, to this power, says how far. Above 0.</summary>
+    public float DynamicTemperatureExponent { get; init; } = 1;
+
     /// <summary>Subtracted once from the logit of every token generated so far. -2 to 2.</summary>
     public float PresencePenalty { get; init; }
 
@@ -40,8 +46,8 @@ public sealed record SamplingOptions
     /// <summary>Divides positive and multiplies negative logits of tokens seen in prompt or reply; 1 changes nothing.</summary>
     public float RepetitionPenalty { get; init; } = 1;
 
-    /// <summary>Holds repeated sequences back; null for not at all.</summary>
-    public DryOptions? Dry { get; init; }
+    /// <summary>Holds repeated sequences back.</summary>
+    public DryOptions Dry { get; init; } = DryOptions.Off;
 
     /// <summary>Added to the logits before anything else; -100 bans a token in effect.</summary>
     public IReadOnlyList<KeyValuePair<int, float>> LogitBias { get; init; } = [];

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization.Metadata;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
@@ -22,6 +23,13 @@ internal static class ApiRoutes
 {
     /// <summary>The last is for whatever no other claims.</summary>
     public static ErrorShape[] ErrorShapes { get; } = [AnthropicErrors.Shape, OllamaErrors.Shape, ResponseErrors.Shape, ErrorResponse.Shape];
+
+    /// <summary>What all endpoints send and take.</summary>
+    public static IReadOnlyList<IJsonTypeInfoResolver> Contracts { get; } =
+    [
+        OpenAIJson.Default, ChatJson.Default, CompletionJson.Default, ResponsesJson.Default, AnthropicJson.Default, OllamaJson.Default, OllamaEmbedJson.Default,
+        ModerationJson.Default, EmbeddingJson.Default, FeedbackJson.Default, LibraryJson.Default, TokenJson.Default, ServerJson.Default,
+    ];
 
     public static void AddServices(IServiceCollection services) =>
         services.AddSingleton<ChatCompletionEndpoint>().AddSingleton<CompletionEndpoint>().AddSingleton<ModelEndpoints>().AddSingleton<SessionEndpoints>().AddSingleton<HealthEndpoints>().AddSingleton<RequestEndpoints>();

@@ -51,6 +51,8 @@ internal static class OpenApiDocument
                     schema.Description = said.Description;
             }
 
+            if (context.JsonTypeInfo.Type.IsAssignableTo(typeof(SamplingParameters)))
+                SamplingFields.Describe(schema);
             if (context.JsonTypeInfo.Type.GetCustomAttributes<JsonFormAttribute>().ToList() is { Count: > 0 } forms)
                 schema.AnyOf = [.. forms.Select(form => form.Describe())];
             object[] allowed = context.JsonPropertyInfo?.AttributeProvider?.GetCustomAttributes(typeof(AllowedValuesAttribute), false) ?? [];

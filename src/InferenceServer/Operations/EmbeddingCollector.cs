@@ -11,13 +11,13 @@ internal static class EmbeddingCollector
     {
         Gauge.Child waiting = factory.CreateGauge("inference_embedding_requests_waiting", "Requests that an embedding model has not computed yet.", "model").WithLabels(model.Id);
         Counter.Child inputs = Count("inference_embedding_inputs_total", "Texts embedded or ranked.");
-        Counter.Child tokens = Count("inference_embedding_tokens_total", "Their tokens.");
-        Counter.Child batches = Count("inference_embedding_batches_total", "Calls that computed them, several at once.");
-        Counter.Child failed = Count("inference_embedding_failed_batches_total", "Such calls that failed.");
-        Counter.Child seconds = Count("inference_embedding_batch_seconds_total", "Time spent in those calls.");
+        Counter.Child tokens = Count("inference_embedding_tokens_total", "Tokens of texts that were embedded or ranked.");
+        Counter.Child batches = Count("inference_embedding_batches_total", "Calls that embed or rank texts, several at once.");
+        Counter.Child failed = Count("inference_embedding_failed_batches_total", "Calls that embed or rank texts and failed.");
+        Counter.Child seconds = Count("inference_embedding_batch_seconds_total", "Time spent in calls that embed or rank texts.");
         registry.AddBeforeCollectCallback(() =>
         {
-            EmbeddingSnapshot now = model.Snapshot();
+            EmbeddingSnapshot now = model.Engine.Snapshot;
             waiting.Set(now.WaitingRequests);
             inputs.IncTo(now.Inputs);
             tokens.IncTo(now.Tokens);

@@ -47,11 +47,11 @@ internal sealed class EngineCollector
         _steps = Of(factory.CreateCounter("inference_engine_steps_total", "Decode calls.", "model"), id);
         _decodeSteps = Of(factory.CreateCounter("inference_decode_steps_total", "Steps that generated for at least one request.", "model"), id);
         _decodeRows = Of(factory.CreateCounter("inference_decode_rows_total",
-            "Generating rows of those steps; divided by inference_decode_steps_total: the mean batch.", "model"), id);
+            "Rows that generated; divided by inference_decode_steps_total: the mean batch.", "model"), id);
         _failedSteps = Of(factory.CreateCounter("inference_engine_failed_steps_total", "Decode calls that failed.", "model"), id);
-        _stepSeconds = Of(factory.CreateCounter("inference_engine_step_seconds_total", "Time spent in those calls; divided by inference_engine_steps_total: the mean step.", "model"), id);
-        _operationSeconds = Of(factory.CreateCounter("inference_engine_operation_seconds_total", "Time spent on the KV pool between calls: sharing, saving and restoring.", "model"), id);
-        _samplingSeconds = Of(factory.CreateCounter("inference_engine_sampling_seconds_total", "Time spent on sampling after those calls.", "model"), id);
+        _stepSeconds = Of(factory.CreateCounter("inference_engine_step_seconds_total", "Time spent in decode calls; divided by inference_engine_steps_total: the mean step.", "model"), id);
+        _operationSeconds = Of(factory.CreateCounter("inference_engine_operation_seconds_total", "Time spent on the KV pool between decode calls: sharing, saving and restoring.", "model"), id);
+        _samplingSeconds = Of(factory.CreateCounter("inference_engine_sampling_seconds_total", "Time spent on sampling after decode calls.", "model"), id);
         _deviceDraws = Of(factory.CreateCounter("inference_engine_device_draws_total",
             "Tokens that the device drew; the host drew the others.", "model"), id);
         _graphReuses = Of(factory.CreateCounter("inference_engine_graph_reuses_total",
@@ -72,7 +72,7 @@ internal sealed class EngineCollector
         _recomputed = Of(factory.CreateCounter("inference_recomputed_tokens_total", "Tokens computed again after a preemption.", "model"), id);
         _wasted = Of(factory.CreateCounter("inference_wasted_tokens_total", "Generated tokens of requests that were cancelled.", "model"), id);
         _evicted = Of(factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model"), id);
-        _evictedForIds = Of(factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Evicted tokens that left for want of a sequence id and not of cells; llama.cpp has 256 ids.", "model"), id);
+        _evictedForIds = Of(factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Evicted tokens that left because sequence ids ran out, not cells. llama.cpp has 256 ids.", "model"), id);
         _preemptions = Of(factory.CreateCounter("inference_preemptions_total", "Running requests that made room and resumed later.", "model"), id);
         Counter drafts = factory.CreateCounter("inference_draft_tokens_total", "Guessed tokens that were verified beside others, by what came of them.", "model", "outcome");
         _draftsAccepted = Of(drafts, id, "accepted");

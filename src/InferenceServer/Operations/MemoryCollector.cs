@@ -31,7 +31,7 @@ internal static class MemoryCollector
                 last = now;
                 process.Set(Environment.WorkingSet);
                 // A device that has failed may not come back from a call, or take the process along: then the last numbers stay.
-                if (models.Models.Any(model => model.Engine.Failure is not null) || models.Side.Any(model => model.Failure() is not null))
+                if (models.Models.Any(model => model.Engine.Failure is not null) || models.Side.Any(model => model.Engine.Failure is not null))
                     return;
                 // Helpers such as BLAS have no memory of their own; and where all of it is free nobody has counted (the host, on a Mac).
                 foreach (LlamaDevice device in devices().Where(device => device.FreeBytes < device.TotalBytes))

@@ -25,7 +25,7 @@ internal sealed class ServerMetrics
             ["endpoint"], new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 2, 18) });
         TimeToFirstToken = factory.CreateHistogram("inference_time_to_first_token_seconds", "From a request's arrival to its first token.",
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.004, 2, 14) });
-        InterToken = factory.CreateHistogram("inference_inter_token_seconds", "Between two tokens of one choice.",
+        InterToken = factory.CreateHistogram("inference_inter_token_seconds", "Time between two tokens of one choice.",
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 1.6, 16) });
         QueueTime = factory.CreateHistogram("inference_queue_seconds", "From submission to the engine until the first step that worked on it.",
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 2, 16) });

@@ -99,7 +99,7 @@ public sealed partial class ChatCompletionTests
         Assert.Equal(["x", "y"], got.StopStrings);
         SamplingOptions sampling = got.Sampling;
         Assert.Equal((0.5f, 0.9f, 7, 0.1f, 0.8f), (sampling.Temperature, sampling.TopP, sampling.TopK, sampling.MinP, sampling.TypicalP));
-        Assert.Equal(new DryOptions(0.8f, 2, 3, 64) { Breakers = sampling.Dry!.Breakers }, sampling.Dry);
+        Assert.Equal(new DryOptions(0.8f, 2, 3, 64) { Breakers = sampling.Dry.Breakers }, sampling.Dry);
         Assert.Equal(['a'], sampling.Dry.Breakers.Select(token => (char)token));
         Assert.Equal((2f, 0.5f, 0.2f), (sampling.TopNSigma, sampling.XtcProbability, sampling.XtcThreshold));
         Assert.Equal((1f, -1f, 1.1f, ulong.MaxValue, 2),
@@ -145,7 +145,7 @@ public sealed partial class ChatCompletionTests
                 for (int i = 0; i < 5; i++)
                 {
                     reply.Token($"{i}");
-                    await Task.Delay(2);
+                    await Task.Yield();
                 }
 
                 reply.Finish();

@@ -1,5 +1,8 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using InferenceServer.Api;
+using InferenceServer.Engine.Sampling;
 using InferenceServer.Models;
 using InferenceServer.Tests.Api;
 using InferenceServer.Tests.Spec;
@@ -18,10 +21,11 @@ public sealed class RequiredFieldTests
     private const string Schema = "{\"type\":\"object\"}";
     private const string Function = "{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":{\"type\":\"object\"},\"strict\":true}}";
     private const string Custom = "{\"type\":\"custom\",\"custom\":{\"name\":\"c\",\"description\":\"d\",\"format\":{\"type\":\"text\"}}}";
-    private const string Common = "\"max_tokens\":5,\"stop\":[\"x\"],\"n\":1,\"seed\":1,\"temperature\":1,\"top_p\":1,\"top_k\":1,\"min_p\":0,\"typical_p\":1,\"top_n_sigma\":1,\"xtc_probability\":0,\"xtc_threshold\":0.1,\"dry_multiplier\":0.5,\"dry_base\":1.75,\"dry_allowed_length\":2,\"dry_penalty_last_n\":-1,\"dry_sequence_breakers\":[\"x\"],\"presence_penalty\":0,\"frequency_penalty\":0,\"repetition_penalty\":1,"
-        + "\"logit_bias\":{\"65\":1},\"ignore_eos\":false,\"service_tier\":\"auto\",\"timeout_ms\":60000,\"cache_salt\":\"s\",\"prompt_cache_key\":\"k\",\"x_cache_report\":true,\"timing\":true,\"user\":\"u\"";
-    private const string OllamaCommon = "\"stream\":false,\"format\":\"json\",\"think\":false,\"keep_alive\":\"5m\",\"truncate\":true,\"shift\":true,\"timing\":true,"
-        + "\"options\":{\"num_predict\":5,\"temperature\":1,\"top_k\":1,\"top_p\":1,\"min_p\":0,\"typical_p\":1,\"seed\":1,\"stop\":[\"x\"],\"repeat_penalty\":1,\"repeat_last_n\":-1,\"presence_penalty\":0,\"frequency_penalty\":0}";
+    private static readonly string Sampling = string.Join(',', SamplingFields.All.Select(field => string.Create(CultureInfo.InvariantCulture, $"\"{field.Name}\":{field.Get(SamplingOptions.Default)}"))) + ",\"dry_sequence_breakers\":[\"x\"]";
+    private static readonly string Common = "\"max_tokens\":5,\"stop\":[\"x\"],\"n\":1,\"seed\":1,\"temperature\":1,\"top_p\":1,\"presence_penalty\":0,\"frequency_penalty\":0,"
+        + Sampling + ",\"logit_bias\":{\"65\":1},\"ignore_eos\":false,\"service_tier\":\"auto\",\"timeout_ms\":60000,\"cache_salt\":\"s\",\"prompt_cache_key\":\"k\",\"x_cache_report\":true,\"timing\":true,\"user\":\"u\"";
+    private static readonly string OllamaCommon = "\"stream\":false,\"format\":\"json\",\"think\":false,\"keep_alive\":\"5m\",\"truncate\":true,\"shift\":true,\"timing\":true,"
+        + "\"options\":{" + Sampling + ",\"num_predict\":5,\"temperature\":1,\"top_p\":1,\"seed\":1,\"stop\":[\"x\"],\"repeat_penalty\":1,\"repeat_last_n\":-1,\"presence_penalty\":0,\"frequency_penalty\":0}";
 
     /// <summary>For each route bodies that together have all its fields; no member of one needs another.</summary>
     private static readonly (string Route, string Body)[] Full =
@@ -46,7 +50,7 @@ public sealed class RequiredFieldTests
         ("/v1/completions", $"{Model},\"prompt\":\"Hi\",{Common},\"logprobs\":1,\"echo\":false,\"best_of\":1,\"parse_special\":false"),
         ("/v1/responses", $"{Model},\"input\":\"Hi\",\"instructions\":\"x\",\"store\":true,\"background\":false,\"max_output_tokens\":5,\"max_tool_calls\":5,\"metadata\":{{\"a\":\"b\"}},\"reasoning\":{{\"effort\":\"low\",\"summary\":\"auto\"}},"
             + $"\"text\":{{\"format\":{{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":{Schema},\"description\":\"d\",\"strict\":true}},\"verbosity\":\"medium\"}},\"temperature\":1,\"top_p\":1,\"truncation\":\"auto\",\"service_tier\":\"auto\",\"prompt_cache_key\":\"k\","
-            + "\"safety_identifier\":\"s\",\"user\":\"u\",\"min_p\":0,\"typical_p\":1,\"top_n_sigma\":1,\"xtc_probability\":0,\"xtc_threshold\":0.1,\"dry_multiplier\":0.5,\"dry_base\":1.75,\"dry_allowed_length\":2,\"dry_penalty_last_n\":-1,\"dry_sequence_breakers\":[\"x\"],\"repetition_penalty\":1,\"ignore_eos\":false,\"x_cache_report\":true,\"timing\":true,\"include\":[\"message.output_text.logprobs\"],"
+            + "\"safety_identifier\":\"s\",\"user\":\"u\"," + Sampling + ",\"ignore_eos\":false,\"x_cache_report\":true,\"timing\":true,\"include\":[\"message.output_text.logprobs\"],"
             + "\"moderation\":{\"model\":\"omni-moderation-latest\",\"policy\":{\"input\":{\"mode\":\"score\"},\"output\":{\"mode\":\"score\"}}}"),
         ("/v1/responses", $"{Model},\"input\":\"Hi\",\"grammar\":\"root ::= \\\"a\\\"\""),
         ("/v1/responses", $"{Model},\"input\":\"Hi\",\"regex\":\"a+\""),

@@ -31,7 +31,7 @@ public sealed class EmbedderLoaderTests : IDisposable
         await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options.Model, Library, chat, NullLoggerFactory.Instance);
         List<float[]> vectors = [];
         foreach (ServedEmbedder embedder in embedders.Served)
-            vectors.Add((await embedder.Embed([[1, 2, 3]], CancellationToken.None))[0]);
+            vectors.Add((await embedder.Engine.EmbedAsync([[1, 2, 3]], CancellationToken.None))[0]);
         return (chat.Served.Id, [.. embedders.Served], [.. vectors]);
     }
 

@@ -31,9 +31,12 @@ internal static class MessagesParser
             {
                 MaxOutputTokens = maxTokens,
                 StopSequences = StopReader.Read(body, "stop_sequences"),
-                Temperature = body.Number("temperature", 0, 1) ?? 1,
-                TopP = body.Number("top_p", 0, 1) ?? 1,
-                TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
+                Sampling = new()
+                {
+                    Temperature = body.Number("temperature", 0, 1) ?? 1,
+                    TopP = body.Number("top_p", 0, 1) ?? 1,
+                    TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
+                },
                 User = ReadUser(body, ignored),
             },
         });

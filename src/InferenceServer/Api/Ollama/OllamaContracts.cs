@@ -71,7 +71,7 @@ public sealed record OllamaGenerateRequest : OllamaReplyRequest
 }
 
 /// <summary>Sampling. Options that belong to loading a model (num_ctx, num_gpu, num_thread, ...) are listed in x-ignored-params: the start decided on them.</summary>
-public sealed record OllamaOptions
+public sealed record OllamaOptions : SamplingParameters
 {
     [Description("Most tokens to generate; 0 and less for no limit but the context.")]
     public int? NumPredict { get; init; }

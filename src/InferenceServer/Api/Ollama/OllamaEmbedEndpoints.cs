@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using InferenceServer.Api.Embeddings;
@@ -46,12 +45,7 @@ public sealed record OllamaEmbeddingAnswer(IReadOnlyList<float> Embedding);
 [JsonSerializable(typeof(OllamaEmbeddingAnswer))]
 internal sealed partial class OllamaEmbedJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
-    public static OllamaEmbedJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static OllamaEmbedJson Wire { get; } = new(WireJson.Options());
 }
 
 /// <summary>POST /api/embed and its forerunner /api/embeddings.</summary>

@@ -1,4 +1,5 @@
 using InferenceServer.Chat;
+using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Api.Ollama;
 
@@ -11,29 +12,30 @@ internal static class OllamaOptionReader
         GenerationOptions read = new()
         {
             MaxOutputTokens = options.Integer("num_predict", -2, int.MaxValue) is > 0 and var most ? most : null,
-            Temperature = options.Number("temperature", 0, 100) ?? 0.8f,
-            TopK = options.Integer("top_k", 0, int.MaxValue) ?? 40,
-            TopP = options.Number("top_p", 0, 1) ?? 0.9f,
-            MinP = options.Number("min_p", 0, 1) ?? 0,
-            TypicalP = options.Number("typical_p", 0, 1) ?? 1,
+            Sampling = ReadPenalty(options, SamplingFields.Read(options, new()
+            {
+                Temperature = options.Number("temperature", 0, 100) ?? 0.8f,
+                TopK = 40,
+                TopP = options.Number("top_p", 0, 1) ?? 0.9f,
+                PresencePenalty = options.Number("presence_penalty", -2, 2) ?? 0,
+                FrequencyPenalty = options.Number("frequency_penalty", -2, 2) ?? 0,
+            })),
+            DryBreakers = SamplingFields.ReadBreakers(options),
             Seed = options.Seed("seed") is not (null or -1) and var seed ? seed : null,
             StopSequences = StopReader.Read(options, "stop"),
-            RepetitionPenalty = ReadPenalty(options),
-            PresencePenalty = options.Number("presence_penalty", -2, 2) ?? 0,
-            FrequencyPenalty = options.Number("frequency_penalty", -2, 2) ?? 0,
         };
         RefuseOtherSamplers(options);
         options.Close(ignored);
         return read;
     }
 
-    private static float ReadPenalty(JsonFields options)
+    private static SamplingOptions ReadPenalty(JsonFields options, SamplingOptions sampling)
     {
-        float penalty = options.Number("repeat_penalty", 0.01, 100) ?? 1;
+        float penalty = options.Number("repeat_penalty", 0.01, 100) ?? sampling.RepetitionPenalty;
         int? last = options.Integer("repeat_last_n", -1, int.MaxValue);
         if (last is not (null or -1 or 0) && penalty != 1)
             throw RequestProblem.Unsupported("options.repeat_last_n", "penalties look at all tokens so far (-1), or at none (0).");
-        return last == 0 ? 1 : penalty;
+        return sampling with { RepetitionPenalty = last == 0 ? 1 : penalty };
     }
 
     private static void RefuseOtherSamplers(JsonFields options)

@@ -33,10 +33,6 @@ public abstract record GenerationParameters : SamplingParameters
     [Range(0, 1)]
     public float TopP { get; init; } = 1;
 
-    [Description("Extra: keep the K most likely tokens; 0 keeps all.")]
-    [Range(0, int.MaxValue)]
-    public int TopK { get; init; }
-
     [Description("Subtracted once from the logit of every token generated so far.")]
     [Range(-2, 2)]
     public float PresencePenalty { get; init; }

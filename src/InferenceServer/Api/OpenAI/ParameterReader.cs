@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using InferenceServer.Chat;
 using InferenceServer.Engine;
-using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Api.OpenAI;
 
@@ -10,36 +9,26 @@ namespace InferenceServer.Api.OpenAI;
 internal static class ParameterReader
 {
     private const int MaxLogitBiases = 1024;
-    private const int MaxBreakers = 32;
-
-    // llama.cpp's.
-    private static readonly string[] DefaultDryBreakers = ["\n", ":", "\"", "*"];
     private const int MaxKeyLength = 512;
 
     /// <summary>Takes every shared field of <paramref name="body"/>.</summary>
-    /// <param name="sampling">What the dialect has read of its own.</param>
-    public static (GenerationOptions Options, CallOptions Call) Read(JsonFields body, GenerationOptions sampling, List<string> ignored)
+    /// <param name="own">What the dialect has read of its own.</param>
+    public static (GenerationOptions Options, CallOptions Call) Read(JsonFields body, GenerationOptions own, List<string> ignored)
     {
         bool stream = body.Boolean("stream") ?? false;
-        GenerationOptions options = sampling with
+        GenerationOptions options = own with
         {
             StopSequences = StopReader.Read(body, "stop"),
             Choices = body.Integer("n", 1, 128) ?? 1,
             Seed = body.Seed("seed"),
-            Temperature = body.Number("temperature", 0, 2) ?? 1,
-            TopP = body.Number("top_p", 0, 1) ?? 1,
-            TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
-            MinP = body.Number("min_p", 0, 1) ?? 0,
-            TypicalP = body.Number("typical_p", 0, 1) ?? 1,
-            // llama.cpp writes -1 for none.
-            TopNSigma = Math.Max(body.Number("top_n_sigma", -1, 100) ?? 0, 0),
-            XtcProbability = body.Number("xtc_probability", 0, 1) ?? 0,
-            XtcThreshold = body.Number("xtc_threshold", 0, 1) ?? 0.1f,
-            PresencePenalty = body.Number("presence_penalty", -2, 2) ?? 0,
-            FrequencyPenalty = body.Number("frequency_penalty", -2, 2) ?? 0,
-            RepetitionPenalty = body.Number("repetition_penalty", 0.01, 100) ?? 1,
-            Dry = Dry(body),
-            DryBreakers = DryBreakers(body),
+            Sampling = SamplingFields.Read(body, new()
+            {
+                Temperature = body.Number("temperature", 0, 2) ?? 1,
+                TopP = body.Number("top_p", 0, 1) ?? 1,
+                PresencePenalty = body.Number("presence_penalty", -2, 2) ?? 0,
+                FrequencyPenalty = body.Number("frequency_penalty", -2, 2) ?? 0,
+            }),
+            DryBreakers = SamplingFields.ReadBreakers(body),
             LogitBias = LogitBias(body),
             IgnoreEndOfGeneration = body.Boolean("ignore_eos") ?? false,
             Priority = PriorityOf(body.OneOf("service_tier", "auto", "default", "flex", "priority", "scale", "fast")),
@@ -83,23 +72,6 @@ internal static class ParameterReader
             throw RequestProblem.Unsupported("stream_options.include_obfuscation", "streams are not padded here.");
         options.Close(ignored);
         return includes;
-    }
-
-    /// <summary>With llama.cpp's names and defaults. Null where the multiplier is 0.</summary>
-    private static DryOptions? Dry(JsonFields body)
-    {
-        float multiplier = body.Number("dry_multiplier", 0, 100) ?? 0, growth = body.Number("dry_base", 1, 100) ?? 1.75f;
-        int allowed = body.Integer("dry_allowed_length", 0, 1_000_000) ?? 2, last = body.Integer("dry_penalty_last_n", -1, int.MaxValue) ?? -1;
-        return multiplier > 0 ? new DryOptions(multiplier, growth, allowed, last) : null;
-    }
-
-    private static IReadOnlyList<string> DryBreakers(JsonFields body)
-    {
-        if (body.Take("dry_sequence_breakers") is not { } texts)
-            return DefaultDryBreakers;
-        List<string> breakers = JsonFields.Items(texts, body.PathOf("dry_sequence_breakers"), 0, MaxBreakers).ConvertAll(item => StopReader.Text(item.Value, item.Path));
-        breakers.RemoveAll(text => text.Length == 0);
-        return breakers;
     }
 
     private static Dictionary<int, float>? LogitBias(JsonFields body)

@@ -11,7 +11,7 @@ internal static class NaiveSampling
     {
         double[] x = new double[logits.Length];
         for (int i = 0; i < x.Length; i++)
-            x[i] = float.IsNaN(logits[i]) ? double.NegativeInfinity : logits[i] / (double)options.Temperature;
+            x[i] = float.IsNaN(logits[i]) ? double.NegativeInfinity : options.DynamicTemperatureRange > 0 ? logits[i] : logits[i] / (double)options.Temperature;
         closestCall = 1;
         bool[] kept = new bool[x.Length];
         for (int i = 0; i < kept.Length; i++)
@@ -43,7 +43,14 @@ internal static class NaiveSampling
                 kept[i] &= p[i] >= least;
             }
         }
-        return Softmax(x, kept);
+        return Softmax(options.DynamicTemperatureRange > 0 ? [.. x.Select(v => v / DynamicTemperature(Softmax(x, kept), kept.Count(k => k), options))] : x, kept);
+    }
+
+    private static double DynamicTemperature(double[] p, int left, SamplingOptions options)
+    {
+        double share = left < 2 ? 0 : p.Where(v => v > 0).Sum(v => -v * Math.Log(v)) / Math.Log(left);
+        double least = Math.Max(0, options.Temperature - options.DynamicTemperatureRange), most = options.Temperature + options.DynamicTemperatureRange;
+        return least + ((most - least) * Math.Pow(share, options.DynamicTemperatureExponent));
     }
 
     private static List<int> Ranked(bool[] kept, double[] keys) =>

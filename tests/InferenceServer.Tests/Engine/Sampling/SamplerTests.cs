@@ -180,6 +180,31 @@ public sealed class SamplerTests
     }
 
     [Theory]
+    [InlineData(1f, 0.5f, 1f, 1f, 0)]
+    [InlineData(0.8f, 2f, 1f, 1f, 0)] // as far as 0 below
+    [InlineData(1f, 0.5f, 2.5f, 0.9f, 0)]
+    [InlineData(1.2f, 0.9f, 0.5f, 1f, 20)]
+    public void A_dynamic_temperature_follows_the_entropy_of_what_is_left(float temperature, float range, float exponent, float topP, int topK)
+    {
+        const int Draws = 20_000;
+        float[] logits = Normal(new Random(11), 300, 1.5);
+        SamplingOptions options = new() { Temperature = temperature, DynamicTemperatureRange = range, DynamicTemperatureExponent = exponent, TopP = topP, TopK = topK, Seed = 5 };
+        double[] expected = NaiveSampling.Probabilities(logits, options, out double closestCall), still = NaiveSampling.Probabilities(logits, options with { DynamicTemperatureRange = 0 }, out _);
+        Assert.True(closestCall > 1e-6, "choose other logits: the reference itself is undecided");
+        Assert.True(Math.Abs(expected.Max() - still.Max()) > 0.01, "choose other options: nothing would change");
+        int[] counts = new int[logits.Length];
+        Sampler sampler = new(options, [], logits.Length, 0);
+        for (int i = 0; i < Draws; i++)
+        {
+            int token = sampler.Sample(logits).Token;
+            counts[token]++;
+            sampler.Accept(token);
+        }
+        AssertChiSquare(expected, counts, Draws);
+        Assert.Equal(Sample(SamplingOptions.Greedy, logits), Sample(options with { Temperature = 0 }, logits));
+    }
+
+    [Theory]
     [InlineData(300)]
     [InlineData(5000)]
     public void A_sparse_and_a_dense_mask_give_the_distribution_of_the_allowed_tokens(int vocabulary)
@@ -456,6 +481,8 @@ public sealed class SamplerTests
         Refuses(new() { TopNSigma = -1 }, "TopNSigma");
         Refuses(new() { XtcProbability = 1.1f }, "XtcProbability");
         Refuses(new() { XtcThreshold = float.NaN }, "XtcThreshold");
+        Refuses(new() { DynamicTemperatureRange = -1 }, "DynamicTemperatureRange");
+        Refuses(new() { DynamicTemperatureExponent = 0 }, "DynamicTemperatureExponent");
         Refuses(new() { RepetitionPenalty = 0 }, "RepetitionPenalty");
         Refuses(new() { TopLogprobs = 21 }, "TopLogprobs");
         Refuses(new() { LogitBias = [new(10, 1)] }, "LogitBias");

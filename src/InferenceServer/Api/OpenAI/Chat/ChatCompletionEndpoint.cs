@@ -34,7 +34,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, McpServers m
             return;
         }
 
-        await JsonAnswer.WriteAsync(http, Whole(await turn.CollectAsync(keep), header, turn, call), OpenAIJson.Wire.ChatCompletion);
+        await JsonAnswer.WriteAsync(http, Whole(await turn.CollectAsync(keep), header, turn, call), ChatJson.Wire.ChatCompletion);
     }
 
     /// <summary>OpenAI's name of an end.</summary>

@@ -30,6 +30,6 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
         Completion completion = new(header.Id, "text_completion", header.Created, header.Model, CompletionChoices.Of(call, turn, replies),
             Usage.Of(results, call.Generated), header.Fingerprint)
         { XCache = CacheUse.Of(call.Options.ReportsCache, results), Timing = RequestTiming.Of(call.Options.ReportsTiming, results, call.Generated) };
-        await JsonAnswer.WriteAsync(http, completion, OpenAIJson.Wire.Completion);
+        await JsonAnswer.WriteAsync(http, completion, CompletionJson.Wire.Completion);
     }
 }

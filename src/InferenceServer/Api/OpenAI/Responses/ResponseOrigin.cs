@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using InferenceServer.Chat;
+using InferenceServer.Engine.Sampling;
 using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI.Responses;
@@ -51,6 +52,10 @@ public sealed record PromptMessage(string Role, string? Content)
 public sealed record PromptSampling(
     float Temperature, float TopP, int TopK, float MinP, float TypicalP, float PresencePenalty, float FrequencyPenalty, float RepetitionPenalty, long? Seed, int? MaxOutputTokens)
 {
-    internal static PromptSampling Of(GenerationOptions options) => new(options.Temperature, options.TopP, options.TopK, options.MinP, options.TypicalP,
-        options.PresencePenalty, options.FrequencyPenalty, options.RepetitionPenalty, options.Seed, options.MaxOutputTokens);
+    internal static PromptSampling Of(GenerationOptions options)
+    {
+        SamplingOptions sampling = options.Sampling;
+        return new(sampling.Temperature, sampling.TopP, sampling.TopK, sampling.MinP, sampling.TypicalP,
+            sampling.PresencePenalty, sampling.FrequencyPenalty, sampling.RepetitionPenalty, options.Seed, options.MaxOutputTokens);
+    }
 }

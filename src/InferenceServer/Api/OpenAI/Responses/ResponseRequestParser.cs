@@ -57,8 +57,8 @@ internal static class ResponseRequestParser
         request = request with
         {
             Stream = call.Stream,
-            Temperature = options.Temperature,
-            TopP = options.TopP,
+            Temperature = options.Sampling.Temperature,
+            TopP = options.Sampling.TopP,
             PromptCacheKey = options.Session,
             User = options.User,
             Items = request.Input is { } input ? ResponseItemParser.ReadInput(input, "input", ignored) : [],
