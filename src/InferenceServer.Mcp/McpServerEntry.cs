@@ -77,7 +77,8 @@ public sealed partial record McpServerEntry
 
     /// <summary>The values of the variables that it names: nothing that is told of it may hold one.</summary>
     internal IReadOnlyList<string> Secrets(Func<string, string?> environment) =>
-        [.. Env.Values.Concat(Headers.Values).SelectMany(text => VariablePattern().Matches(text)).Select(found => environment(found.Groups[1].Value)).OfType<string>().Where(secret => secret.Length > 0)];
+        [.. Env.Values.Concat(Headers.Values).SelectMany(text => VariablePattern().Matches(text)).Select(found => environment(found.Groups[1].Value))
+            .OfType<string>().Where(secret => secret.Length > 0)];
 
     private string? Wrong(Func<string, string?> environment)
     {
@@ -87,24 +88,31 @@ public sealed partial record McpServerEntry
             return "'command' must name a program";
         if (Url is { } url && !(Uri.TryCreate(url, UriKind.Absolute, out Uri? address) && address.Scheme is "http" or "https" && address.UserInfo.Length == 0))
             return "'url' must be an address with http or https, without a user or a password; 'headers' is for these";
-        foreach ((string member, bool isGiven, string other) in ((string, bool, string)[])[("args", Args.Count > 0, "command"), ("env", Env.Count > 0, "command"), ("cwd", Cwd is not null, "command"), ("headers", Headers.Count > 0, "url")])
-            if (isGiven && (other == "command" ? Command : Url) is null)
-                return $"'{member}' belongs to a server with '{other}'";
+        if (Command is null && (Args.Count > 0 ? "args" : Env.Count > 0 ? "env" : Cwd is not null ? "cwd" : null) is { } member)
+            return $"'{member}' belongs to a server with 'command'";
+        if (Url is null && Headers.Count > 0)
+            return "'headers' belongs to a server with 'url'";
         if (Cwd is { } folder && !Directory.Exists(folder))
             return $"'cwd' must be a folder; there is none '{folder}'";
         if (Headers.Keys.FirstOrDefault(header => !HeaderPattern().IsMatch(header)) is { } odd)
             return $"'headers' has no valid name in '{odd}'";
-        foreach ((string member, IReadOnlyDictionary<string, string> values) in ((string, IReadOnlyDictionary<string, string>)[])[("env", Env), ("headers", Headers)])
-            foreach ((string key, string value) in values)
-            {
-                if (key.Length == 0 || key.Contains('=') || value.AsSpan().ContainsAny('\0', '\r', '\n'))
-                    return $"'{member}.{key}' must be one line, under a name without '='";
-                if (VariablePattern().Matches(value).Select(found => found.Groups[1].Value).FirstOrDefault(variable => environment(variable) is null) is { } missing)
-                    return $"'{member}.{key}' names the environment variable {missing}, which is not set";
-            }
-        return Tools.Count == 0 || Tools.Any(string.IsNullOrEmpty) ? "'tools' must list the tools that may be used, or '*' for all"
-            : Range("timeout", Timeout, Longest) ?? Range("start-timeout", StartTimeout, Longest) ?? Range("max-tools", MaxTools, MostTools) ?? Range("max-description", MaxDescription, MostCharacters)
-                ?? Range("max-result", MaxResult, MostBytes) ?? Range("max-concurrent", MaxConcurrent, MostConcurrent);
+        return Values("env", Env, environment) ?? Values("headers", Headers, environment)
+            ?? (Tools.Count == 0 || Tools.Any(string.IsNullOrEmpty) ? "'tools' must list the tools that may be used, or '*' for all" : null)
+            ?? Range("timeout", Timeout, Longest) ?? Range("start-timeout", StartTimeout, Longest) ?? Range("max-tools", MaxTools, MostTools)
+            ?? Range("max-description", MaxDescription, MostCharacters) ?? Range("max-result", MaxResult, MostBytes) ?? Range("max-concurrent", MaxConcurrent, MostConcurrent);
+    }
+
+    private static string? Values(string member, IReadOnlyDictionary<string, string> values, Func<string, string?> environment)
+    {
+        foreach ((string key, string value) in values)
+        {
+            if (key.Length == 0 || key.Contains('=') || value.AsSpan().ContainsAny('\0', '\r', '\n'))
+                return $"'{member}.{key}' must be one line, under a name without '='";
+            if (VariablePattern().Matches(value).Select(found => found.Groups[1].Value).FirstOrDefault(variable => environment(variable) is null) is { } missing)
+                return $"'{member}.{key}' names the environment variable {missing}, which is not set";
+        }
+
+        return null;
     }
 
     private static string? Range(string member, int value, int most) => value >= 1 && value <= most ? null : $"'{member}' must be from 1 to {most}; it is {value}";

@@ -71,8 +71,9 @@ public sealed class McpServers : IAsyncDisposable
         (McpAsk Ask, McpServerEntry Entry, McpConnection Connection)[] asked = [.. asks.Select(ask =>
             _servers.TryGetValue(ask.Server, out var server) ? (ask, server.Entry, server.Connection) : throw Unknown(ask))];
         // This server calls no address of a client's choice: it stands where others cannot reach.
-        if (Array.Find(asked, each => each.Ask.Url is { } url && !(each.Entry.Url is { } own && Uri.TryCreate(url, UriKind.Absolute, out Uri? address) && address == new Uri(own))) is { Ask: { } elsewhere })
-            throw RequestProblem.Invalid($"{{where}} names an address that this server does not have for '{elsewhere.Server}': it calls no other. Leave the address out.", elsewhere.Path, "mcp_server_unknown");
+        if (Array.Find(asked, each => each.Ask.Url is { } url && !IsSame(url, each.Entry.Url)) is { Ask: { } elsewhere })
+            throw RequestProblem.Invalid(
+                $"{{where}} names an address that this server does not have for '{elsewhere.Server}': it calls no other. Leave the address out.", elsewhere.Path, "mcp_server_unknown");
         IReadOnlyList<McpTool>[] listed = await Task.WhenAll(asked.Select(each => ListAsync(each.Ask, each.Connection, cancellation)));
         List<HostedTool> tools = [];
         List<(string, IReadOnlyList<McpTool>)> lists = [];
@@ -85,7 +86,8 @@ public sealed class McpServers : IAsyncDisposable
                 throw RequestProblem.Invalid($"{{where}} asks for '{missing}', which is no tool of '{ask.Server}' that may be used here.", ask.Path, "mcp_tool_unknown");
             McpTool[] offered = ask.NeedsApproval is null ? [.. wanted.Where(tool => !Needs(tool))] : wanted;
             if (offered.Length == 0 && wanted.Length > 0)
-                throw RequestProblem.Invalid($"{{where}} cannot be used here: every tool of '{ask.Server}' needs an approval. Responses can ask for one (/v1/responses).", ask.Path, "mcp_needs_approval");
+                throw RequestProblem.Invalid(
+                    $"{{where}} cannot be used here: every tool of '{ask.Server}' needs an approval. Responses can ask for one (/v1/responses).", ask.Path, "mcp_needs_approval");
             lists.Add((ask.Server, offered));
             tools.AddRange(offered.Select(tool => new HostedTool(ask.Server, tool.Name,
                 new ChatTool(OfferedName(ask.Server, tool.Name), tool.Description, tool.Schema, Strict: false) { Path = $"mcp.{ask.Server}.{tool.Name}" },
@@ -96,6 +98,8 @@ public sealed class McpServers : IAsyncDisposable
     }
 
     public async ValueTask DisposeAsync() => await Task.WhenAll(_servers.Values.Select(server => server.Connection.DisposeAsync().AsTask()));
+
+    private static bool IsSame(string url, string? own) => own is not null && Uri.TryCreate(url, UriKind.Absolute, out Uri? address) && address == new Uri(own);
 
     private static async Task<IReadOnlyList<McpTool>> ListAsync(McpAsk ask, McpConnection connection, CancellationToken cancellation)
     {

@@ -37,7 +37,8 @@ internal sealed class HostedRounds : IReplySource, IDisposable
     private ReplyEnd? _total;
     private bool _begun;
     private bool _stopped;
-    private bool _isLast;
+    private TimeSpan _toolTime;
+    private long _toolsStarted;
     private int _rounds;
     private int _made;
 
@@ -50,7 +51,7 @@ internal sealed class HostedRounds : IReplySource, IDisposable
         (_timeout, _maxTokens, _maxResultCharacters) = (request.Options.Timeout, request.Options.MaxOutputTokens, contextLength);
         _started = _hosted.Clock.GetTimestamp();
         _stop = CancellationTokenSource.CreateLinkedTokenSource(aborted);
-        _time = new CancellationTokenSource(_timeout < _hosted.Limits.Time ? _timeout.Value : _hosted.Limits.Time, _hosted.Clock);
+        _time = new CancellationTokenSource(Timeout.InfiniteTimeSpan, _hosted.Clock);
         _either = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token, _time.Token);
     }
 
@@ -78,9 +79,7 @@ internal sealed class HostedRounds : IReplySource, IDisposable
         if (_round is null)
         {
             Begin(into);
-            foreach (HostedCall approved in _hosted.Approved)
-                Run(approved);
-            return Announce(into);
+            return Run(_hosted.Approved, into);
         }
 
         _read.Clear();
@@ -174,17 +173,23 @@ internal sealed class HostedRounds : IReplySource, IDisposable
             };
         foreach (HostedCall call in calls.Where(call => call.AwaitsApproval))
             into.Add(ReplyEvent.Calls(0, call));
-        foreach (HostedCall call in runs)
-            Run(call);
-        return _running.Count > 0 ? Announce(into) : await GoOnAsync(into);
+        return runs.Length > 0 ? Run(runs, into) : await GoOnAsync(into);
     }
 
     private static string ArgumentsOf(RoundCall call) => call.Arguments.Length > 0 ? call.Arguments.ToString() : "{}";
 
     /// <summary>All calls of a round run at once; they are told of in their order.</summary>
-    private void Run(HostedCall call) => _running.Enqueue((call, _made++ < _hosted.Limits.MaxCalls
-        ? RunAsync(call)
-        : Task.FromResult(HostedResult.Error($"Not run: this request may make {_hosted.Limits.MaxCalls} tool calls at most."))));
+    private bool Run(IReadOnlyList<HostedCall> calls, List<ReplyEvent> into)
+    {
+        _toolsStarted = _hosted.Clock.GetTimestamp();
+        TimeSpan left = _hosted.Limits.Time - _toolTime, rest = _timeout - _hosted.Clock.GetElapsedTime(_started) ?? left;
+        _time.CancelAfter(TimeSpan.FromTicks(Math.Max(0, Math.Min(left.Ticks, rest.Ticks))));
+        foreach (HostedCall call in calls)
+            _running.Enqueue((call, _made++ < _hosted.Limits.MaxCalls
+                ? RunAsync(call)
+                : Task.FromResult(HostedResult.Error($"Not run: this request may make {_hosted.Limits.MaxCalls} tool calls at most."))));
+        return Announce(into);
+    }
 
     private bool Announce(List<ReplyEvent> into)
     {
@@ -199,13 +204,20 @@ internal sealed class HostedRounds : IReplySource, IDisposable
             HostedResult result = await call.Tool.Run(call.Arguments, _either.Token);
             if (_moderation is not null && await _moderation.WithholdsAsync(result.Text))
                 return HostedResult.Error("The tool's result is withheld: the server's moderation did not let it pass.");
-            return result.Text.Length <= _maxResultCharacters ? result
-                : result with { Text = $"{result.Text.AsSpan(0, char.IsHighSurrogate(result.Text[_maxResultCharacters - 1]) ? _maxResultCharacters - 1 : _maxResultCharacters)}\n[cut here: the model's context has no room for more]" };
+            return result with { Text = Cut(result.Text) };
         }
         catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
         {
             return HostedResult.Error("Not finished: the time that this request has for its tools is over.");
         }
+    }
+
+    private string Cut(string text)
+    {
+        if (text.Length <= _maxResultCharacters)
+            return text;
+        int end = char.IsHighSurrogate(text[_maxResultCharacters - 1]) ? _maxResultCharacters - 1 : _maxResultCharacters;
+        return $"{text.AsSpan(0, end)}\n[cut here: the model's context has no room for more]";
     }
 
     private async ValueTask<bool> TakeResultAsync(List<ReplyEvent> into)
@@ -222,6 +234,12 @@ internal sealed class HostedRounds : IReplySource, IDisposable
         }
 
         _running.Dequeue();
+        if (_running.Count == 0)
+        {
+            _time.CancelAfter(Timeout.InfiniteTimeSpan);
+            _toolTime += _hosted.Clock.GetElapsedTime(_toolsStarted);
+        }
+
         into.Add(ReplyEvent.Answers(0, call with { Result = result }));
         _request = _request with
         {
@@ -239,11 +257,11 @@ internal sealed class HostedRounds : IReplySource, IDisposable
             return End(into, ReplyFinish.ToolCalls);
         if (_stopped || tokens <= 0 || elapsed >= _timeout)
             return End(into, ReplyFinish.Length);
-        _isLast = ++_rounds >= _hosted.Limits.MaxRounds || _made >= _hosted.Limits.MaxCalls || _time.IsCancellationRequested;
+        bool isLast = ++_rounds >= _hosted.Limits.MaxRounds || _made >= _hosted.Limits.MaxCalls || _time.IsCancellationRequested;
         _round?.Generations.Dispose();
         try
         {
-            _round = await _begin(Next(tokens, _timeout - elapsed));
+            _round = await _begin(Next(tokens, _timeout - elapsed, isLast));
         }
         catch (RequestProblem problem) when (problem.Overflow is not null && _total is not null)
         {
@@ -257,10 +275,11 @@ internal sealed class HostedRounds : IReplySource, IDisposable
         return true;
     }
 
-    /// <summary>The next round's request. Where it has to be the last, the model is not told of these tools any more.</summary>
-    private ChatRequest Next(int? tokens, TimeSpan? timeout) => _request = _request with
+    /// <summary>The next round's request.</summary>
+    /// <param name="isLast">The model is not told of these tools any more.</param>
+    private ChatRequest Next(int? tokens, TimeSpan? timeout, bool isLast) => _request = _request with
     {
-        Tools = _isLast ? [.. _request.Tools.Where(tool => _hosted.Find(tool.Name) is null)] : _request.Tools,
+        Tools = isLast ? [.. _request.Tools.Where(tool => _hosted.Find(tool.Name) is null)] : _request.Tools,
         // Who asked for a call has had one.
         ToolChoice = _total is null || _request.ToolChoice.Mode is ToolMode.Auto or ToolMode.None ? _request.ToolChoice
             : new ToolChoice(ToolMode.Auto, _request.ToolChoice.Mode == ToolMode.Required ? _request.ToolChoice.Names : null),

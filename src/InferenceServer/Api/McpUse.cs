@@ -38,7 +38,8 @@ internal static class McpUse
         if (chat.Options.Choices > 1)
             throw RequestProblem.Invalid("{where} and 'n' above 1 cannot both be given: each reply would run tools of its own.", path, "invalid_value");
         if (chat.ContinuesFinalMessage || !chat.AddGenerationPrompt)
-            throw RequestProblem.Invalid("{where} needs a reply that begins a message: neither 'continue_final_message' nor 'add_generation_prompt' false can be given with it.", path, "invalid_value");
+            throw RequestProblem.Invalid(
+                "{where} needs a reply that begins a message: neither 'continue_final_message' nor 'add_generation_prompt' false can be given with it.", path, "invalid_value");
         ChatRequest offered = tools.OfferIn(chat);
         if (chat.ToolChoice.Names is not { } names)
             return offered;

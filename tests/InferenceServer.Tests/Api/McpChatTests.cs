@@ -55,7 +55,7 @@ public sealed class McpChatTests
         Assert.Equal(("One moment.\n\nIt is 3.", "Hm.\n\nSo."), (Joined("content"), Joined("reasoning_content")));
         Assert.Equal(
             ["files.add {\"a\": 1, \"b\": 2} -> ", "files.add {\"a\": 1, \"b\": 2} -> 3", "files.fail {} -> ", "files.fail {} -> No such file."], deltas.SelectMany(Calls));
-        Assert.Equal(1, deltas.Count(delta => delta.TryGetProperty("role", out _)));
+        Assert.Single(deltas, delta => delta.TryGetProperty("role", out _));
         Assert.Equal(["stop"], chunks.SelectMany(chunk => chunk.GetProperty("choices").EnumerateArray()).Select(choice => choice.GetProperty("finish_reason").GetString()).OfType<string>());
         Assert.Equal(host.Engine.Submitted.Sum(round => round.Request.PromptTokens.Length), chunks[^1].GetProperty("usage").GetProperty("prompt_tokens").GetInt32());
         Assert.EndsWith("<|im_start|>tool\n3<|im_end|>\n<|im_start|>tool\nNo such file.<|im_end|>\n<|im_start|>assistant\n", host.Prompts[1], StringComparison.Ordinal);

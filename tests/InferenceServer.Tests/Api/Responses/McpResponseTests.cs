@@ -154,7 +154,7 @@ public sealed class McpResponseTests
         JsonElement limited = await CreateAsync(few, $"\"input\":\"Hi\",\"max_tool_calls\":1,{Free}");
         Assert.Equal(2, few.Engine.Submitted.Count);
         Assert.Null(few.Engine.Submitted.Last().Request.Constraint);
-        Assert.Equal(1, Items(limited).Count(item => item.StartsWith("call ", StringComparison.Ordinal)));
+        Assert.Single(Items(limited), item => item.StartsWith("call ", StringComparison.Ordinal));
     }
 
     [Theory]

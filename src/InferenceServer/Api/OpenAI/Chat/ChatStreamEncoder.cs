@@ -103,7 +103,7 @@ internal sealed class ChatStreamEncoder : IReplyEncoder
     {
         OpenChoice(choice);
         _buffer.Raw("\"delta\":{\"mcp_calls\":["u8);
-        _buffer.Json(ChatMcpCall.Of(call), OpenAIJson.Wire.ChatMcpCall);
+        _buffer.Json(ChatMcpCall.Of(call), ChatJson.Wire.ChatMcpCall);
         _buffer.Raw("]},\"logprobs\":null,\"finish_reason\":null}]"u8);
         _frame.Close();
     }

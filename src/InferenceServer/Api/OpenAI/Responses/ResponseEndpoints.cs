@@ -38,7 +38,11 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, McpServers mcp, S
         McpOffer? offer = request.Mcp.Count > 0 ? await mcp.OfferAsync(request.Mcp, http.RequestAborted) : null;
         HostedCall[] allowed = [.. approved.Select(call => Approved(call, offer))];
         if (offer is not null)
-            chat = McpUse.With(chat, offer.Tools with { Approved = allowed, Limits = offer.Tools.Limits with { MaxCalls = Math.Min(offer.Tools.Limits.MaxCalls, request.MaxToolCalls ?? int.MaxValue) } }, request.Mcp[0].Path);
+        {
+            HostedLimits limits = offer.Tools.Limits with { MaxCalls = Math.Min(offer.Tools.Limits.MaxCalls, request.MaxToolCalls ?? int.MaxValue) };
+            chat = McpUse.With(chat, offer.Tools with { Approved = allowed, Limits = limits }, request.Mcp[0].Path);
+        }
+
         (chat, TruncationReport? truncated) = request.Truncation == "auto" ? ResponseTruncation.Fit(chat, model) : (chat, null);
         ModelResponse first = Begin(id, request, model, stores) with { XTruncation = truncated };
         IReadOnlyList<string> above = request.ConversationId is null ? [] : history.Above;

@@ -121,11 +121,19 @@ public record ResponseItem
     };
 
     /// <summary>What an MCP server's tool gave back, or what went wrong with it.</summary>
-    public string McpResultText() => Error is { } error
-        ? error.ValueKind == JsonValueKind.Object && error.TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.Array
-            ? string.Join('\n', content.EnumerateArray().Select(part => part.ValueKind == JsonValueKind.Object && part.TryGetProperty("text", out JsonElement text) && text.ValueKind == JsonValueKind.String ? text.GetString() : part.GetRawText()))
-            : error.ValueKind == JsonValueKind.String ? error.GetString()! : error.GetRawText()
-        : Output is { ValueKind: JsonValueKind.String } output ? output.GetString()! : "";
+    public string McpResultText()
+    {
+        if (Error is not { } error)
+            return Output is { ValueKind: JsonValueKind.String } output ? output.GetString()! : "";
+        // Of other servers it may be anything.
+        return error.ValueKind == JsonValueKind.Object && error.TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.Array
+            ? string.Join('\n', content.EnumerateArray().Select(TextOf))
+            : TextOf(error);
+
+        static string TextOf(JsonElement part) => part.ValueKind == JsonValueKind.String ? part.GetString()!
+            : part.ValueKind == JsonValueKind.Object && part.TryGetProperty("text", out JsonElement text) && text.ValueKind == JsonValueKind.String ? text.GetString()!
+            : part.GetRawText();
+    }
 
     /// <summary>What a function gave back.</summary>
     public string OutputText() => Output is not { } output ? ""
