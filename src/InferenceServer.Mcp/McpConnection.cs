@@ -423,27 +423,27 @@ internal sealed partial class McpConnection : IAsyncDisposable
         }
     }
 
-    [LoggerMessage(EventId = 170, Level = LogLevel.Information, Message = "MCP server {Server} is connected, protocol {Protocol}")]
+    [LoggerMessage(EventId = 180, Level = LogLevel.Information, Message = "MCP server {Server} is connected, protocol {Protocol}")]
     private static partial void LogOpened(ILogger logger, string server, string? protocol);
 
-    [LoggerMessage(EventId = 171, Level = LogLevel.Warning, Message = "MCP server {Server} cannot be used: {Why}")]
+    [LoggerMessage(EventId = 181, Level = LogLevel.Warning, Message = "MCP server {Server} cannot be used: {Why}")]
     private static partial void LogFailed(ILogger logger, string server, string why);
 
-    [LoggerMessage(EventId = 172, Level = LogLevel.Warning, Message = "MCP server {Server}: the connection broke")]
+    [LoggerMessage(EventId = 182, Level = LogLevel.Warning, Message = "MCP server {Server}: the connection broke")]
     private static partial void LogBroke(ILogger logger, string server);
 
-    [LoggerMessage(EventId = 173, Level = LogLevel.Warning, Message = "MCP server {Server}: a call failed on its way: {Error}")]
+    [LoggerMessage(EventId = 183, Level = LogLevel.Warning, Message = "MCP server {Server}: a call failed on its way: {Error}")]
     private static partial void LogCall(ILogger logger, string server, string error);
 
-    [LoggerMessage(EventId = 174, Level = LogLevel.Warning, Message = "MCP server {Server} has more than {Most} tools; the rest is left out")]
+    [LoggerMessage(EventId = 184, Level = LogLevel.Warning, Message = "MCP server {Server} has more than {Most} tools; the rest is left out")]
     private static partial void LogMore(ILogger logger, string server, int most);
 
-    [LoggerMessage(EventId = 175, Level = LogLevel.Warning, Message = "MCP server {Server} has no tool '{Tool}', which its entry allows")]
+    [LoggerMessage(EventId = 185, Level = LogLevel.Warning, Message = "MCP server {Server} has no tool '{Tool}', which its entry allows")]
     private static partial void LogMissing(ILogger logger, string server, string tool);
 
-    [LoggerMessage(EventId = 176, Level = LogLevel.Warning, Message = "MCP server {Server} has a tool whose name cannot be used; it must have, after the server's name, {Rule}")]
+    [LoggerMessage(EventId = 186, Level = LogLevel.Warning, Message = "MCP server {Server} has a tool whose name cannot be used; it must have, after the server's name, {Rule}")]
     private static partial void LogOddName(ILogger logger, string server, string rule);
 
-    [LoggerMessage(EventId = 177, Level = LogLevel.Warning, Message = "MCP server {Server}: closing the connection failed: {Error}")]
+    [LoggerMessage(EventId = 187, Level = LogLevel.Warning, Message = "MCP server {Server}: closing the connection failed: {Error}")]
     private static partial void LogClose(ILogger logger, string server, string error);
 }

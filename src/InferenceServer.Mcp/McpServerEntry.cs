@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -17,50 +18,51 @@ public sealed partial record McpServerEntry
     private const int MostConcurrent = 256;
     private static readonly TimeSpan Longest = TimeSpan.FromHours(1);
 
-    /// <summary>The program of a server that speaks over its standard streams; null for one that is called over HTTP.</summary>
+    [Description("The program of a server that speaks over its standard streams; null for one that is called over HTTP.")]
     public string? Command { get; set; }
 
+    [Description("The program's arguments.")]
     public IReadOnlyList<string> Args { get; set; } = [];
 
-    /// <summary>The program's environment beside what every program needs. <c>${env:NAME}</c> stands for a variable of this process's.</summary>
+    [Description("The program's environment beside what every program needs. ${env:NAME} stands for a variable of this process's.")]
     public IReadOnlyDictionary<string, string> Env { get; set; } = new Dictionary<string, string>();
 
-    /// <summary>The program's working folder; null for this process's.</summary>
+    [Description("The program's working folder; null for this process's.")]
     public string? Cwd { get; set; }
 
-    /// <summary>The address of a server that is called over HTTP.</summary>
+    [Description("The address of a server that is called over HTTP.")]
     public string? Url { get; set; }
 
-    /// <summary>Sent with every call over HTTP. <c>${env:NAME}</c> stands for a variable of this process's.</summary>
+    [Description("Sent with every call over HTTP. ${env:NAME} stands for a variable of this process's.")]
     public IReadOnlyDictionary<string, string> Headers { get; set; } = new Dictionary<string, string>();
 
-    /// <summary>The tools that requests may use, by name; <c>*</c> for all.</summary>
+    [Description("The tools that requests may use, by name; * for all.")]
     public IReadOnlyList<string> Tools { get; set; } = [];
 
-    /// <summary>Which of them run only once a client has approved the call.</summary>
+    [Description("Which of them run only once a client has approved the call.")]
     public McpApproval Approval { get; set; } = McpApproval.Never;
 
-    /// <summary>Most time of one call, the wait for its turn included.</summary>
+    [Description("Most time of one call, the wait for its turn included.")]
     [JsonConverter(typeof(DurationConverter))]
     public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Most time until a server that was started or called first can be used: a package runner fetches it first.</summary>
+    [Description("Most time until a server that was started or called first can be used: a package runner fetches it first.")]
     [JsonConverter(typeof(DurationConverter))]
     public TimeSpan StartTimeout { get; set; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Open it when this server starts, and not at its first use.</summary>
+    [Description("Open it when this server starts, and not at its first use.")]
     public bool Start { get; set; }
 
-    /// <summary>Most tools that are offered; the rest is left out.</summary>
+    [Description("Most tools that are offered; the rest is left out.")]
     public int MaxTools { get; set; } = 64;
 
-    /// <summary>Most characters of a tool's description; the rest is cut off.</summary>
+    [Description("Most characters of a tool's description; the rest is cut off.")]
     public int MaxDescription { get; set; } = 2048;
 
-    /// <summary>Most bytes of a result, as UTF-8; the rest is cut off.</summary>
+    [Description("Most bytes of a result, as UTF-8; the rest is cut off.")]
     public int MaxResult { get; set; } = 64 << 10;
 
-    /// <summary>Most calls at a time; others wait.</summary>
+    [Description("Most calls at a time; others wait.")]
     public int MaxConcurrent { get; set; } = 8;
 
     /// <summary>The first thing that is wrong with it; null where nothing is.</summary>
@@ -94,6 +96,9 @@ public sealed partial record McpServerEntry
             return "'headers' belongs to a server with 'url'";
         if (Cwd is { } folder && !Directory.Exists(folder))
             return $"'cwd' must be a folder; there is none '{folder}'";
+        // A null in a list is no null of a member, which the serializer refuses.
+        if (Args.Any(argument => argument is null))
+            return "'args' must be texts";
         if (Headers.Keys.FirstOrDefault(header => !HeaderPattern().IsMatch(header)) is { } odd)
             return $"'headers' has no valid name in '{odd}'";
         return Values("env", Env, environment) ?? Values("headers", Headers, environment)
@@ -106,7 +111,7 @@ public sealed partial record McpServerEntry
     {
         foreach ((string key, string value) in values)
         {
-            if (key.Length == 0 || key.Contains('=') || value.AsSpan().ContainsAny('\0', '\r', '\n'))
+            if (value is null || key.Length == 0 || key.Contains('=') || value.AsSpan().ContainsAny('\0', '\r', '\n'))
                 return $"'{member}.{key}' must be one line, under a name without '='";
             if (VariablePattern().Matches(value).Select(found => found.Groups[1].Value).FirstOrDefault(variable => environment(variable) is null) is { } missing)
                 return $"'{member}.{key}' names the environment variable {missing}, which is not set";
@@ -143,11 +148,11 @@ public sealed record McpApproval(bool IsAlways, IReadOnlyList<string> Tools)
 }
 
 /// <summary>Reads and writes an approval: a word, or an array of names.</summary>
-internal sealed class McpApprovalConverter : JsonConverter<McpApproval>
+public sealed class McpApprovalConverter : JsonConverter<McpApproval>
 {
     public override McpApproval Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
-        const string Wanted = "it must be \"never\", \"always\" or an array of tools' names";
+        const string Wanted = "must be \"never\", \"always\" or an array of tools' names";
         if (reader.TokenType == JsonTokenType.String)
             return reader.GetString() switch
             {
@@ -179,7 +184,7 @@ internal sealed class McpApprovalConverter : JsonConverter<McpApproval>
 }
 
 /// <summary>Reads and writes a time such as <c>500ms</c>, <c>30s</c>, <c>5m</c> or <c>1h</c>.</summary>
-internal sealed class DurationConverter : JsonConverter<TimeSpan>
+public sealed class DurationConverter : JsonConverter<TimeSpan>
 {
     private const int Most = 1_000_000;
 
@@ -192,7 +197,7 @@ internal sealed class DurationConverter : JsonConverter<TimeSpan>
         foreach ((string suffix, double seconds) in Units)
             if (text.EndsWith(suffix, StringComparison.Ordinal) && int.TryParse(text.AsSpan(0, text.Length - suffix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number <= Most)
                 return TimeSpan.FromSeconds(number * seconds);
-        throw new JsonException("it must be a time such as \"500ms\", \"30s\" or \"5m\"");
+        throw new JsonException("must be a time such as \"500ms\", \"30s\" or \"5m\"");
     }
 
     public override void Write(Utf8JsonWriter writer, TimeSpan value, JsonSerializerOptions options) => writer.WriteStringValue(Write(value));

@@ -46,6 +46,7 @@ internal sealed class ChatTurn : IDisposable
     /// <exception cref="RequestProblem">The request cannot be answered as asked.</exception>
     public static async Task<ChatTurn> StartAsync(ServedModel model, ChatRequest request, ModerationGate gate, ITurnObserver? observer, CancellationToken aborted)
     {
+        request = request with { Options = request.Options.Over(model.Settings()) };
         Prepared prepared = await PrepareAsync(model, request, aborted);
         // What was approved runs first: until then nothing is known but that the request could be answered.
         bool waits = request.Hosted is { Approved.Count: > 0 };
@@ -100,6 +101,7 @@ internal sealed class ChatTurn : IDisposable
     /// <exception cref="RequestProblem">The request cannot be answered as asked.</exception>
     public static async Task<ChatTurn> StartAsync(ServedModel model, TextRequest request, ITurnObserver? observer, CancellationToken aborted)
     {
+        request = request with { Options = request.Options.Over(model.Settings()) };
         ServedConstraint? constraint = request.Options.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
         IReadOnlyList<GenerationRequest> requests = TextPrompts.Requests(request, model, constraint?.Constraint);
         observer?.Accepted(model.Id, requests);

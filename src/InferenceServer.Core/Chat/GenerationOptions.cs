@@ -1,5 +1,7 @@
+using System.Collections.Frozen;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Models;
 
 namespace InferenceServer.Chat;
 
@@ -20,6 +22,9 @@ public sealed record GenerationOptions
 
     /// <summary>The numbers that shape a draw. What needs the vocabulary, the seed and the report are filled in from the other members here.</summary>
     public SamplingOptions Sampling { get; init; } = SamplingOptions.Default;
+
+    /// <summary>Names of <see cref="SamplingFields"/> that whoever asks has set; the defaults of a model leave these as they are.</summary>
+    public IReadOnlySet<string> Given { get; init; } = FrozenSet<string>.Empty;
 
     /// <summary>DRY's breakers are the tokens that hold one of these texts.</summary>
     public IReadOnlyList<string> DryBreakers { get; init; } = [];
@@ -55,4 +60,22 @@ public sealed record GenerationOptions
 
     /// <summary>As the client said it: <see cref="FairnessKey"/>, where nothing else tells callers apart.</summary>
     public string? User { get; init; }
+
+    /// <summary>What is not asked for as the model's owner set it.</summary>
+    internal GenerationOptions Over(ModelSettings settings)
+    {
+        if (ReferenceEquals(settings, ModelSettings.None))
+            return this;
+        SamplingOptions sampling = Sampling;
+        foreach ((SamplingField field, double value) in settings.Sampling)
+            if (!Given.Contains(field.Name))
+                sampling = field.Set(sampling, value);
+        return this with
+        {
+            Sampling = sampling,
+            MaxOutputTokens = MaxOutputTokens ?? settings.MaxOutputTokens,
+            StopSequences = StopSequences.Count > 0 ? StopSequences : settings.StopSequences,
+            Seed = Seed ?? settings.Seed,
+        };
+    }
 }

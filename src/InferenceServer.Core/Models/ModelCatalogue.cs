@@ -8,13 +8,17 @@ public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyL
     /// <summary>Loads others when they are asked for; null where those of the start are all there is.</summary>
     internal ModelHost? OnDemand { get; init; }
 
-    public IReadOnlyList<ServedEmbedder> Embedders { get; } = embedders ?? [];
+    /// <summary>From another name of a model to its own; what is no other name stays as it is.</summary>
+    internal Func<string, string> NameOf { get; init; } = name => name;
+
+    /// <summary>Those that answer now.</summary>
+    public IReadOnlyList<ServedEmbedder> Embedders => OnDemand is null ? embedders ?? [] : [.. embedders ?? [], .. OnDemand.Loaded.Select(hosted => hosted.Embedder).OfType<ServedEmbedder>()];
 
     /// <summary>What runs beside the models that chat: those that embed, and the one that judges.</summary>
-    public IReadOnlyList<ServedEmbedder> Side { get; } = [.. embedders ?? [], .. (ServedEmbedder[])(moderation is null ? [] : [moderation])];
+    public IReadOnlyList<ServedEmbedder> Side => moderation is null ? Embedders : [.. Embedders, moderation];
 
     /// <summary>Those that answer now: the start's first, then those that were loaded on demand.</summary>
-    public IReadOnlyList<ServedModel> Models => OnDemand is null ? models : [.. models, .. OnDemand.Loaded];
+    public IReadOnlyList<ServedModel> Models => OnDemand is null ? models : [.. models, .. OnDemand.Loaded.Select(hosted => hosted.Chat).OfType<ServedModel>()];
 
     /// <summary>As <see cref="Find"/>, and loads the model if it is one that can be. It stays loaded for as long as what <paramref name="hold"/> is given.</summary>
     /// <param name="hold">Takes what must be disposed once the request is done with the model.</param>
@@ -22,10 +26,21 @@ public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyL
     /// <exception cref="RequestProblem">As for <see cref="Find"/>; or it cannot be loaded, does not fit, or too many wait.</exception>
     public async ValueTask<ServedModel> UseAsync(string? name, Action<IDisposable> hold, TimeSpan? keepAlive, CancellationToken aborted)
     {
-        if (name is null || OnDemand is null || models.Any(model => IsNamed(model.Id, name)) || await OnDemand.UseAsync(name, keepAlive, aborted) is not { } lease)
+        if (name is null || OnDemand is null || models.Any(model => IsNamed(model.Id, NameOf(name))) || await OnDemand.UseAsync(NameOf(name), keepAlive, aborted) is not { } lease)
             return Find(name);
         hold(lease);
-        return lease.Model;
+        return lease.Hosted.Chat ?? throw EmbedsOnly(name);
+    }
+
+    /// <summary>As <see cref="FindEmbedder"/>, and loads the model if it is one that can be; the parameters are those of <see cref="UseAsync"/>.</summary>
+    /// <exception cref="RequestProblem">As for <see cref="FindEmbedder"/>; or it cannot be loaded, does not fit, or too many wait.</exception>
+    public async ValueTask<ServedEmbedder> UseEmbedderAsync(string name, Action<IDisposable> hold, TimeSpan? keepAlive, CancellationToken aborted)
+    {
+        string own = NameOf(name);
+        if (OnDemand is null || models.Any(model => IsNamed(model.Id, own)) || embedders?.Any(model => IsNamed(model.Id, own)) == true || await OnDemand.UseAsync(own, keepAlive, aborted) is not { } lease)
+            return FindEmbedder(name);
+        hold(lease);
+        return lease.Hosted.Embedder ?? throw GeneratesOnly(name);
     }
 
     /// <summary>Those that embed and do not chat.</summary>
@@ -35,21 +50,16 @@ public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyL
     /// <exception cref="RequestProblem">No such model is loaded, or it only embeds; or several are loaded, and none is named.</exception>
     public ServedModel Find(string? name) =>
         name is null ? models.Count == 1 ? models[0] : throw RequestProblem.Invalid("{where} is required: several models are loaded.", "model", "missing_required_parameter")
-        : Models.FirstOrDefault(model => IsNamed(model.Id, name))
-        ?? throw (Embedders.Any(model => IsNamed(model.Id, name))
-            ? RequestProblem.Invalid($"The model '{name}' embeds texts and does not generate any.", "model", "invalid_value")
-            : NotFound(name));
+        : Models.FirstOrDefault(model => IsNamed(model.Id, NameOf(name)))
+        ?? throw (Embedders.Any(model => IsNamed(model.Id, NameOf(name))) ? EmbedsOnly(name) : NotFound(name));
 
     /// <exception cref="RequestProblem">No such model is loaded, or it only generates.</exception>
     public ServedEmbedder FindEmbedder(string name) =>
-        Embedders.FirstOrDefault(model => IsNamed(model.Id, name))
-        ?? throw (Models.Any(model => IsNamed(model.Id, name))
-            ? RequestProblem.Invalid($"The model '{name}' is not loaded for embeddings, and its file does not say that it pools: start the server with --embedding-model PATH, which may be its path too.",
-                "model", "invalid_value")
-            : NotFound(name));
+        Embedders.FirstOrDefault(model => IsNamed(model.Id, NameOf(name)))
+        ?? throw (Models.Any(model => IsNamed(model.Id, NameOf(name))) ? GeneratesOnly(name) : NotFound(name));
 
     /// <summary>One that embeds and does not chat; null where the name means none.</summary>
-    public ServedEmbedder? FindEmbedOnly(string name) => EmbedOnly.FirstOrDefault(model => IsNamed(model.Id, name));
+    public ServedEmbedder? FindEmbedOnly(string name) => EmbedOnly.FirstOrDefault(model => IsNamed(model.Id, NameOf(name)));
 
     /// <summary>Whether a client that wrote this name means that model: case, <c>:latest</c> and <c>.gguf</c> do not matter.</summary>
     public static bool IsNamed(string id, string name) => Bare(id).Equals(Bare(name), StringComparison.OrdinalIgnoreCase);
@@ -62,6 +72,11 @@ public sealed class ModelCatalogue(IReadOnlyList<ServedModel> models, IReadOnlyL
                 name = name[..^ending.Length];
         return name;
     }
+
+    private static RequestProblem EmbedsOnly(string name) => RequestProblem.Invalid($"The model '{name}' embeds texts and does not generate any.", "model", "invalid_value");
+
+    private static RequestProblem GeneratesOnly(string name) => RequestProblem.Invalid(
+        $"The model '{name}' is not loaded for embeddings, and its file does not say that it pools: start the server with --embedding-model PATH, which may be its path too.", "model", "invalid_value");
 
     private RequestProblem NotFound(string id) => new(ProblemKind.NotFound,
         $"The model '{(id.Length <= 100 ? id : id[..100] + "...")}' does not exist; loaded: {string.Join(", ", Models.Select(model => model.Id).Union(Embedders.Select(model => model.Id)))}{(OnDemand is null ? "" : "; /v1/models lists what can be loaded besides")}.",

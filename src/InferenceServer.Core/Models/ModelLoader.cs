@@ -38,9 +38,10 @@ internal static class ModelLoader
     private const int HostCacheShare = 10;
     private const int DiskCacheShare = 10;
 
+    /// <param name="progress">Told the fraction of the weights that was read.</param>
     /// <exception cref="ServerStartException">The template cannot be used.</exception>
     /// <exception cref="LlamaException">Library, model or context cannot be had; the message names the remedy.</exception>
-    public static LoadedModel Load(ModelOptions options, LlamaLibrary library, ILoggerFactory logs, TimeProvider clock)
+    public static LoadedModel Load(ModelOptions options, LlamaLibrary library, ILoggerFactory logs, TimeProvider clock, IProgress<float>? progress = null)
     {
         List<string> notes = [];
         long hostCacheBytes = options.HostCacheBytes ?? GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / HostCacheShare;
@@ -51,7 +52,7 @@ internal static class ModelLoader
                 ? "--cache-dir needs host memory to pass through: raise --cache-ram above 0"
                 : "--cache-dir needs --kv-unified on: parts of separate memories cannot be saved");
         using ModelFile file = ModelFile.Find(options.ModelPath, notes);
-        LlamaModel model = LlamaModel.Load(library, file.Path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);
+        LlamaModel model = LlamaModel.Load(library, file.Path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, progress, CancellationToken.None);
         try
         {
             if (model.Metadata($"{model.Architecture}.attention.causal") == "false")
@@ -97,7 +98,7 @@ internal static class ModelLoader
                 Engine = engine,
                 ContextLength = Math.Min(engine.ContextLength, model.TrainContextLength),
                 Chat = chat.Render,
-                System = options.System,
+                Settings = options.Settings,
                 Replies = new ServedReplies(chat.Replies, vocabulary.ControlTokens, [.. vocabulary.EndTokens.Select(vocabulary.Text)]),
                 Constraints = new ServedConstraints(vocabulary),
                 File = ServedModelFile.Of(model, chat.TemplateSource),

@@ -42,8 +42,8 @@ public sealed record ModelOptions
 
     public int? GpuLayers { get; init; }
 
-    /// <summary>A system message for conversations that bring none.</summary>
-    public string? System { get; init; }
+    /// <summary>What the model's owner set; asked at each request.</summary>
+    public Func<ModelSettings> Settings { get; init; } = () => ModelSettings.None;
 
     /// <summary>Most bytes that the model may take, weights and KV pool together; null for what the machine allows.</summary>
     public long? MemoryLimit { get; init; }

@@ -29,6 +29,9 @@ public sealed record ServedEmbedder
 
     public required IEmbeddingEngine Engine { get; init; }
 
+    /// <summary>What it can do, in Ollama's words and one more.</summary>
+    public IReadOnlyList<string> Capabilities => [Ranking is null ? "embedding" : "rerank"];
+
     public static ServedEmbedder For(EmbeddingEngine engine, LlamaModel model, string id, DateTimeOffset created, ServedVocabulary vocabulary) => new()
     {
         Id = id,

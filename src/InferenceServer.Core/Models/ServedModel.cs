@@ -25,10 +25,26 @@ public sealed record ServedModel
 
     public required ServedConstraints Constraints { get; init; }
 
-    /// <summary>A system message for conversations that bring none; null for none.</summary>
-    public string? System { get; init; }
+    /// <summary>What its owner set, as it is now: it may change while the model runs.</summary>
+    public Func<ModelSettings> Settings { get; init; } = () => ModelSettings.None;
 
     public ServedReplies Replies { get; init; } = ServedReplies.Plain;
 
     public ServedModelFile File { get; init; } = ServedModelFile.None;
+
+    /// <summary>What it can do, in Ollama's words.</summary>
+    public IReadOnlyList<string> Capabilities
+    {
+        get
+        {
+            List<string> capabilities = ["completion"];
+            if (Replies.Format.Calls.Count > 0)
+                capabilities.Add("tools");
+            if (Replies.Format.Reasoning is not null)
+                capabilities.Add("thinking");
+            if (Vocabulary.Middle is not null)
+                capabilities.Add("insert");
+            return capabilities;
+        }
+    }
 }

@@ -189,7 +189,15 @@ internal ref struct CandidateSet
     }
 
     /// <summary>The candidate at this share, in [0, 1), of the total weight in token order.</summary>
-    public readonly int Pick(double uniform) => _tokens[LogitKernels.IndexOfCumulative(Weights, uniform * TotalWeight())];
+    public readonly int Pick(double uniform) => Pick(uniform, out _);
+
+    /// <param name="weight">The picked candidate's.</param>
+    public readonly int Pick(double uniform, out float weight)
+    {
+        int picked = LogitKernels.IndexOfCumulative(Weights, uniform * TotalWeight());
+        weight = _weights[picked];
+        return _tokens[picked];
+    }
 
     /// <summary>Writes the candidates with the largest logits, best first, and returns how many there were.</summary>
     public readonly int CopyBest(Span<(int Token, float Logit)> best)

@@ -4,6 +4,7 @@
 // The order of operations, each only where the request asks for it:
 //   log probabilities (of the row as the model made it, as OpenAI reports them) -> logit bias -> repetition, frequency, presence penalty, DRY -> mask
 //   -> temperature -> top_n_sigma -> top_k -> typical_p -> top_p -> min_p -> XTC -> pick. A dynamic temperature comes after XTC instead: it depends on what is left.
+// Mirostat, where it is asked for, stands in the place of penalties, DRY and everything after the temperature, as in llama.cpp.
 // Within a constraint the mask comes last: a draw without it stands where the constraint allows the token, and only a refused one is drawn again
 // with the mask (without truncation this is exactly the masked distribution; with it, the truncations see all tokens first, as in llama.cpp).
 // Each truncation sees the distribution that the one before it left, renormalised. Plain rows take two paths that read the row about once:
@@ -45,6 +46,7 @@ public sealed class Sampler
     private readonly KeyValuePair<int, float>[] _logitBias; // An array: enumerating the options' list would allocate for each token.
     private readonly TokenPenalties? _penalties;
     private readonly DryPenalty? _dry;
+    private readonly Mirostat? _mirostat;
     private readonly float[] _maxima;
     private readonly double[] _sums;
     private int _firstNumber;
@@ -65,10 +67,11 @@ public sealed class Sampler
             CheckToken(token, nameof(promptTokens));
 
         _seed = options.Seed ?? fallbackSeed;
+        _mirostat = Mirostat.Create(options, vocabularySize);
         _scale = IsGreedy || HasDynamicTemperature ? 1 : 1 / options.Temperature;
         _logitBias = [.. options.LogitBias];
-        _penalties = TokenPenalties.Create(options, promptTokens);
-        _dry = options.Dry is { Multiplier: > 0 } dry ? new DryPenalty(dry, promptTokens) : null;
+        _penalties = _mirostat is null ? TokenPenalties.Create(options, promptTokens) : null;
+        _dry = _mirostat is null && options.Dry is { Multiplier: > 0 } dry ? new DryPenalty(dry, promptTokens) : null;
         _maxima = new float[LogitKernels.BlockCount(vocabularySize)];
         _sums = new double[_maxima.Length];
     }
@@ -84,12 +87,12 @@ public sealed class Sampler
     /// <summary>The temperature, 0 for greedy, and the random number of the next token.</summary>
     internal (float Temperature, double Uniform) NextDraw => (IsGreedy ? 0 : _options.Temperature, CounterRandom.Uniform(_seed, (ulong)AcceptedTokens, 0));
 
-    private bool Truncates => TopK > 0 || _options is not { TypicalP: 1, TopP: 1, MinP: 0 } || NeedsCandidates;
+    private bool Truncates => _mirostat is not null || TopK > 0 || _options is not { TypicalP: 1, TopP: 1, MinP: 0 } || NeedsCandidates;
 
     /// <summary>Whether a token stays depends on more than the weight before it.</summary>
     private bool NeedsCandidates => _options.TopNSigma > 0 || ExcludesLikely || HasDynamicTemperature;
 
-    private bool HasDynamicTemperature => _options.DynamicTemperatureRange > 0;
+    private bool HasDynamicTemperature => _mirostat is null && _options.DynamicTemperatureRange > 0;
 
     private bool ExcludesLikely => _options is { XtcProbability: > 0, XtcThreshold: <= 0.5f };
 
@@ -98,12 +101,13 @@ public sealed class Sampler
     {
         CheckToken(token, nameof(token));
         AcceptedTokens++;
+        _mirostat?.Accept(token);
         _penalties?.Accept(token);
         _dry?.Accept(token);
     }
 
     /// <summary>
-    /// Draws a token. Changes no state: called again before <see cref="Accept"/> with the same row it gives the same token.
+    /// Draws a token. Changes nothing that a draw depends on: called again before <see cref="Accept"/> with the same row it gives the same token.
     /// So a draft is verified row by row: sample, accept, and go on to the next row while the draft agreed; nothing needs undoing.
     /// </summary>
     /// <param name="logits">One logit a token of the vocabulary. Bias, penalties and mask are written into it.</param>
@@ -143,7 +147,7 @@ public sealed class Sampler
         _dry?.Apply(logits);
 
         // Of all tokens: a mask tells nothing of how they spread.
-        _sigmas = _options.TopNSigma > 0 && !IsGreedy ? _options.TopNSigma * Deviation(logits) : 0;
+        _sigmas = _options.TopNSigma > 0 && !IsGreedy && _mirostat is null ? _options.TopNSigma * Deviation(logits) : 0;
         _firstNumber = 0;
         if (constraint is null)
             return Pick(logits, mask);
@@ -170,7 +174,7 @@ public sealed class Sampler
             CheckAny(max, mask);
             return LogitKernels.IndexOfMaximum(logits, _maxima, max);
         }
-        return Truncates ? DrawTruncated(logits, mask) : DrawFromAll(logits, mask);
+        return _mirostat is not null ? DrawSteered(logits, mask) : Truncates ? DrawTruncated(logits, mask) : DrawFromAll(logits, mask);
     }
 
     /// <summary>0 where top_k keeps everything.</summary>
@@ -190,7 +194,7 @@ public sealed class Sampler
         using CandidateSet candidates = CandidateSet.FromMask(logits, mask, allowed);
         float max = candidates.Count == 0 ? float.NegativeInfinity : candidates.MaxLogit();
         CheckAny(max, mask);
-        return IsGreedy || float.IsPositiveInfinity(max) ? candidates.Best() : Truncate(candidates, max, mass: null);
+        return IsGreedy || float.IsPositiveInfinity(max) ? candidates.Best() : _mirostat is not null ? DrawSteered(candidates, max, total: null, most: null) : Truncate(candidates, max, mass: null);
     }
 
     private int DrawTruncated(ReadOnlySpan<float> logits, TokenMask? mask)
@@ -285,6 +289,53 @@ public sealed class Sampler
         return candidates.Pick(Uniform(RejectionAttempts));
     }
 
+    private int DrawSteered(ReadOnlySpan<float> logits, TokenMask? mask)
+    {
+        float max = LogitKernels.BlockSums(logits, _scale, _maxima, _sums, out double total);
+        CheckAny(max, mask);
+        if (float.IsPositiveInfinity(max))
+            return LogitKernels.IndexOfMaximum(logits, _maxima, max);
+        float least = max + (VectorExp.SmallestExponent / _scale);
+        int? most = null;
+        if (_mirostat!.Counts)
+        {
+            using CandidateSet few = CandidateSet.FromRow(logits, _maxima, KthLargestMaximum(Mirostat.Estimated));
+            most = MostTokens(few);
+            least = MathF.Max(least, KthLargestMaximum(most.Value));
+        }
+        else
+            // The margin covers rounding, as in Threshold.
+            least = MathF.Max(least, max + ((float)(_mirostat.LeastLogWeight(total) - 1e-3) / _scale));
+        using CandidateSet candidates = CandidateSet.FromRow(logits, _maxima, MathF.BitDecrement(MathF.Min(least, max)));
+        return DrawSteered(candidates, max, total, most);
+    }
+
+    /// <param name="total">The weight of all tokens that may be drawn, where that is more than the candidates'.</param>
+    /// <param name="most">How many to keep, where fewer candidates are left than tell.</param>
+    private int DrawSteered(CandidateSet candidates, float max, double? total, int? most)
+    {
+        if (_mirostat!.Counts)
+            candidates.KeepTop(most ?? MostTokens(candidates));
+        candidates.Weigh(max, _scale);
+        if (!_mirostat.Counts && _mirostat.LeastLogWeight(total ?? candidates.TotalWeight()) is var least)
+        {
+            // One token stays, however much the reply is to be calmed.
+            if (least > 0)
+                candidates.KeepTop(1);
+            else
+                candidates.KeepFrom(max + ((float)least / _scale));
+        }
+        int token = candidates.Pick(Uniform(RejectionAttempts), out float weight);
+        _mirostat.Drew(token, weight / candidates.TotalWeight());
+        return token;
+    }
+
+    private int MostTokens(CandidateSet candidates)
+    {
+        Span<(int Token, float Logit)> best = stackalloc (int, float)[Mirostat.Estimated];
+        return _mirostat!.MostTokens(best[..candidates.CopyBest(best)], _scale);
+    }
+
     /// <summary>By a temperature that is the higher the less sure the model is among the candidates.</summary>
     private void WeighDynamically(ref CandidateSet candidates)
     {
@@ -370,6 +421,9 @@ public sealed class Sampler
         Check(_options.XtcThreshold is >= 0 and <= 1, nameof(_options.XtcThreshold), _options.XtcThreshold, "from 0 to 1");
         Check(_options.DynamicTemperatureRange is >= 0 and < float.PositiveInfinity, nameof(_options.DynamicTemperatureRange), _options.DynamicTemperatureRange, "0 or more");
         Check(_options.DynamicTemperatureExponent is > 0 and < float.PositiveInfinity, nameof(_options.DynamicTemperatureExponent), _options.DynamicTemperatureExponent, "above 0");
+        Check(_options.Mirostat is >= 0 and <= 2, nameof(_options.Mirostat), _options.Mirostat, "0, 1 or 2");
+        Check(_options.MirostatTau is >= 0 and < float.PositiveInfinity, nameof(_options.MirostatTau), _options.MirostatTau, "0 or more");
+        Check(_options.MirostatEta is >= 0 and < float.PositiveInfinity, nameof(_options.MirostatEta), _options.MirostatEta, "0 or more");
         Check(float.IsFinite(_options.PresencePenalty), nameof(_options.PresencePenalty), _options.PresencePenalty, "a number");
         Check(float.IsFinite(_options.FrequencyPenalty), nameof(_options.FrequencyPenalty), _options.FrequencyPenalty, "a number");
         Check(_options.RepetitionPenalty is > 0 and < float.PositiveInfinity, nameof(_options.RepetitionPenalty), _options.RepetitionPenalty, "above 0");

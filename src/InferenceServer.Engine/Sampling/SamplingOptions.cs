@@ -37,6 +37,15 @@ public sealed record SamplingOptions
     /// <summary>The entropy's share of the most that there can be, to this power, says how far. Above 0.</summary>
     public float DynamicTemperatureExponent { get; init; } = 1;
 
+    /// <summary>1 or 2 steers the reply's surprise by that version of Mirostat, in the place of penalties, DRY and all truncations; 0 does not.</summary>
+    public int Mirostat { get; init; }
+
+    /// <summary>The surprise that Mirostat steers to, in bits a token.</summary>
+    public float MirostatTau { get; init; } = 5;
+
+    /// <summary>How much of a token's distance from <see cref="MirostatTau"/> is corrected at once.</summary>
+    public float MirostatEta { get; init; } = 0.1f;
+
     /// <summary>Subtracted once from the logit of every token generated so far. -2 to 2.</summary>
     public float PresencePenalty { get; init; }
 

@@ -3,6 +3,7 @@ using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
 using InferenceServer.Api.Library;
+using InferenceServer.Api.LlamaServer;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -22,12 +23,12 @@ namespace InferenceServer.Api;
 internal static class ApiRoutes
 {
     /// <summary>The last is for whatever no other claims.</summary>
-    public static ErrorShape[] ErrorShapes { get; } = [AnthropicErrors.Shape, OllamaErrors.Shape, ResponseErrors.Shape, ErrorResponse.Shape];
+    public static ErrorShape[] ErrorShapes { get; } = [AnthropicErrors.Shape, OllamaErrors.Shape, LlamaServerErrors.Shape, ResponseErrors.Shape, ErrorResponse.Shape];
 
     /// <summary>What all endpoints send and take.</summary>
     public static IReadOnlyList<IJsonTypeInfoResolver> Contracts { get; } =
     [
-        OpenAIJson.Default, ChatJson.Default, CompletionJson.Default, ResponsesJson.Default, AnthropicJson.Default, OllamaJson.Default, OllamaEmbedJson.Default,
+        OpenAIJson.Default, ChatJson.Default, CompletionJson.Default, ResponsesJson.Default, AnthropicJson.Default, OllamaJson.Default, OllamaEmbedJson.Default, LlamaServerJson.Default,
         ModerationJson.Default, EmbeddingJson.Default, FeedbackJson.Default, LibraryJson.Default, TokenJson.Default, ServerJson.Default,
     ];
 
@@ -67,6 +68,7 @@ internal static class ApiRoutes
         ReplayRoutes.Map(app);
         MessagesRoutes.Map(app);
         OllamaRoutes.Map(app);
+        LlamaServerRoutes.Map(app);
         ModerationRoutes.Map(app);
         EmbeddingRoutes.Map(app);
         FeedbackRoutes.Map(app);

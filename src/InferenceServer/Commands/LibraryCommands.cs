@@ -7,6 +7,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Operations;
 
@@ -186,6 +187,11 @@ internal static class LibraryCommands
         completion.Add(shell);
         completion.SetAction(parsed => parsed.InvocationConfiguration.Output.WriteLine(ShellCompletion.Script(parsed.GetValue(shell)!)));
         table.Command.Add(completion);
+
+        Command schema = new("schema", "Print the JSON schema of server.json, for editors. It lies beside this program, too, as server.schema.json.");
+        examples.Add(schema, ["schema > server.schema.json"]);
+        schema.SetAction(parsed => parsed.InvocationConfiguration.Output.Write(ServerFileSchema.Write()));
+        table.Command.Add(schema);
 
         HelpOption help = table.Command.Options.OfType<HelpOption>().Single();
         help.Action = new HelpWithExamples((SynchronousCommandLineAction)help.Action!, examples);

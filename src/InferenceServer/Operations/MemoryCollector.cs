@@ -13,9 +13,6 @@ internal static class MemoryCollector
     /// <param name="devices">As they are at that moment.</param>
     public static void Add(MetricFactory factory, CollectorRegistry registry, ModelCatalogue models, Func<IReadOnlyList<LlamaDevice>> devices, TimeProvider clock)
     {
-        Gauge weights = factory.CreateGauge("inference_model_bytes", "Weights of a loaded model.", "model");
-        foreach (ServedEmbedder model in models.Side)
-            weights.WithLabels(model.Id).Set(model.File.SizeBytes);
         Gauge memory = factory.CreateGauge("inference_device_memory_bytes", "Memory of a device that llama.cpp uses, whoever takes it, by state: total, or free of that.", "device", "state");
         Gauge process = factory.CreateGauge("process_resident_memory_bytes", "Memory of this process that is in RAM, mapped weights included.");
 

@@ -3,6 +3,7 @@ using System.CommandLine.Completions;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Net;
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
@@ -55,6 +56,9 @@ internal sealed class OptionTable
         Off,
         On,
     }
+
+    private readonly Option<string?> _config = Text("--config", "FILE",
+        "A file of models and options; see docs/configuration.md. Default: server.json of the current directory, if it is there.");
 
     private readonly Option<string?> _model = Text("--model", "MODEL",
         "A GGUF file, a model of the library by its name, or one to fetch: hf:owner/repo[:quant] or ollama:name[:tag]. Default: models/chat-small.gguf, or a tiny random model where there is none.");
@@ -165,7 +169,7 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
+            _config, _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -175,11 +179,24 @@ internal sealed class OptionTable
             Command.Add(option);
         }
 
-        foreach (Option option in (Option[])[_modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline])
+        foreach (Option option in (Option[])[_config, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline])
             option.Recursive = true;
     }
 
     public RootCommand Command { get; }
+
+    /// <summary>The file that other options come from.</summary>
+    public Option Config => _config;
+
+    /// <summary>The file of models and options; null where none is named and none is there.</summary>
+    public string? ConfigPath(ParseResult parsed, Func<string, string?> environment) =>
+        parsed.GetValue(_config) ?? (environment("INFERENCE_SERVER_CONFIG") is { Length: > 0 } named ? named : File.Exists(ServerFileReader.DefaultName) ? ServerFileReader.DefaultName : null);
+
+    /// <summary>Those that one of several models may have for itself.</summary>
+    public IReadOnlyList<Option> OfOneModel =>
+    [
+        _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK, _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _chatTemplate,
+    ];
 
     /// <summary>Ours, without <c>--help</c> and <c>--version</c>.</summary>
     public IReadOnlyList<Option> Options { get; }
@@ -207,25 +224,11 @@ internal sealed class OptionTable
         AllowPull = (parsed.GetValue(_allowPull) ?? (IPAddress.IsLoopback(IPAddress.Parse(parsed.GetValue(_host)!)) ? Switch.On : Switch.Off)) is Switch.On,
         ModelMemory = parsed.GetValue(_modelMemory),
         KeepAlive = TimeSpan.FromSeconds(parsed.GetValue(_keepAlive)),
-        Model = new ModelOptions
+        Model = ReadModel(parsed, new ModelOptions()) with
         {
             ModelPath = parsed.GetValue(_model),
             EmbeddingModelPath = parsed.GetValue(_embeddingModel),
             ModerationModelPath = parsed.GetValue(_moderationModel),
-            ChatTemplatePath = parsed.GetValue(_chatTemplate),
-            ContextSize = parsed.GetValue(_contextSize),
-            MaxSequences = parsed.GetValue(_maxSequences),
-            Threads = parsed.GetValue(_threads),
-            BatchSize = parsed.GetValue(_batchSize),
-            MicroBatchSize = Math.Min(parsed.GetValue(_microBatchSize), parsed.GetValue(_batchSize)),
-            GpuLayers = parsed.GetValue(_gpuLayers),
-            KvUnified = parsed.GetValue(_kvUnified) is not Switch.Off,
-            Deterministic = parsed.GetValue(_deterministic),
-            CacheTypeK = parsed.GetValue(_cacheTypeK) ?? KvType.F16,
-            CacheTypeV = parsed.GetValue(_cacheTypeV) ?? KvType.F16,
-            MaxQueue = parsed.GetValue(_maxQueue),
-            TargetInterTokenSeconds = parsed.GetValue(_targetItl) / 1000.0,
-            HostCacheBytes = parsed.GetValue(_cacheRam),
             DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
             DiskCacheBytes = parsed.GetValue(_cacheDisk),
         },
@@ -244,6 +247,31 @@ internal sealed class OptionTable
         ModerationRulesPath = parsed.GetValue(_moderationRules),
         AllowedHosts = Listed(parsed, _allowedHosts),
     };
+
+    /// <summary>The options of one model: those that are given, and the others as they are.</summary>
+    public ModelOptions ReadModel(ParseResult parsed, ModelOptions others)
+    {
+        int batch = Given(_batchSize, others.BatchSize);
+        return others with
+        {
+            ChatTemplatePath = Given(_chatTemplate, others.ChatTemplatePath),
+            ContextSize = Given(_contextSize, others.ContextSize),
+            MaxSequences = Given(_maxSequences, others.MaxSequences),
+            Threads = Given(_threads, others.Threads),
+            BatchSize = batch,
+            MicroBatchSize = Math.Min(Given(_microBatchSize, others.MicroBatchSize), batch),
+            GpuLayers = Given(_gpuLayers, others.GpuLayers),
+            KvUnified = Given(_kvUnified, null) is { } unified ? unified is Switch.On : others.KvUnified,
+            Deterministic = Given(_deterministic, others.Deterministic),
+            CacheTypeK = Given(_cacheTypeK, null) ?? others.CacheTypeK,
+            CacheTypeV = Given(_cacheTypeV, null) ?? others.CacheTypeV,
+            MaxQueue = Given(_maxQueue, others.MaxQueue),
+            TargetInterTokenSeconds = Given(_targetItl, null) / 1000.0 ?? others.TargetInterTokenSeconds,
+            HostCacheBytes = Given(_cacheRam, others.HostCacheBytes),
+        };
+
+        T Given<T>(Option<T> option, T otherwise) => parsed.GetResult(option) is { Implicit: false } ? parsed.GetValue(option)! : otherwise;
+    }
 
     private static string[] Listed(ParseResult parsed, Option<string[]> option) => parsed.GetValue(option) is { Length: > 0 } values ? values : [];
 

@@ -14,6 +14,7 @@ internal sealed class ServerMetrics
 {
     private readonly CollectorRegistry _registry = Metrics.NewCustomRegistry();
     private readonly ConcurrentDictionary<ServedModel, EngineCollector> _engines = new(ReferenceEqualityComparer.Instance);
+    private readonly ConcurrentDictionary<ServedEmbedder, EmbeddingCollector> _embedders = new(ReferenceEqualityComparer.Instance);
     private readonly Counter _requests;
     private readonly Histogram _durations;
 
@@ -39,21 +40,35 @@ internal sealed class ServerMetrics
         Mcp = new McpMetrics(factory);
         foreach (ServedModel model in models.Models)
             _engines[model] = new EngineCollector(factory, model);
+        foreach (ServedEmbedder model in models.Side)
+            _embedders[model] = new EmbeddingCollector(factory, model);
         if (models.OnDemand is { } host)
-            HostCollector.Add(factory, _registry, host, (model, isLoaded) =>
+            HostCollector.Add(factory, _registry, host, (hosted, isLoaded) =>
             {
-                if (isLoaded)
-                    _engines[model] = new EngineCollector(factory, model);
-                else if (_engines.TryRemove(model, out EngineCollector? gone))
-                    gone.Remove();
+                if (hosted.Chat is { } chat)
+                {
+                    if (isLoaded)
+                        _engines[chat] = new EngineCollector(factory, chat);
+                    else if (_engines.TryRemove(chat, out EngineCollector? gone))
+                        gone.Remove();
+                }
+                if (hosted.Embedder is { } embedder)
+                {
+                    if (isLoaded)
+                        _embedders[embedder] = new EmbeddingCollector(factory, embedder);
+                    else if (_embedders.TryRemove(embedder, out EmbeddingCollector? gone))
+                        gone.Remove();
+                }
             });
+        if (options.Configuration is { Current.Path: not null } configuration)
+            ConfigurationCollector.Add(factory, _registry, configuration);
         _registry.AddBeforeCollectCallback(() =>
         {
             foreach (EngineCollector engine in _engines.Values)
                 engine.Read();
+            foreach (EmbeddingCollector embedder in _embedders.Values)
+                embedder.Read();
         });
-        foreach (ServedEmbedder model in models.Side)
-            EmbeddingCollector.Add(factory, _registry, model);
         MemoryCollector.Add(factory, _registry, models, options.Devices, options.Clock);
     }
 

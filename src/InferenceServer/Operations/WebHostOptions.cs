@@ -1,4 +1,5 @@
 using InferenceServer.Chat;
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Mcp;
@@ -39,6 +40,9 @@ internal sealed record WebHostOptions
 
     /// <summary>Models that are here under names, loaded or not; null for none. Disposed by whoever opened it.</summary>
     public ModelLibrary? Library { get; init; }
+
+    /// <summary>server.json as it is now; null for none. Disposed by whoever opened it.</summary>
+    public LiveConfiguration? Configuration { get; init; }
 
     /// <summary>Whether models may be fetched, made and deleted over HTTP.</summary>
     public bool AllowPull { get; init; }

@@ -15,6 +15,7 @@ internal static class DialectProbes
         ["/v1/messages/count_tokens"] = $"\"model\":\"scripted\",{User}",
         [OllamaChat] = $"\"model\":\"scripted\",\"stream\":false,{User}",
         [OllamaGenerate] = "\"model\":\"scripted\",\"stream\":false,\"prompt\":\"Hi\"",
+        ["/completion"] = "\"prompt\":\"Hi\"",
         ["/api/show"] = "\"model\":\"scripted\"",
     };
 
@@ -51,13 +52,13 @@ internal static class DialectProbes
             ("messages[].images", "\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"images\":[\"aGk=\"]}]"),
             ("messages[].thinking", "\"messages\":[{\"role\":\"assistant\",\"content\":\"x\",\"thinking\":\"y\"}]"),
             ("messages[].tool_name", "\"messages\":[{\"role\":\"tool\",\"content\":\"x\",\"tool_name\":\"f\"}]"),
-            ("options.mirostat", "\"options\":{\"mirostat\":2}"), ("options.mirostat_tau, mirostat_eta", "\"options\":{\"mirostat_tau\":5,\"mirostat_eta\":0.1}"),
             ("options.tfs_z", "\"options\":{\"tfs_z\":0.5}"), ("options.repeat_last_n", "\"options\":{\"repeat_penalty\":1.1,\"repeat_last_n\":64}"),
             ("options.penalize_newline", "\"options\":{\"repeat_penalty\":1.1,\"penalize_newline\":false}"), ("options.num_ctx", "\"options\":{\"num_ctx\":4096}"),
             ("anything else", "\"surprise\":1")),
         .. FieldProbes.Of(OllamaGenerate,
             ("template", "\"template\":\"{{ .Prompt }}\""), ("context", "\"context\":[1,2]"), ("images", "\"images\":[\"aGk=\"]"),
             ("system", "\"system\":\"x\",\"raw\":true"), ("suffix", "\"suffix\":\"x\""), ("anything else", "\"surprise\":1")),
+        .. FieldProbes.Of("/completion", ("repeat_last_n", "\"repeat_penalty\":1.1,\"repeat_last_n\":64"), ("cache_prompt", "\"cache_prompt\":true"), ("id_slot", "\"id_slot\":-1"), ("samplers", "\"samplers\":[\"top_k\"]"), ("anything else", "\"surprise\":1")),
         .. FieldProbes.Of("/api/show", ("name", "\"name\":\"scripted\""), ("verbose", "\"verbose\":true"), ("anything else", "\"surprise\":1")),
     ];
 

@@ -1,3 +1,4 @@
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Operations;
 
@@ -8,6 +9,9 @@ internal sealed class LibraryAccess(WebHostOptions options)
 {
     /// <summary>Null where the server has none.</summary>
     public ModelLibrary? Library => options.Library;
+
+    /// <summary>server.json, as it is now.</summary>
+    public ServerConfiguration Configuration => options.Configuration?.Current ?? ServerConfiguration.None;
 
     /// <summary>Models that are here, loaded or not.</summary>
     public IReadOnlyList<ModelManifest> Models => Library?.List() ?? [];

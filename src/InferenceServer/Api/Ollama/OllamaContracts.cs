@@ -90,6 +90,16 @@ public sealed record OllamaOptions : SamplingParameters
     [Range(0, 1)]
     public float TypicalP { get; init; } = 1;
 
+    [Description("1 or 2 steers the reply's surprise by that version of Mirostat, in the place of penalties and whatever drops tokens; 0 does not.")]
+    [Range(0, 2)]
+    public int Mirostat { get; init; }
+
+    [Range(0, 100)]
+    public float MirostatTau { get; init; } = 5;
+
+    [Range(0, 10)]
+    public float MirostatEta { get; init; } = 0.1f;
+
     [Description("-1 for a new one each time.")]
     public long Seed { get; init; } = -1;
 

@@ -49,7 +49,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
         }
 
         OllamaModelInformation shown = models.FindEmbedOnly(name) is { } embedder
-            ? Show(embedder.Id, embedder.Created, embedder.File, ["embedding"])
+            ? Show(embedder.Id, embedder.Created, embedder.File, embedder.Capabilities)
             : Show(models.Find(name));
         await JsonAnswer.WriteAsync(http, shown, OllamaJson.Wire.OllamaModelInformation);
     }
@@ -59,7 +59,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
         $"{http.Request.Path} is not there: this server fetches models, and publishes none.", code: "not_implemented");
 
     /// <summary>When it leaves if nobody asks for it.</summary>
-    private DateTimeOffset ExpiryOf(string id) => models.OnDemand?.Status.FirstOrDefault(model => model.Served?.Id == id)?.Expires ?? DateTimeOffset.MaxValue;
+    private DateTimeOffset ExpiryOf(string id) => models.OnDemand?.Status.FirstOrDefault(model => model.Id == id)?.Expires ?? DateTimeOffset.MaxValue;
 
     /// <summary>Those that chat, then those that only embed.</summary>
     private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Loaded =>
@@ -86,7 +86,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
             ChatTemplate = template,
             Metadata = header.Scalars().Where(entry => entry.Key != "tokenizer.chat_template").ToDictionary(),
         };
-        return Show(manifest.Name, manifest.AddedAt, file, template.Length > 0 || !manifest.Details.Architecture.Contains("bert", StringComparison.OrdinalIgnoreCase) ? ["completion"] : ["embedding"]) with
+        return Show(manifest.Name, manifest.AddedAt, file, manifest.Details.Capabilities) with
         {
             Details = Details(manifest),
             Modelfile = ModelfileOf(manifest),
@@ -108,17 +108,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
     private static OllamaModelDetails Details(ServedModelFile file) =>
         new("", "gguf", file.Architecture, [file.Architecture], Parameters(file.ParameterCount), file.Quantization);
 
-    private static OllamaModelInformation Show(ServedModel model)
-    {
-        List<string> capabilities = ["completion"];
-        if (model.Replies.Format.Calls.Count > 0)
-            capabilities.Add("tools");
-        if (model.Replies.Format.Reasoning is not null)
-            capabilities.Add("thinking");
-        if (model.Vocabulary.Middle is not null)
-            capabilities.Add("insert");
-        return Show(model.Id, model.Created, model.File, capabilities);
-    }
+    private static OllamaModelInformation Show(ServedModel model) => Show(model.Id, model.Created, model.File, model.Capabilities);
 
     private static OllamaModelInformation Show(string id, DateTimeOffset created, ServedModelFile file, IReadOnlyList<string> capabilities)
     {

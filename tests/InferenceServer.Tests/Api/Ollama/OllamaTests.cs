@@ -210,7 +210,7 @@ public sealed class OllamaTests
     [InlineData("/api/chat", """{"model":"scripted","messages":[{"role":"narrator","content":"x"}]}""", 400, "messages[0].role")]
     [InlineData("/api/chat", """{"model":"scripted","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"a","arguments":"{}"}}]}]}""", 400, "messages[0].tool_calls[0].function.arguments")]
     [InlineData("/api/chat", """{"model":"scripted","messages":[{"role":"tool","tool_call_id":"c","content":"x"}]}""", 400, "messages[0].tool_call_id")]
-    [InlineData("/api/chat", """{"model":"scripted","messages":[{"role":"user","content":"x"}],"options":{"mirostat":2}}""", 400, "options.mirostat")]
+    [InlineData("/api/chat", """{"model":"scripted","messages":[{"role":"user","content":"x"}],"options":{"mirostat":3}}""", 400, "options.mirostat")]
     [InlineData("/api/chat", """{"model":"scripted","messages":[{"role":"user","content":"x"}],"options":{"repeat_penalty":1.1,"repeat_last_n":64}}""", 400, "options.repeat_last_n")]
     [InlineData("/api/chat", """{"model":"scripted","messages":[{"role":"user","content":"x"}],"options":{"temperature":"hot"}}""", 400, "options.temperature")]
     [InlineData("/api/chat", """{"model":"scripted","messages":[{"role":"user","content":"x"}],"format":"xml"}""", 400, "'format'")]

@@ -483,6 +483,9 @@ public sealed class SamplerTests
         Refuses(new() { XtcThreshold = float.NaN }, "XtcThreshold");
         Refuses(new() { DynamicTemperatureRange = -1 }, "DynamicTemperatureRange");
         Refuses(new() { DynamicTemperatureExponent = 0 }, "DynamicTemperatureExponent");
+        Refuses(new() { Mirostat = 3 }, "Mirostat");
+        Refuses(new() { MirostatTau = float.NaN }, "MirostatTau");
+        Refuses(new() { MirostatEta = -1 }, "MirostatEta");
         Refuses(new() { RepetitionPenalty = 0 }, "RepetitionPenalty");
         Refuses(new() { TopLogprobs = 21 }, "TopLogprobs");
         Refuses(new() { LogitBias = [new(10, 1)] }, "LogitBias");

@@ -19,7 +19,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, McpServers m
         ChatCall call = await JsonBody.ReadAsync(http, ChatRequestParser.Parse);
         if (call.Store && !store.IsOn)
             throw RequestProblem.Unsupported("store", "this server was started without a data directory (--data-dir).");
-        ServedModel model = await models.UseAsync(http, call.Model);
+        ServedModel model = await models.UseAsync(http, call.Model, stream: call.Options.Stream ? LoadSigns.OfEvents(clock) : null);
         ChatRequest chat = await mcp.OfferAsync(call.Chat, call.Mcp, http.RequestAborted);
         using ChatTurn turn = await hints.StartAsync(http, model, chat, call.Options.Stream);
         ChatHeader header = new($"chatcmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id,

@@ -15,7 +15,7 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
     {
         RequestHints hints = RequestHints.Of(http.Request);
         CompletionCall call = await JsonBody.ReadAsync(http, CompletionRequestParser.Parse);
-        ServedModel model = await models.UseAsync(http, call.Model);
+        ServedModel model = await models.UseAsync(http, call.Model, stream: call.Options.Stream ? LoadSigns.OfEvents(clock) : null);
         using ChatTurn turn = await hints.StartAsync(http, model, call.Text, call.Options.Stream);
         CompletionHeader header = new($"cmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id, model.Fingerprint);
         if (call.Options.Stream)
