@@ -16,7 +16,7 @@ internal static partial class ConfigurationReference
         ("Library of models", "[Models](models.md) describes names, pulls and the folder.", ["--models-dir", "--hub-endpoint", "--ollama-registry", "--offline", "--allow-pull", "--model-memory", "--keep-alive"]),
         ("Network and access", "[Operations](operations.md#keys) describes keys, and [what a browser may do](operations.md#browsers).",
             ["--host", "--port", "--api-key", "--api-key-file", "--cors-origin", "--allowed-host"]),
-        ("Hardware", "[GPU](gpu.md) describes backends and builds.", ["--backend", "--gpu-layers", "--threads"]),
+        ("Hardware", "[GPU](gpu.md) describes backends and builds.", ["--backend", "--gpu-layers", "--split-mode", "--tensor-split", "--main-gpu", "--cpu-moe", "--n-cpu-moe", "--device-memory", "--threads"]),
         ("KV pool", "[Caching](caching.md) describes the pool and the prefix cache.", ["--ctx-size", "--max-sequences", "--kv-unified", "--deterministic", "--cache-type-k", "--cache-type-v"]),
         ("Prefix cache in memory and on disk", "[Caching](caching.md#tiers) describes the tiers.", ["--cache-ram", "--cache-dir", "--cache-disk"]),
         ("Scheduling", "[Benchmarks](benchmarks.md#what-to-do) says when to change these.", ["--max-queue", "--target-itl-ms", "--batch-size", "--ubatch-size"]),
