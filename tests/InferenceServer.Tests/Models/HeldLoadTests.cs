@@ -18,6 +18,7 @@ namespace InferenceServer.Tests.Models;
 /// The real server with several models, under clients that do not pause: nobody's request is lost while a model is fetched, loaded and takes another's place, and a kill
 /// at any of these moments leaves a library and a server that work. HELD_LOAD_MODEL=PATH, with the benchmarks' qwen2 of 100M parameters, takes real sizes.
 /// </summary>
+[Collection(nameof(RunsAlone))]
 public sealed partial class HeldLoadTests(ITestOutputHelper output) : IAsyncLifetime
 {
     private const string Pulled = "hf:maker/Third-GGUF:Q8_0", Third = "maker/Third-GGUF:Q8_0";
