@@ -34,20 +34,21 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     private readonly DecoderLimits _limits;
     private readonly EngineLoop _loop;
 
-    internal InferenceEngine(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
+    internal InferenceEngine(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log, Drafter? drafter = null)
     {
         _options = options;
         _limits = decoder.Limits;
-        _loop = new EngineLoop(options, decoder, disk, vocabulary, time, log);
+        _loop = new EngineLoop(options, decoder, drafter, disk, vocabulary, time, log);
     }
 
-    /// <summary>Makes a context for the model and starts the decode thread over it. The model must outlive the engine.</summary>
+    /// <summary>Makes a context for the model and starts the decode thread over it. The models must outlive the engine.</summary>
     /// <param name="contextOptions">Cells, batch sizes, threads and KV types; how many sequences it can hold is the engine's to say.</param>
+    /// <param name="draft">A smaller model that guesses for this one; null for none. What it takes in memory beside its weights is as many cells as the other has.</param>
     /// <exception cref="LlamaException">The context cannot be made: too little memory, or options that contradict the model.</exception>
     /// <exception cref="IOException">The disk cache's folder cannot be used; the message says why.</exception>
     /// <exception cref="ArgumentException">A disk cache without shared cells or without host memory to pass through.</exception>
     public static InferenceEngine Start(
-        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, TimeProvider time, ILogger log)
+        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, TimeProvider time, ILogger log, DraftModel? draft = null)
     {
         if (options.DiskCacheDirectory is not null && (!contextOptions.KvUnified || options.HostCacheBytes <= 0))
             throw new ArgumentException("A disk cache needs shared cells (KvUnified) and host memory to pass through (HostCacheBytes).", nameof(options));
@@ -56,7 +57,7 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
             : null;
         try
         {
-            return Start(options, model, contextOptions, disk, time, log);
+            return Start(options, model, contextOptions, draft, disk, time, log);
         }
         catch
         {
@@ -66,8 +67,9 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     }
 
     private static InferenceEngine Start(
-        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, DiskTier? disk, TimeProvider time, ILogger log)
+        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, DraftModel? draft, DiskTier? disk, TimeProvider time, ILogger log)
     {
+        draft?.Check(model);
         // In a shared pool results depend on where cells lie: sums over them are added up in tiles.
         contextOptions = contextOptions with { KvUnified = contextOptions.KvUnified && !options.Deterministic };
         LlamaContext context = new(model, contextOptions with
@@ -86,7 +88,19 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
             options.Device,
             options.Deterministic);
         LogDevice(log, decoder.Limits.Device);
-        return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log);
+        Drafter? drafter = null;
+        try
+        {
+            drafter = draft?.Start(options, model, contextOptions with { CellCount = context.CellCount }, time, log);
+            if (drafter is not null)
+                LogDraftModel(log, draft!.Model.Path, drafter.Limits.Bytes >> 20, drafter.Longest, drafter.Limits.Device);
+        }
+        catch
+        {
+            decoder.Dispose();
+            throw;
+        }
+        return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log, drafter);
     }
 
     /// <summary>Most tokens one sequence can hold, prompt and reply together.</summary>
@@ -216,6 +230,9 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Measured the device: {Device}")]
     private static partial void LogDevice(ILogger log, DeviceProfile device);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Draft model: {Path}, {MiB} MiB with its memory, guesses up to {Longest} tokens where that pays; {Device}")]
+    private static partial void LogDraftModel(ILogger log, string path, long miB, int longest, DeviceProfile device);
 
     private TimeSpan EstimateRetry(int waiting)
     {

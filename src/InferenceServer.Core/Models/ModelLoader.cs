@@ -9,11 +9,13 @@ namespace InferenceServer.Models;
 
 /// <summary>A model with what it needs to run. Disposing joins the decode thread first, then frees the model.</summary>
 /// <param name="Notes">What the operator should know of this start: no template, a context that did not fit, replies that are noise.</param>
-internal sealed record LoadedModel(ServedModel Served, InferenceEngine Engine, LlamaModel Model, IReadOnlyList<string> Notes) : IAsyncDisposable
+/// <param name="Draft">What guesses for it; null for none.</param>
+internal sealed record LoadedModel(ServedModel Served, InferenceEngine Engine, LlamaModel Model, IReadOnlyList<string> Notes, LlamaModel? Draft = null) : IAsyncDisposable
 {
     public async ValueTask DisposeAsync()
     {
         await Engine.DisposeAsync();
+        Draft?.Dispose();
         Model.Dispose();
     }
 }
@@ -52,12 +54,14 @@ internal static class ModelLoader
                 : "--cache-dir needs --kv-unified on: parts of separate memories cannot be saved");
         using ModelFile file = ModelFile.Find(options.ModelPath, notes);
         LlamaModel model = LlamaModel.Load(library, file.Path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);
+        LlamaModel? draft = null;
         try
         {
             if (model.Metadata($"{model.Architecture}.attention.causal") == "false")
                 throw new ServerStartException($"{file.Path} embeds texts and generates none: give it with --embedding-model, and a model that chats with --model");
             ChatPromptRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Metadata("tokenizer.chat_template.tool_use"), model.Vocab, clock, notes);
-            int cells = options.ContextSize ?? DefaultCells(options, library, model, notes);
+            draft = options.DraftModelPath is { } draftPath ? LlamaModel.Load(library, draftPath, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None) : null;
+            int cells = options.ContextSize ?? DefaultCells(options, library, model, draft, notes);
             InferenceEngine engine = InferenceEngine.Start(
                 new EngineOptions
                 {
@@ -81,7 +85,10 @@ internal static class ModelLoader
                     TypeK = options.CacheTypeK,
                     TypeV = options.CacheTypeV,
                 },
-                clock, logs.CreateLogger<InferenceEngine>());
+                clock, logs.CreateLogger<InferenceEngine>(),
+                draft is null ? null : new DraftModel(draft, options.LongestDraft, options.LeastDraftProbability));
+            if (engine.ComputesAlone && draft is not null)
+                notes.Add("--draft-model has no effect: with --deterministic this device computes one sequence a step, and verifies no guesses");
             if (engine.ComputesAlone)
                 notes.Add("results on this device depend on what is computed beside them: --deterministic computes one sequence a step, and prompts from their first token on");
             if (!engine.SharesPrefixes)
@@ -102,23 +109,26 @@ internal static class ModelLoader
                 Constraints = new ServedConstraints(vocabulary),
                 File = ServedModelFile.Of(model, chat.TemplateSource),
             };
-            return new LoadedModel(served, engine, model, notes);
+            return new LoadedModel(served, engine, model, notes, draft);
         }
         catch (IOException error) when (options.DiskCacheDirectory is not null)
         {
+            draft?.Dispose();
             model.Dispose();
             throw new ServerStartException($"{error.Message} Choose another --cache-dir.", error);
         }
         catch
         {
+            draft?.Dispose();
             model.Dispose();
             throw;
         }
     }
 
-    private static int DefaultCells(ModelOptions options, LlamaLibrary library, LlamaModel model, List<string> notes)
+    private static int DefaultCells(ModelOptions options, LlamaLibrary library, LlamaModel model, LlamaModel? draft, List<string> notes)
     {
-        long bytesPerToken = Math.Max(1, model.EstimateKvBytesPerToken(options.CacheTypeK, options.CacheTypeV));
+        // The draft model's memory has as many cells.
+        long bytesPerToken = Math.Max(1, model.EstimateKvBytesPerToken(options.CacheTypeK, options.CacheTypeV) + (draft?.EstimateKvBytesPerToken(KvType.F16, KvType.F16) ?? 0));
         long deviceBytes = model.GpuLayers > 0
             ? library.Devices.Where(device => device.Type is LlamaDeviceType.Gpu or LlamaDeviceType.IntegratedGpu).Sum(device => device.FreeBytes)
             : 0;
@@ -150,7 +160,7 @@ internal static class ModelLoader
         Math.Max(CellAlignment, Math.Max(budget / 4, budget - reserved) / bytesPerToken / CellAlignment * CellAlignment);
 
     /// <summary>Bytes that the models beside the chat model take: their files, and as much as a quarter of these for what they compute in.</summary>
-    internal static long SideModelBytes(ModelOptions options, string chatPath) => ((string?[])[options.EmbeddingModelPath, options.ModerationModelPath])
+    internal static long SideModelBytes(ModelOptions options, string chatPath) => ((string?[])[options.EmbeddingModelPath, options.ModerationModelPath, options.DraftModelPath])
         .Where(path => path is not null && Path.GetFullPath(path) != Path.GetFullPath(chatPath) && File.Exists(path)).Sum(path => new FileInfo(path!).Length * 5 / 4);
 
     private static string Fingerprint(LlamaLibrary library, LlamaModel model)

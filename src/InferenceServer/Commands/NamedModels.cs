@@ -14,6 +14,7 @@ internal static class NamedModels
         ResolvedModel? chat = await FindAsync(options.ModelPath, library, cancellation);
         ResolvedModel? embedding = options.EmbeddingModelPath == options.ModelPath ? chat : await FindAsync(options.EmbeddingModelPath, library, cancellation);
         ResolvedModel? moderation = await FindAsync(options.ModerationModelPath, library, cancellation);
+        ResolvedModel? draft = await FindAsync(options.DraftModelPath, library, cancellation);
         return options with
         {
             ModelPath = chat?.Path ?? options.ModelPath,
@@ -21,6 +22,7 @@ internal static class NamedModels
             EmbeddingModelPath = embedding?.Path ?? options.EmbeddingModelPath,
             EmbeddingModelId = IdOf(embedding),
             ModerationModelPath = moderation?.Path ?? options.ModerationModelPath,
+            DraftModelPath = draft?.Path ?? options.DraftModelPath,
             System = chat?.Manifest.System,
             ChatTemplatePath = options.ChatTemplatePath ?? chat?.TemplatePath,
         };

@@ -61,6 +61,7 @@ internal static partial class OnDemandModels
                 System = resolved.Manifest.System,
                 EmbeddingModelPath = null,
                 ModerationModelPath = null,
+                DraftModelPath = null,
                 MemoryLimit = limit - kept,
                 HostCacheBytes = kept,
                 // A folder is one server's and one model's.

@@ -3,6 +3,7 @@ using System.CommandLine.Completions;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Net;
+using InferenceServer.Engine;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
@@ -61,6 +62,17 @@ internal sealed class OptionTable
 
     private readonly Option<string?> _embeddingModel = Text("--embedding-model", "MODEL",
         "A model that embeds or ranks, for /v1/embeddings and /v1/rerank; named as that of --model. The same one as --model lets that one embed too; a model whose file says how it pools does so anyway.");
+
+    private readonly Option<string?> _draftModel = Text("--draft-model", "MODEL",
+        "A smaller model of the same vocabulary that guesses what --model says next, which verifies the guesses: replies stay the same, and come sooner where that pays; named as that of --model.");
+
+    private readonly Option<int> _draftMax = Number("--draft-max", "Most tokens that --draft-model guesses at a time.", 1, DraftModel.MostTokens, 8);
+    private readonly Option<float?> _draftLeastProbability = new("--draft-p-min")
+    {
+        HelpName = "P",
+        Description = "A guess that --draft-model takes to be less likely ends its draft. Default: 0.5.",
+        CustomParser = result => float.TryParse(One(result), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out float value) && value is >= 0 and <= 1 ? value : Fail<float?>(result, "a number from 0 to 1"),
+    };
 
     private readonly Option<string?> _modelsDirectory = Text("--models-dir", "DIR",
         "The library of models: in this folder, which several servers may share. Default: InferenceServer/models in the user's data folder.");
@@ -165,7 +177,7 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _model, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
+            _model, _embeddingModel, _draftModel, _draftMax, _draftLeastProbability, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -197,7 +209,7 @@ internal sealed class OptionTable
     /// <summary>Has the values of these options complete to models of the library.</summary>
     public void CompleteModels(Func<CompletionContext, IEnumerable<CompletionItem>> models)
     {
-        foreach (Option<string?> option in (Option<string?>[])[_model, _embeddingModel, _moderationModel])
+        foreach (Option<string?> option in (Option<string?>[])[_model, _embeddingModel, _draftModel, _moderationModel])
             option.CompletionSources.Add(models);
     }
 
@@ -212,6 +224,9 @@ internal sealed class OptionTable
             ModelPath = parsed.GetValue(_model),
             EmbeddingModelPath = parsed.GetValue(_embeddingModel),
             ModerationModelPath = parsed.GetValue(_moderationModel),
+            DraftModelPath = parsed.GetValue(_draftModel),
+            LongestDraft = parsed.GetValue(_draftMax),
+            LeastDraftProbability = parsed.GetValue(_draftLeastProbability) ?? 0.5f,
             ChatTemplatePath = parsed.GetValue(_chatTemplate),
             ContextSize = parsed.GetValue(_contextSize),
             MaxSequences = parsed.GetValue(_maxSequences),
