@@ -9,7 +9,8 @@ namespace InferenceServer.Engine;
 /// <param name="Model">Must outlive the engine.</param>
 /// <param name="LongestDraft">Most tokens guessed for one step, from 1 to <see cref="MostTokens"/>.</param>
 /// <param name="LeastProbability">A guess that the model takes to be less likely ends the draft. From 0 to 1.</param>
-public sealed record DraftModel(LlamaModel Model, int LongestDraft, float LeastProbability)
+/// <param name="Cells">Cells of its memory, in tokens, which all replies share; those that find no room get no guesses.</param>
+public sealed record DraftModel(LlamaModel Model, int LongestDraft, float LeastProbability, int Cells)
 {
     /// <summary>The largest <see cref="LongestDraft"/>: a step has room for so many guesses.</summary>
     public const int MostTokens = Scheduler.DraftRows;
@@ -38,7 +39,7 @@ public sealed record DraftModel(LlamaModel Model, int LongestDraft, float LeastP
     {
         LlamaContext own = new(Model, new LlamaContextOptions
         {
-            CellCount = context.CellCount,
+            CellCount = Cells,
             BatchSize = Math.Min(BatchSize, context.BatchSize),
             MicroBatchSize = Math.Min(BatchSize, context.MicroBatchSize),
             MaxSequences = options.MaxSequences,

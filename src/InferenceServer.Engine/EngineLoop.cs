@@ -28,6 +28,7 @@ internal sealed partial class EngineLoop : IDisposable
 
     private readonly ConcurrentQueue<Generation> _inbox = new();
     private readonly ConcurrentQueue<(Action<Scheduler> Run, Action<string> Fail)> _commands = new();
+    private readonly ConcurrentQueue<EngineAdapter> _unusedAdapters = new();
     private int _waitingCommands;
     private readonly AutoResetEvent _wake = new(false);
     private readonly EngineOptions _options;
@@ -57,7 +58,7 @@ internal sealed partial class EngineLoop : IDisposable
 
     /// <param name="disk">Owned from here on; null without a disk tier.</param>
     /// <param name="drafter">Owned from here on; null without a draft model.</param>
-    public EngineLoop(EngineOptions options, IDecoder decoder, Drafter? drafter, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
+    public EngineLoop(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log, Drafter? drafter = null)
     {
         _disk = disk;
         _options = options;
@@ -132,6 +133,31 @@ internal sealed partial class EngineLoop : IDisposable
         return done.Task;
     }
 
+    /// <summary>Loads an adapter between two steps; its file should be in the page cache, since streams stand still meanwhile.</summary>
+    /// <exception cref="LlamaException">llama.cpp cannot load it.</exception>
+    /// <exception cref="EngineUnavailableException">As for commands.</exception>
+    public async Task<EngineAdapter> LoadAdapterAsync(LlamaAdapterFile file)
+    {
+        (EngineAdapter? loaded, LlamaException? failure) = await InvokeAsync<(EngineAdapter?, LlamaException?)>(_ =>
+        {
+            try
+            {
+                return (_decoder.LoadAdapter(file, FreeAdapter), null);
+            }
+            catch (LlamaException e)
+            {
+                return (null, e); // Of whoever asked: the loop goes on.
+            }
+        });
+        return loaded ?? throw failure!;
+    }
+
+    private void FreeAdapter(EngineAdapter adapter)
+    {
+        _unusedAdapters.Enqueue(adapter);
+        Wake();
+    }
+
     public void Stop(bool cancelRunning)
     {
         _cancelAll |= cancelRunning;
@@ -159,7 +185,7 @@ internal sealed partial class EngineLoop : IDisposable
         _parked = true;
         Interlocked.MemoryBarrier();
         // Stop always sets the event: while replies drain that must not keep this from sleeping.
-        bool woken = !_inbox.IsEmpty || !_commands.IsEmpty || _wake.WaitOne(limit);
+        bool woken = !_inbox.IsEmpty || !_commands.IsEmpty || !_unusedAdapters.IsEmpty || _wake.WaitOne(limit);
         _parked = false;
         return woken;
     }
@@ -208,6 +234,8 @@ internal sealed partial class EngineLoop : IDisposable
             while (_inbox.TryDequeue(out Generation? generation))
                 _scheduler.Accept(generation, now);
             RunCommands();
+            while (_unusedAdapters.TryDequeue(out EngineAdapter? adapter))
+                _decoder.FreeAdapter(adapter);
             if (_cancelAll)
                 return false;
             if (_scheduler.Cache.SettleDiskTier())

@@ -56,6 +56,9 @@ public sealed record EngineSnapshot
     public long DecodeSteps { get; init; }
     public long FailedSteps { get; init; }
 
+    /// <summary>Steps that computed with other LoRA adapters than the one before.</summary>
+    public long AdapterChanges { get; init; }
+
     /// <summary>Time spent in all steps together: on their rows, on operations on the KV memory (sharing, saving, restoring), and on sampling.</summary>
     public double StepSeconds { get; init; }
     public double OperationSeconds { get; init; }
@@ -134,6 +137,7 @@ public sealed record EngineSnapshot
             CompletionTokens = counters.Completion,
             Steps = counters.Steps,
             FailedSteps = counters.FailedSteps,
+            AdapterChanges = counters.AdapterChanges,
             StepSeconds = counters.StepSeconds,
             OperationSeconds = counters.OperationSeconds,
             SamplingSeconds = counters.SamplingSeconds,

@@ -13,6 +13,7 @@ public sealed class Generation
 
     private volatile bool _cancelRequested;
     private volatile int _queuePosition;
+    private int _letGo;
 
     internal Generation(GenerationRequest request) => Request = request;
 
@@ -26,6 +27,9 @@ public sealed class Generation
     }
 
     public GenerationRequest Request { get; }
+
+    /// <summary>It holds its request's adapters, and lets them go with its last event.</summary>
+    internal bool HoldsAdapters { private get; init; }
 
     /// <summary>For a request that names no seed.</summary>
     internal ulong FallbackSeed { get; } = (ulong)Random.Shared.NextInt64();
@@ -52,6 +56,9 @@ public sealed class Generation
     /// <returns>False after the end.</returns>
     internal bool Write(in GenerationEvent e)
     {
+        // Before the end is told: who reads it finds adapters that were released gone.
+        if (e.Kind == GenerationEventKind.Finished && HoldsAdapters && Interlocked.Exchange(ref _letGo, 1) == 0)
+            Request.Adapters.EndUse();
         bool written = _events.Writer.TryWrite(e);
         if (e.Kind != GenerationEventKind.Finished)
             return written;

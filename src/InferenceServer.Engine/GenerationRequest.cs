@@ -49,8 +49,11 @@ public sealed record GenerationRequest
     /// <summary>How long the reply may think in the open; null for no limit. Not together with log probabilities, which forced tokens have none of.</summary>
     public ThinkingLimit? Thinking { get; init; }
 
-    /// <summary>Cache entries are shared only within one namespace (tenant, adapter, salt).</summary>
+    /// <summary>Cache entries are shared only within one namespace (tenant, salt), and there among requests with the same <see cref="Adapters"/>.</summary>
     public string CacheNamespace { get; init; } = "";
+
+    /// <summary>The LoRA adapters that it is computed with. What is submitted holds them to its end.</summary>
+    public AdapterSet Adapters { get; init; } = AdapterSet.None;
 
     /// <summary>Names a conversation whose cached prefix is kept longer than others; null when the client named none.</summary>
     public string? SessionId { get; init; }

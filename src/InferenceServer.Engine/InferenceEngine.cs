@@ -33,17 +33,20 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     private readonly EngineOptions _options;
     private readonly DecoderLimits _limits;
     private readonly EngineLoop _loop;
+    private readonly LlamaModel? _model;
 
-    internal InferenceEngine(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log, Drafter? drafter = null)
+    /// <param name="model">What adapters are loaded for; null where there are none.</param>
+    internal InferenceEngine(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log, LlamaModel? model = null, Drafter? drafter = null)
     {
         _options = options;
+        _model = model;
         _limits = decoder.Limits;
-        _loop = new EngineLoop(options, decoder, drafter, disk, vocabulary, time, log);
+        _loop = new EngineLoop(options, decoder, disk, vocabulary, time, log, drafter);
     }
 
     /// <summary>Makes a context for the model and starts the decode thread over it. The models must outlive the engine.</summary>
     /// <param name="contextOptions">Cells, batch sizes, threads and KV types; how many sequences it can hold is the engine's to say.</param>
-    /// <param name="draft">A smaller model that guesses for this one; null for none. What it takes in memory beside its weights is as many cells as the other has.</param>
+    /// <param name="draft">A smaller model that guesses for this one; null for none. What it computes with is as the other's context has it.</param>
     /// <exception cref="LlamaException">The context cannot be made: too little memory, or options that contradict the model.</exception>
     /// <exception cref="IOException">The disk cache's folder cannot be used; the message says why.</exception>
     /// <exception cref="ArgumentException">A disk cache without shared cells or without host memory to pass through.</exception>
@@ -70,37 +73,60 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
         EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, DraftModel? draft, DiskTier? disk, TimeProvider time, ILogger log)
     {
         draft?.Check(model);
-        // In a shared pool results depend on where cells lie: sums over them are added up in tiles.
-        contextOptions = contextOptions with { KvUnified = contextOptions.KvUnified && !options.Deterministic };
-        LlamaContext context = new(model, contextOptions with
-        {
-            MaxSequences = SequenceIds(options, model.MemoryKind, contextOptions.KvUnified),
-            MaxOutputs = Math.Min(options.MaxSequences + (options.Speculation && model.MemoryKind is MemoryKind.Dense ? Scheduler.DraftRows : 0), contextOptions.BatchSize),
-        }, log);
+        contextOptions = ContextOf(options, model.MemoryKind, contextOptions);
+        LlamaContext context = new(model, contextOptions, log);
         LlamaVocab vocab = model.Vocab;
-        LlamaDecoder decoder = new(
-            context,
-            Math.Min(context.ContextLengthPerSequence, context.CellCount),
-            options.MaxSequences,
-            contextOptions.KvUnified,
-            model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
-            quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK,
-            options.Device,
-            options.Deterministic);
-        LogDevice(log, decoder.Limits.Device);
-        Drafter? drafter = null;
         try
         {
-            drafter = draft?.Start(options, model, contextOptions with { CellCount = context.CellCount }, time, log);
-            if (drafter is not null)
-                LogDraftModel(log, draft!.Model.Path, drafter.Limits.Bytes >> 20, drafter.Longest, drafter.Limits.Device);
+            LlamaDecoder decoder = new(
+                context,
+                Math.Min(context.ContextLengthPerSequence, context.CellCount),
+                options.MaxSequences,
+                contextOptions.KvUnified,
+                model.EstimateKvBytesPerToken(contextOptions.TypeK, contextOptions.TypeV),
+                quantizedKv: contextOptions.TypeK is not (KvType.F16 or KvType.F32) || contextOptions.TypeV != contextOptions.TypeK,
+                options.Device,
+                options.Deterministic);
+            LogDevice(log, decoder.Limits.Device);
+            Drafter? drafter = StartDraft(draft, options, model, contextOptions, decoder, time, log);
+            return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log, model, drafter);
+        }
+        catch
+        {
+            // A device that has no room for a first step gets a smaller context.
+            context.Dispose();
+            throw;
+        }
+    }
+
+    private static Drafter? StartDraft(DraftModel? draft, EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, LlamaDecoder decoder, TimeProvider time, ILogger log)
+    {
+        if (draft is null)
+            return null;
+        try
+        {
+            Drafter drafter = draft.Start(options, model, contextOptions, time, log);
+            LogDraftModel(log, draft.Model.Path, drafter.Limits.Bytes >> 20, drafter.Longest, drafter.Limits.Device);
+            return drafter;
         }
         catch
         {
             decoder.Dispose();
             throw;
         }
-        return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log, drafter);
+    }
+
+    /// <summary>The context that an engine makes of one that was asked for: how many sequences and outputs it has is the engine's to say.</summary>
+    public static LlamaContextOptions ContextOf(EngineOptions options, MemoryKind kind, LlamaContextOptions asked)
+    {
+        // In a shared pool results depend on where cells lie: sums over them are added up in tiles.
+        bool sharesCells = asked.KvUnified && !options.Deterministic;
+        return asked with
+        {
+            KvUnified = sharesCells,
+            MaxSequences = SequenceIds(options, kind, sharesCells),
+            MaxOutputs = Math.Min(options.MaxSequences + (options.Speculation && kind is MemoryKind.Dense ? Scheduler.DraftRows : 0), asked.BatchSize),
+        };
     }
 
     /// <summary>Most tokens one sequence can hold, prompt and reply together.</summary>
@@ -133,6 +159,7 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     /// <exception cref="EngineQueueFullException">The bounded queue is full.</exception>
     /// <exception cref="EngineUnavailableException">Draining, or the decode thread failed.</exception>
     /// <exception cref="ArgumentException">The prompt is empty or leaves no room for a token.</exception>
+    /// <exception cref="AdapterRemovedException">An adapter was released meanwhile.</exception>
     public Generation Submit(GenerationRequest request)
     {
         if (request.PromptTokens.IsEmpty)
@@ -143,14 +170,29 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
             throw new EngineUnavailableException(failure);
         if (_loop.IsStopping)
             throw new EngineUnavailableException("The server is shutting down.");
-        Generation generation = new(request);
+        if (!request.Adapters.TryUse())
+            throw new AdapterRemovedException();
+        Generation generation = new(request) { HoldsAdapters = true };
         if (!_loop.TryEnqueue(generation))
         {
+            request.Adapters.EndUse();
             // Of a burst the last step has seen nothing yet; but what was refused for is there.
             int waiting = Math.Max(_loop.Snapshot.WaitingRequests, _options.MaxQueue);
             throw new EngineQueueFullException(waiting, EstimateRetry(waiting));
         }
         return generation;
+    }
+
+    /// <summary>Checks and loads a LoRA adapter; streams stand still while llama.cpp reads it, which was read for the check just before.</summary>
+    /// <exception cref="LlamaException">The file cannot be used with this model; the message names it and says why.</exception>
+    /// <exception cref="EngineUnavailableException">The decode thread has ended, or is busy for longer than a step may take.</exception>
+    public async Task<EngineAdapter> LoadAdapterAsync(string path)
+    {
+        LlamaModel model = _model ?? throw new InvalidOperationException("There is no model that an adapter could change.");
+        LlamaAdapterFile file = await Task.Run(() => LlamaAdapterFile.Check(path, model));
+        Task<EngineAdapter> loading = _loop.LoadAdapterAsync(file);
+        await WithinStepLimitAsync(loading, "The decode thread did not load the adapter");
+        return await loading;
     }
 
     /// <summary>The named conversations of a namespace that the cache knows, most recently used first.</summary>

@@ -17,7 +17,7 @@ internal sealed class InProcessEmbeddings(ServedEmbedder model, CallGate calls, 
             using CancellationTokenSource ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, calls.Closing);
             int dimensions = ReadDimensions(options);
             int[][] inputs = [.. values.Select((text, i) => EmbeddingTokens.Of(model, PromptText.Checked(text, $"{nameof(values)}[{i}]"), $"{nameof(values)}[{i}]"))];
-            float[][] vectors = await model.Embed(inputs, ends.Token);
+            float[][] vectors = await model.Engine.EmbedAsync(inputs, ends.Token);
             DateTimeOffset created = clock.GetUtcNow();
             long tokens = inputs.Sum(input => (long)input.Length);
             return new(vectors.Select(vector => new Embedding<float>(VectorMath.Normalized(vector, dimensions)) { ModelId = model.Id, CreatedAt = created }))

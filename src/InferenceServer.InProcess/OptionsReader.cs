@@ -47,6 +47,7 @@ internal static class OptionsReader
                     PresencePenalty = InRange(options.PresencePenalty, -2, 2, nameof(options.PresencePenalty)) ?? 0,
                     FrequencyPenalty = InRange(options.FrequencyPenalty, -2, 2, nameof(options.FrequencyPenalty)) ?? 0,
                 },
+                Given = Given(options),
                 Constraint = ReadFormat(options.ResponseFormat),
                 Session = ReadSession(options.ConversationId),
             },
@@ -58,6 +59,16 @@ internal static class OptionsReader
     {
         if (asked is not null && asked != loaded)
             throw new RequestProblem(ProblemKind.NotFound, $"{{where}} asks for another model than '{loaded}', which is loaded here.", place, "model_not_found");
+    }
+
+    private static HashSet<string> Given(ChatOptions options)
+    {
+        HashSet<string> given = [];
+        foreach ((object? value, string name) in (ReadOnlySpan<(object?, string)>)
+            [(options.Temperature, "temperature"), (options.TopP, "top_p"), (options.TopK, "top_k"), (options.PresencePenalty, "presence_penalty"), (options.FrequencyPenalty, "frequency_penalty")])
+            if (value is not null)
+                given.Add(name);
+        return given;
     }
 
     private static string Place(string option) => InProcessProblems.Options + option;

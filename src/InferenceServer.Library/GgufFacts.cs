@@ -38,7 +38,7 @@ internal static class GgufFacts
                 bytes[tensor.Type] = bytes.GetValueOrDefault(tensor.Type) + tensor.SizeBytes;
             }
 
-            details ??= new ModelDetails(header.Architecture, 0, "", (int)Math.Clamp(header.Hyper("context_length") ?? 0, 0, int.MaxValue), header.GetString("tokenizer.chat_template") is { Length: > 0 });
+            details ??= new ModelDetails(header.Architecture, 0, "", (int)Math.Clamp(header.Hyper("context_length") ?? 0, 0, int.MaxValue), header.GetString("tokenizer.chat_template") is { Length: > 0 }, ModelDetails.UseOf(header));
         }
 
         return details! with { ParameterCount = parameters, Quantization = bytes.Count == 0 ? "" : bytes.MaxBy(type => type.Value).Key.ToString() };

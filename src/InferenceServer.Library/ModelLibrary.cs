@@ -68,7 +68,7 @@ public sealed class ModelLibrary : IDisposable
     /// <summary>The model of a name or reference; the owner or the tag may be left out where that leaves one only. Null for none.</summary>
     public ModelManifest? Find(string text)
     {
-        if (ModelReference.IsOfHub(text))
+        if (ModelReference.IsRemote(text))
         {
             string source = ModelReference.Parse(text).ToString();
             ModelManifest[] of = [.. List().Where(manifest => manifest.Source.Equals(source, StringComparison.OrdinalIgnoreCase) || manifest.Source.StartsWith(source + ":", StringComparison.OrdinalIgnoreCase))];

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using InferenceServer.Llama.Gguf;
 
 namespace InferenceServer.Library;
 
@@ -37,7 +38,32 @@ public sealed record LibraryFile(string Name, string Sha256, long Size, LibraryF
 /// <summary>What the weights' own header says.</summary>
 /// <param name="Quantization">The type that most bytes are stored as, such as Q4_K.</param>
 /// <param name="ContextLength">Tokens that the model was trained on; 0 where its file does not say.</param>
-public sealed record ModelDetails(string Architecture, long ParameterCount, string Quantization, int ContextLength, bool HasChatTemplate);
+/// <param name="Use">chat, embedding, ranking, or chat-embedding for one that does both; null in manifests that are older than this.</param>
+public sealed record ModelDetails(string Architecture, long ParameterCount, string Quantization, int ContextLength, bool HasChatTemplate, string? Use = null)
+{
+    /// <summary>What it can do, in Ollama's words and one more; how it calls tools and whether it thinks is known once it is loaded.</summary>
+    [JsonIgnore]
+    public IReadOnlyList<string> Capabilities => Use switch
+    {
+        "embedding" => ["embedding"],
+        "ranking" => ["rerank"],
+        "chat-embedding" => ["completion", "embedding"],
+        null when !HasChatTemplate && Architecture.Contains("bert", StringComparison.OrdinalIgnoreCase) => ["embedding"],
+        _ => ["completion"],
+    };
+
+    // LLAMA_POOLING_TYPE_RANK
+    private const long RankPooling = 4;
+
+    /// <summary>What a model is for, by how it attends and pools.</summary>
+    public static string UseOf(GgufFile header)
+    {
+        long pooling = header.Hyper("pooling_type") ?? 0;
+        return pooling == RankPooling ? "ranking"
+            : header.GetBoolean($"{header.Architecture}.attention.causal") == false ? "embedding"
+            : pooling > 0 ? "chat-embedding" : "chat";
+    }
+}
 
 /// <summary>A model of the library: a name, its files, and what goes with them. Immutable.</summary>
 public sealed record ModelManifest

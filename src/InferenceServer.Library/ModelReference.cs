@@ -29,7 +29,7 @@ public abstract record ModelReference
 
     /// <summary>As <see cref="Parse"/>, and a bare name is one to fetch: <c>owner/repo</c> of Hugging Face, <c>name</c> of Ollama.</summary>
     /// <exception cref="LibraryException">It cannot be fetched.</exception>
-    public static ModelReference ParseRemote(string text) => (IsOfHub(text) || !ModelName.TryParse(text, out ModelName? bare) || IsFileName(text) ? Parse(text) : new NameReference(bare)) switch
+    public static ModelReference ParseRemote(string text) => (IsRemote(text) || !ModelName.TryParse(text, out ModelName? bare) || IsFileName(text) ? Parse(text) : new NameReference(bare)) switch
     {
         NameReference { Name: { Owner: { } owner } name } => new HubReference(owner, name.Name, name.Tag == ModelName.DefaultTag ? null : name.Tag),
         NameReference { Name: var name } => new OllamaReference("library", name.Name, name.Tag),
@@ -38,7 +38,7 @@ public abstract record ModelReference
     };
 
     /// <summary>Whether a text names a hub: no name of the library is meant, and no file.</summary>
-    internal static bool IsOfHub(string text) => Array.Exists(HubPrefixes, prefix => text.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)) || text.StartsWith(OllamaPrefix, StringComparison.OrdinalIgnoreCase);
+    public static bool IsRemote(string text) => Array.Exists(HubPrefixes, prefix => text.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)) || text.StartsWith(OllamaPrefix, StringComparison.OrdinalIgnoreCase);
 
     private static bool IsFileName(string text) => text.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
 

@@ -71,7 +71,7 @@ public sealed unsafe partial class LlamaContext
         {
             batch.Add(0, 0, 0, wantsLogits: true);
             if (Decode(batch) is not DecodeStatus.Ok and var status)
-                throw new LlamaException($"the model cannot decode a single token ({status}): {NativeLog.LastError ?? "llama.cpp gave no reason"}");
+                throw new LlamaException($"the model cannot decode a single token ({status}): {NativeLog.LastError ?? "llama.cpp gave no reason"}") { IsOutOfMemory = status is DecodeStatus.AllocationFailed };
         }
 
         long size = StateSize(0, StateFlags.Partial);

@@ -42,7 +42,7 @@ public sealed unsafe partial class LlamaContext : IDisposable
 
         CpuThreadPools pools = CpuThreadPools.Create(options.Threads, options.BatchThreads, options.ThreadPoll);
         int[] abortFlag = GC.AllocateArray<int>(1, pinned: true); // Read by native code at a fixed address.
-        LLamaContextParams parameters = Parameters(model, options, abortFlag);
+        LLamaContextParams parameters = Parameters(options, options.Embeddings || model.Metadata($"{model.Architecture}.attention.causal") == "false", abortFlag);
         NativeLog.ClearError();
         SafeLLamaContextHandle handle = SafeLLamaContextHandle.Create(model.Handle, parameters);
         if (handle.IsInvalid)
@@ -51,7 +51,10 @@ public sealed unsafe partial class LlamaContext : IDisposable
             pools.Free();
             string reason = NativeLog.LastError ?? "too little memory";
             throw new LlamaException(
-                $"no context of {options.CellCount} cells for {options.MaxSequences} sequences: {reason}; lower --ctx-size or --max-sequences, or change --cache-type-k and --cache-type-v");
+                $"no context of {options.CellCount} cells for {options.MaxSequences} sequences: {reason}; lower --ctx-size or --max-sequences, or change --cache-type-k and --cache-type-v")
+            {
+                IsOutOfMemory = NativeFailure.IsOfMemory(reason),
+            };
         }
 
         _handle = handle;
@@ -196,6 +199,22 @@ public sealed unsafe partial class LlamaContext : IDisposable
             UnreadMemory.Release(_handle.GetLogits(MaxSequences));
     }
 
+    /// <summary>
+    /// Computes with these adapters from the next call on, and with no others. Where they differ from those before, that call builds its graphs anew, which takes about as long as a step.
+    /// </summary>
+    /// <exception cref="ArgumentException">Too many, or one that is another model's or was disposed.</exception>
+    public void SetAdapters(ReadOnlySpan<(LlamaAdapter Adapter, float Scale)> adapters)
+    {
+        if (adapters.Length > LlamaAdapter.MostAtOnce)
+            throw new ArgumentException($"{adapters.Length} adapters at once, at most {LlamaAdapter.MostAtOnce} can be used", nameof(adapters));
+        nint* pointers = stackalloc nint[LlamaAdapter.MostAtOnce];
+        float* scales = stackalloc float[LlamaAdapter.MostAtOnce];
+        for (int i = 0; i < adapters.Length; i++)
+            (pointers[i], scales[i]) = (adapters[i].Adapter.PointerFor(_model), adapters[i].Scale);
+        if (LlamaNative.llama_set_adapters_lora(_context, pointers, (nuint)adapters.Length, scales) != 0)
+            throw new LlamaException($"llama.cpp refused {adapters.Length} adapters");
+    }
+
     /// <summary>What draws tokens on the device; null where the host does.</summary>
     internal DeviceSampling? DeviceSampling { get; set; }
 
@@ -261,14 +280,14 @@ public sealed unsafe partial class LlamaContext : IDisposable
         }
     }
 
-    private static LLamaContextParams Parameters(LlamaModel model, LlamaContextOptions options, int[] abortFlag)
+    /// <param name="atOnce">Attention in both directions must see a whole call at once.</param>
+    /// <param name="abortFlag">Read by native code at a fixed address.</param>
+    internal static LLamaContextParams Parameters(LlamaContextOptions options, bool atOnce, int[] abortFlag)
     {
         LLamaContextParams parameters = LLamaContextParams.Default();
         // llama.cpp asserts that a call's outputs can reach the number of sequences, and limits outputs by the batch size.
         int cells = Math.Max(options.CellCount, options.MaxSequences);
         int batch = Math.Max(Math.Min(options.BatchSize, cells), options.MaxSequences);
-        // Attention in both directions must see a whole call at once.
-        bool atOnce = options.Embeddings || model.Metadata($"{model.Architecture}.attention.causal") == "false";
         parameters.n_ctx = (uint)cells;
         parameters.n_batch = (uint)batch;
         parameters.n_ubatch = (uint)(atOnce ? batch : Math.Min(options.MicroBatchSize, batch));

@@ -3,6 +3,9 @@ namespace InferenceServer.Llama;
 /// <summary>A library, model, context or call that cannot work; the message is one line that names what, where and the remedy.</summary>
 public sealed class LlamaException : Exception
 {
+    /// <summary>Whether memory was wanting: less may fit.</summary>
+    public bool IsOutOfMemory { get; init; }
+
     /// <summary>Creates an exception without a message.</summary>
     public LlamaException()
     {

@@ -47,6 +47,9 @@ public sealed class LlamaLibrary
     /// <summary>The devices of the backend with their memory at this moment.</summary>
     public IReadOnlyList<LlamaDevice> Devices => ReadDevices();
 
+    /// <summary>Those of them that models can be offloaded to, in llama.cpp's order: GPUs, or where there are none, GPUs that share the host's memory.</summary>
+    public IReadOnlyList<LlamaDevice> Gpus => GpuDevices.Count == 0 ? [] : LlamaDevice.Gpus(Devices);
+
     internal NativeLog Log { get; }
 
     internal NativeBuild Build => _build;
@@ -129,16 +132,18 @@ public sealed class LlamaLibrary
 
     private void FindDevices()
     {
-        var gpus = new List<nint>();
-        IReadOnlyList<LlamaDevice> devices = ReadDevices(gpus);
+        List<nint> handles = [];
+        IReadOnlyList<LlamaDevice> devices = ReadDevices(handles);
+        // Beside a card, a GPU that shares the host's memory would slow every step down; llama.cpp leaves it out, too.
+        IReadOnlyList<LlamaDevice> offload = LlamaDevice.Gpus(devices);
+        List<nint> gpus = [.. handles.Where((_, index) => offload.Contains(devices[index]))];
         if (!devices.Any(d => d.Type is LlamaDeviceType.Cpu))
             throw new LlamaException($"llama.cpp found no CPU backend in {_build.Directory}: build again");
         Backend = _build.Backend;
         if (Backend is not LlamaBackend.Cpu)
             GpuDevices = gpus.Count > 0 ? gpus : throw new LlamaException(
                 $"{Backend} offers no device ({NativeLog.LastError ?? "its library did not start"}): install its driver, or use --backend cpu");
-        LlamaDevice main = devices.FirstOrDefault(d => GpuDevices.Count > 0 && d.Type is LlamaDeviceType.Gpu or LlamaDeviceType.IntegratedGpu)
-            ?? devices.First(d => d.Type is LlamaDeviceType.Cpu);
+        LlamaDevice main = GpuDevices.Count > 0 ? offload[0] : devices.First(d => d.Type is LlamaDeviceType.Cpu);
         Description = $"{Backend.ToString().ToLowerInvariant()} ({main.Description})";
     }
 
@@ -149,7 +154,7 @@ public sealed class LlamaLibrary
             NativeEnvironment.SetDefault("GGML_VK_VISIBLE_DEVICES", "0");
     }
 
-    private static unsafe List<LlamaDevice> ReadDevices(List<nint>? gpus = null)
+    private static unsafe List<LlamaDevice> ReadDevices(List<nint>? handles = null)
     {
         var devices = new List<LlamaDevice>();
         nuint count = LlamaNative.ggml_backend_dev_count();
@@ -159,8 +164,7 @@ public sealed class LlamaLibrary
             GgmlBackendDevProps props = default;
             LlamaNative.ggml_backend_dev_get_props(device, &props);
             var type = (LlamaDeviceType)props.type;
-            if (type is LlamaDeviceType.Gpu or LlamaDeviceType.IntegratedGpu)
-                gpus?.Add(device);
+            handles?.Add(device);
             devices.Add(new LlamaDevice(
                 Marshal.PtrToStringUTF8((nint)props.name) ?? "", (Marshal.PtrToStringUTF8((nint)props.description) ?? "").Trim(), type,
                 type is LlamaDeviceType.Cpu ? FreeHostBytes((long)props.memory_free) : (long)props.memory_free, (long)props.memory_total));

@@ -73,4 +73,12 @@ public enum LlamaDeviceType
 /// <param name="Type">What kind of device it is.</param>
 /// <param name="FreeBytes">Memory free at that moment.</param>
 /// <param name="TotalBytes">Memory in all.</param>
-public sealed record LlamaDevice(string Name, string Description, LlamaDeviceType Type, long FreeBytes, long TotalBytes);
+public sealed record LlamaDevice(string Name, string Description, LlamaDeviceType Type, long FreeBytes, long TotalBytes)
+{
+    /// <summary>Those of some devices that models can be offloaded to: GPUs, or where there are none, GPUs that share the host's memory.</summary>
+    public static IReadOnlyList<LlamaDevice> Gpus(IEnumerable<LlamaDevice> devices)
+    {
+        ILookup<LlamaDeviceType, LlamaDevice> byType = devices.ToLookup(device => device.Type);
+        return [.. byType[byType.Contains(LlamaDeviceType.Gpu) ? LlamaDeviceType.Gpu : LlamaDeviceType.IntegratedGpu]];
+    }
+}

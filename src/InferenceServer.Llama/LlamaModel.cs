@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 
 using InferenceServer.Llama.Gguf;
 using InferenceServer.Llama.Native;
+using InferenceServer.Llama.Placement;
 
 using LLama.Exceptions;
 using LLama.Native;
@@ -106,6 +107,18 @@ public sealed class LlamaModel : IDisposable
 
     internal SafeLlamaModelHandle Handle { get; }
 
+    /// <summary>Every tensor of its file by name; of a split model those of all parts.</summary>
+    /// <exception cref="GgufException">Another part is damaged.</exception>
+    /// <exception cref="IOException">Another part cannot be read.</exception>
+    internal Dictionary<string, GgufTensor> TensorsByName()
+    {
+        Dictionary<string, GgufTensor> tensors = _file.Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        for (int part = 2; part <= (_file.GetInteger("split.count") ?? 1); part++)
+            foreach (GgufTensor tensor in GgufReader.Read(ModelFileCheck.PartOf(Path, part)).Tensors)
+                tensors[tensor.Name] = tensor;
+        return tensors;
+    }
+
     /// <summary>Loads a model.</summary>
     /// <param name="library">The loaded llama.cpp.</param>
     /// <param name="path">A GGUF file; of a split model the first part.</param>
@@ -114,46 +127,34 @@ public sealed class LlamaModel : IDisposable
     /// <param name="cancellationToken">Stops loading at the next tensor.</param>
     /// <exception cref="LlamaException">The file is missing, damaged, not supported or too large; the message says which and what to do.</exception>
     /// <exception cref="OperationCanceledException">Loading was cancelled.</exception>
-    public static unsafe LlamaModel Load(
-        LlamaLibrary library, string path, LlamaModelOptions options, IProgress<float>? progress, CancellationToken cancellationToken)
+    public static LlamaModel Load(LlamaLibrary library, string path, LlamaModelOptions options, IProgress<float>? progress, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(library);
         ArgumentException.ThrowIfNullOrEmpty(path);
+        return Load(library, ModelFacts.Read(path, library.Devices), options, progress, cancellationToken);
+    }
+
+    /// <summary>Loads a model whose headers were read.</summary>
+    /// <exception cref="LlamaException">It is not supported, or too large; the message says which and what to do.</exception>
+    /// <exception cref="OperationCanceledException">Loading was cancelled.</exception>
+    public static LlamaModel Load(LlamaLibrary library, ModelFacts facts, LlamaModelOptions options, IProgress<float>? progress, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(library);
+        ArgumentNullException.ThrowIfNull(facts);
         ArgumentNullException.ThrowIfNull(options);
-        GgufFile file = ModelFileCheck.Check(
-            path, library.Devices.Where(d => d.Type is LlamaDeviceType.Gpu).Sum(d => d.TotalBytes));
-
-        LLamaModelParams parameters = LLamaModelParams.Default();
-        int gpuLayers = ModelPlacement.GpuLayers(library, file, options);
-        parameters.n_gpu_layers = gpuLayers;
-        parameters.check_tensors = options.CheckTensors;
-        nint* devices = stackalloc nint[library.GpuDevices.Count + 1];
-        for (int i = 0; i < library.GpuDevices.Count; i++)
-            devices[i] = library.GpuDevices[i];
-        devices[library.GpuDevices.Count] = 0;
-        parameters.devices = devices;
-        var watch = new LoadProgress(progress, cancellationToken);
-        parameters.progress_callback = watch.Continue;
-        NativeLog.ClearError();
-        SafeLlamaModelHandle handle;
-        try
+        if (library.GpuDevices.Count == 0)
+            options = options with { GpuLayers = 0, TensorSplit = null, CpuExpertLayers = 0 };
+        else if (options.GpuLayers is null || options.CpuExpertLayers is null)
         {
-            handle = SafeLlamaModelHandle.LoadFromFile(path, parameters);
-        }
-        catch (LoadWeightsFailedException)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            string reason = NativeLog.LastError ?? "it gave no reason";
-            throw new LlamaException($"llama.cpp {library.Version} cannot load {path}: {reason}; {NativeFailure.Advice(reason)}");
-        }
-        finally
-        {
-            GC.KeepAlive(parameters.progress_callback);
+            int cells = Math.Min(facts.TrainContextLength, MemoryPlanner.LeastCells);
+            options = MemoryPlanner.Plan(facts, library.Devices, new PlanRequest { Model = options, Context = new LlamaContextOptions { CellCount = cells }, Cells = cells }).Model;
         }
 
+        int gpuLayers = Math.Min(options.GpuLayers!.Value, facts.Layers.Count + 1), cpuExperts = Math.Min(options.CpuExpertLayers!.Value, facts.ExpertLayers > 0 ? facts.Layers.Count : 0);
+        SafeLlamaModelHandle handle = LoadNative(library, facts.Path, options with { GpuLayers = gpuLayers, CpuExpertLayers = cpuExperts }, allocates: true, progress, cancellationToken);
         try
         {
-            return new LlamaModel(library, handle, file, path) { GpuLayers = gpuLayers };
+            return new LlamaModel(library, handle, facts.Header, facts.Path) { GpuLayers = gpuLayers };
         }
         catch
         {
@@ -161,6 +162,65 @@ public sealed class LlamaModel : IDisposable
             throw;
         }
     }
+
+    /// <summary>The native model.</summary>
+    /// <param name="allocates">Without, no weight is read and nothing is taken for them: such a model only tells what it would take.</param>
+    internal static unsafe SafeLlamaModelHandle LoadNative(LlamaLibrary library, string path, LlamaModelOptions options, bool allocates, IProgress<float>? progress, CancellationToken cancellationToken)
+    {
+        LLamaModelParams parameters = LLamaModelParams.Default();
+        parameters.n_gpu_layers = options.GpuLayers ?? 0;
+        parameters.check_tensors = options.CheckTensors;
+        parameters.split_mode = (GPUSplitMode)options.SplitMode;
+        parameters.main_gpu = options.MainGpu;
+        nint* devices = stackalloc nint[library.GpuDevices.Count + 1];
+        for (int i = 0; i < library.GpuDevices.Count; i++)
+            devices[i] = library.GpuDevices[i];
+        devices[library.GpuDevices.Count] = 0;
+        parameters.devices = devices;
+        if (!allocates)
+        {
+            parameters.no_alloc = true;
+            parameters.load_mode = LLamaLoadMode.None; // What is mapped, llama.cpp would have to allocate (llama_model_base::load_tensors asserts it).
+        }
+
+        // llama.cpp copies as many shares as it supports devices (llama_model's constructor).
+        float* shares = stackalloc float[(int)NativeApi.llama_max_devices()];
+        new Span<float>(shares, (int)NativeApi.llama_max_devices()).Clear();
+        for (int i = 0; i < (options.TensorSplit?.Count ?? 0); i++)
+            shares[i] = options.TensorSplit![i];
+        if (options.TensorSplit is not null)
+            parameters.tensor_split = shares;
+        byte[] pattern = ExpertsOfFirst(options.CpuExpertLayers ?? 0);
+        LLamaModelTensorBufferOverride* overrides = stackalloc LLamaModelTensorBufferOverride[2];
+        overrides[1] = default;
+        var watch = new LoadProgress(progress, cancellationToken);
+        parameters.progress_callback = watch.Continue;
+        NativeLog.ClearError();
+        try
+        {
+            fixed (byte* name = pattern)
+            {
+                overrides[0] = new LLamaModelTensorBufferOverride { Pattern = name, BufferType = LlamaNative.ggml_backend_cpu_buffer_type() };
+                if (pattern.Length > 0)
+                    parameters.tensor_buft_overrides = overrides;
+                return SafeLlamaModelHandle.LoadFromFile(path, parameters);
+            }
+        }
+        catch (LoadWeightsFailedException)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            string reason = NativeLog.LastError ?? "it gave no reason";
+            throw new LlamaException($"llama.cpp {library.Version} cannot load {path}: {reason}; {NativeFailure.Advice(reason)}") { IsOutOfMemory = NativeFailure.IsOfMemory(reason) };
+        }
+        finally
+        {
+            GC.KeepAlive(parameters.progress_callback);
+        }
+    }
+
+    /// <summary>The tensors of these layers' experts, as llama.cpp's --n-cpu-moe names them; ends with a zero, and is empty for none.</summary>
+    private static byte[] ExpertsOfFirst(int layers) => layers == 0 ? []
+        : System.Text.Encoding.UTF8.GetBytes($@"blk\.({string.Join('|', Enumerable.Range(0, layers))})\.ffn_(up|down|gate|gate_up)_(ch|)exps" + '\0');
 
     /// <summary>The type that most bytes of the tensors are stored as.</summary>
     public GgufTensorType MainTensorType => _file.Tensors.GroupBy(tensor => tensor.Type).MaxBy(group => group.Sum(tensor => tensor.SizeBytes))!.Key;
@@ -178,7 +238,7 @@ public sealed class LlamaModel : IDisposable
     public long EstimateKvBytesPerToken(KvType typeK, KvType typeV) => KvBytesPerToken(_file, typeK, typeV);
 
     /// <summary>The same of a model that is not loaded, by its header.</summary>
-    public static long KvBytesPerToken(GgufFile header, KvType typeK, KvType typeV) => ModelPlacement.KvBytesPerToken(header, typeK, typeV);
+    public static long KvBytesPerToken(GgufFile header, KvType typeK, KvType typeV) => ModelFacts.KvBytesPerToken(header, typeK, typeV);
 
     /// <summary>
     /// SHA-256 over what makes the model this one, whatever its file is called or when it was copied: length and header (metadata and tensor

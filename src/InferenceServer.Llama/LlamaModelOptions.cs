@@ -1,16 +1,38 @@
 namespace InferenceServer.Llama;
 
+/// <summary>How layers lie on several GPUs; llama_split_mode.</summary>
+public enum SplitMode
+{
+    /// <summary>On the main one alone.</summary>
+    None = 0,
+
+    /// <summary>Each layer on one of them, with its part of the KV cache.</summary>
+    Layer = 1,
+
+    /// <summary>Each matrix in parts on all of them, where the backend can; the KV cache on the main one.</summary>
+    Row = 2,
+}
+
 /// <summary>How to load a model.</summary>
 public sealed record LlamaModelOptions
 {
     /// <summary>Layers to put on the GPU, counting the output layer as one; null for all that fit. Without effect on the CPU backend.</summary>
     public int? GpuLayers { get; init; }
 
+    /// <summary>How they lie on several GPUs.</summary>
+    public SplitMode SplitMode { get; init; } = SplitMode.Layer;
+
+    /// <summary>Each GPU's share of them; null for what fits.</summary>
+    public IReadOnlyList<float>? TensorSplit { get; init; }
+
+    /// <summary>The GPU that has all where nothing is split, and small tensors and the KV cache where rows are.</summary>
+    public int MainGpu { get; init; }
+
+    /// <summary>Layers, from the first on, whose experts stay on the CPU; null for as few as must.</summary>
+    public int? CpuExpertLayers { get; init; }
+
     /// <summary>Whether to check every tensor's values; reads the whole file before the first token.</summary>
     public bool CheckTensors { get; init; }
-
-    /// <summary>Device memory that automatic offload leaves free for the KV cache and for computing, in bytes.</summary>
-    public long DeviceReserveBytes { get; init; } = 1L << 30;
 }
 
 /// <summary>What a model keeps of the tokens it has seen; decides how prefixes can be shared.</summary>

@@ -34,7 +34,7 @@ internal static partial class ModelFileCheck
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
             file = GgufReader.Read(stream);
             if (file.GetInteger("split.no") is > 0 and var part)
-                throw new LlamaException($"--model {path} is part {part + 1} of {file.GetInteger("split.count")} of a split model: name part 1, {PartPattern().Replace(path, "-00001$1")}");
+                throw new LlamaException($"--model {path} is part {part + 1} of {file.GetInteger("split.count")} of a split model: name part 1, {PartOf(path, 1)}");
             problem = Problem(file) ?? TokenProblem(file, stream);
         }
         catch (GgufException damaged)
@@ -53,6 +53,12 @@ internal static partial class ModelFileCheck
             throw new LlamaException($"{path} needs {Gibibytes(file.TensorBytes)} of memory, this machine has {Gibibytes(memory + deviceMemoryBytes)}: choose a smaller or more strongly quantized --model");
         return file;
     }
+
+    /// <summary>The path of another part of a split model.</summary>
+    internal static string PartOf(string path, int part) => PartPattern().Replace(path, string.Create(System.Globalization.CultureInfo.InvariantCulture, $"-{part:D5}$1"));
+
+    /// <summary>Bytes in words.</summary>
+    internal static string Gibibytes(long bytes) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{bytes / (double)(1L << 30):0.#} GiB");
 
     // llama.cpp's names of parts.
     [GeneratedRegex(@"-\d{5}(-of-\d{5}\.gguf)$")]
@@ -153,6 +159,4 @@ internal static partial class ModelFileCheck
 
         return null;
     }
-
-    private static string Gibibytes(long bytes) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{bytes / (double)(1L << 30):0.#} GiB");
 }

@@ -2,6 +2,7 @@
 
 using InferenceServer;
 using InferenceServer.Commands;
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
@@ -35,13 +36,14 @@ try
     ModerationRules rules = options.ModerationRulesPath is { } path ? ModerationRulesReader.Load(path) : ModerationRules.BuiltIn;
     ApiKeyRing keys = ApiKeyRing.Load(options.ApiKeys, options.ApiKeyFile);
     using ModelLibrary? models = options.Library is { } place ? ModelLibrary.Open(place) : null;
-    ModelOptions chosen = await NamedModels.ResolveAsync(options.Model, models, CancellationToken.None);
+    using LiveConfiguration configuration = new(command.Configuration, TimeProvider.System, logs.CreateLogger<LiveConfiguration>());
+    (ModelOptions chosen, IReadOnlyList<string> notes) = await NamedModels.ResolveAsync(options.Model, configuration, models, CancellationToken.None);
     LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = options.Backend, Trial = BackendTrial.OfThisProgram() }, logs.CreateLogger<LlamaLibrary>());
-    await using LoadedModel model = ModelLoader.Load(chosen, library, logs, TimeProvider.System);
+    await using LoadedModel model = LoadBar.While(progress => ModelLoader.Load(chosen, library, logs, TimeProvider.System, progress));
     await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(chosen, library, model, logs);
     (LoadedEmbedder Loaded, ModerationClassifier Classifier)? classifier = await EmbedderLoader.LoadClassifierAsync(chosen, library, rules, logs);
     await using LoadedEmbedder? judge = classifier?.Loaded;
-    await using ModelHost? onDemand = OnDemandModels.Create(options, models, library, logs);
+    await using ModelHost? onDemand = OnDemandModels.Create(options, configuration, models, library, logs);
     await using ServerStore store = ServerStore.Open(options, TimeProvider.System, logs.CreateLogger<ServerStore>());
     await using WebApplication app = ServerHost.Build(new WebHostOptions
     {
@@ -54,11 +56,14 @@ try
         Store = store,
         Library = models,
         AllowPull = options.AllowPull,
+        Configuration = configuration,
         Moderation = new ModerationGate(rules, options.Moderation, classifier?.Classifier),
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
-    }, new ModelCatalogue([model.Served], embedders.Served, judge?.Served) { OnDemand = onDemand });
+    }, new ModelCatalogue([model.Served], embedders.Served, judge?.Served) { OnDemand = onDemand, NameOf = name => configuration.Current.NameOf(name) });
     await app.StartAsync();
-    Banner.Print(Console.Out, app.Urls.First(), model, embedders.Served, judge?.Served, library, !keys.IsEmpty);
+    foreach (ConfiguredModel preloaded in command.Configuration.Models.Where(entry => entry.IsPreloaded && entry.Name != model.Served.Id))
+        _ = onDemand?.PreloadAsync(preloaded.Name);
+    Banner.Print(Console.Out, app.Urls.First(), model with { Notes = [.. notes, .. model.Notes] }, embedders.Served, judge?.Served, library, !keys.IsEmpty);
     await app.WaitForShutdownAsync();
     return 0;
 }

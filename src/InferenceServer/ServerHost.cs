@@ -1,6 +1,8 @@
 // Puts the web host together: Kestrel's limits, the middlewares in their order, the routes. Used as it is by the program and by the tests.
 
+using System.Text.Json.Serialization.Metadata;
 using InferenceServer.Api;
+using InferenceServer.Api.Adapters;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
@@ -43,23 +45,15 @@ internal static class ServerHost
         ResponseRoutes.AddServices(services);
         FeedbackRoutes.AddServices(services);
         LibraryRoutes.AddServices(services);
+        AdapterRoutes.AddServices(services);
         services.AddHostedService<ServerLifecycle>();
         services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + CloseTime);
         services.ConfigureHttpJsonOptions(json =>
         {
             json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower;
             json.SerializerOptions.NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.Strict;
-            json.SerializerOptions.TypeInfoResolverChain.Insert(0, OpenAIJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(1, TokenJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(2, StoredCompletionJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(3, ResponsesJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(4, AnthropicJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(5, OllamaJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(6, ModerationJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(7, EmbeddingJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(8, OllamaEmbedJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(9, FeedbackJson.Default);
-            json.SerializerOptions.TypeInfoResolverChain.Insert(10, LibraryJson.Default);
+            foreach (IJsonTypeInfoResolver contracts in ApiRoutes.Contracts.Reverse())
+                json.SerializerOptions.TypeInfoResolverChain.Insert(0, contracts);
         });
         services.AddOpenApi(OpenApiDocument.Configure);
         services.AddSingleton(provider => new RecordingStore(options.Replay, options.Clock, provider.GetRequiredService<ServerMetrics>().Replay));

@@ -5,6 +5,7 @@ using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
+using InferenceServer.Llama;
 
 namespace InferenceServer.Benchmarks;
 
@@ -91,6 +92,12 @@ internal sealed partial class SimulatedDevice : IDecoder
         for (int i = 0; i < plan.Slices.Count; i++)
             if (plan.Rows[plan.Slices[i].LastRow].WantsLogits && plan.Slices[i].ReachesEnd(plan))
                 result.Add(i, new SampledToken(1000 + (int)(_draws++ * 7919 % (ulong)(_vocabularySize - 2000)), null));
+    }
+
+    public EngineAdapter LoadAdapter(LlamaAdapterFile file, Action<EngineAdapter> unused) => new(file, null, unused);
+
+    public void FreeAdapter(EngineAdapter adapter)
+    {
     }
 
     public void ClearMemory()

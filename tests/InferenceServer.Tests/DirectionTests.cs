@@ -17,7 +17,7 @@ public sealed class DirectionTests
 
     /// <summary>Protocols that apps speak: none of them knows another. Conversations belong to responses.</summary>
     private static readonly string[] Dialects =
-        ["InferenceServer.Api.Anthropic", "InferenceServer.Api.Ollama", "InferenceServer.Api.OpenAI.Chat", "InferenceServer.Api.OpenAI.Completions", "InferenceServer.Api.OpenAI.Responses"];
+        ["InferenceServer.Api.Anthropic", "InferenceServer.Api.Ollama", "InferenceServer.Api.LlamaServer", "InferenceServer.Api.OpenAI.Chat", "InferenceServer.Api.OpenAI.Completions", "InferenceServer.Api.OpenAI.Responses"];
 
     private static readonly Lazy<IReadOnlyList<Arrow>> Arrows = new(() => [.. ((string[])[Server, Core, Engine, Library, Llama]).SelectMany(ArrowsOf)]);
 

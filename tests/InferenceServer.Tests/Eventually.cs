@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
+using Microsoft.Extensions.Time.Testing;
 
 namespace InferenceServer.Tests;
 
@@ -11,6 +12,16 @@ internal static class Eventually
 
     /// <exception cref="TimeoutException">It does not come true, however slow the machine may be.</exception>
     public static Task HoldsAsync(Func<bool> condition, [CallerArgumentExpression(nameof(condition))] string what = "") => HoldsAsync(() => Task.FromResult(condition()), what);
+
+    /// <summary>Lets a clock's time pass, a second at a look.</summary>
+    /// <exception cref="TimeoutException">It does not come true, however slow the machine may be.</exception>
+    public static Task PassesUntilAsync(FakeTimeProvider clock, Func<bool> condition, [CallerArgumentExpression(nameof(condition))] string what = "") => HoldsAsync(() =>
+    {
+        if (condition())
+            return true;
+        clock.Advance(TimeSpan.FromSeconds(1));
+        return false;
+    }, what);
 
     /// <exception cref="TimeoutException">It does not come true, however slow the machine may be.</exception>
     public static async Task HoldsAsync(Func<Task<bool>> condition, [CallerArgumentExpression(nameof(condition))] string what = "")

@@ -51,7 +51,7 @@ internal static class ChatPrompt
 
     private static ChatConversation Conversation(ChatRequest request, ServedModel model) => new()
     {
-        Messages = model.System is { } system && !request.Messages.Any(message => message.Role.Instructs())
+        Messages = model.Settings().System is { } system && !request.Messages.Any(message => message.Role.Instructs())
             ? [new ChatMessage { Role = ChatRole.System, Text = system }, .. request.Messages]
             : request.Messages,
         Tools = request.ToolChoice.Mode == ToolMode.None ? [] : request.Tools,

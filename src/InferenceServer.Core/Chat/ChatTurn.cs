@@ -41,6 +41,7 @@ internal sealed class ChatTurn : IDisposable
     /// <exception cref="RequestProblem">The request cannot be answered as asked.</exception>
     public static async Task<ChatTurn> StartAsync(ServedModel model, ChatRequest request, ModerationGate gate, ITurnObserver? observer, CancellationToken aborted)
     {
+        request = request with { Options = request.Options.Over(model.Settings()) };
         List<string> adaptations = [];
         RenderedPrompt rendered = ChatPrompt.Render(request, model, adaptations);
         ReplyGuard guard = ReplyGuard.Of(request, model, rendered.Text);
@@ -64,6 +65,7 @@ internal sealed class ChatTurn : IDisposable
     /// <exception cref="RequestProblem">The request cannot be answered as asked.</exception>
     public static async Task<ChatTurn> StartAsync(ServedModel model, TextRequest request, ITurnObserver? observer, CancellationToken aborted)
     {
+        request = request with { Options = request.Options.Over(model.Settings()) };
         ServedConstraint? constraint = request.Options.Constraint is { } source ? await model.Constraints.CompileAsync(source, aborted) : null;
         IReadOnlyList<GenerationRequest> requests = TextPrompts.Requests(request, model, constraint?.Constraint);
         observer?.Accepted(model.Id, requests);

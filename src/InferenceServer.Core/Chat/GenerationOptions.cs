@@ -1,5 +1,7 @@
+using System.Collections.Frozen;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Models;
 
 namespace InferenceServer.Chat;
 
@@ -21,6 +23,9 @@ public sealed record GenerationOptions
     /// <summary>The numbers that shape a draw. What needs the vocabulary, the seed and the report are filled in from the other members here.</summary>
     public SamplingOptions Sampling { get; init; } = SamplingOptions.Default;
 
+    /// <summary>Names of <see cref="SamplingFields"/> that whoever asks has set; the defaults of a model leave these as they are.</summary>
+    public IReadOnlySet<string> Given { get; init; } = FrozenSet<string>.Empty;
+
     /// <summary>DRY's breakers are the tokens that hold one of these texts.</summary>
     public IReadOnlyList<string> DryBreakers { get; init; } = [];
 
@@ -29,6 +34,9 @@ public sealed record GenerationOptions
 
     /// <summary>What the whole reply must obey; null for anything.</summary>
     public ConstraintSource? Constraint { get; init; }
+
+    /// <summary>The LoRA adapters that it is computed with; null for those of the model that it names.</summary>
+    public IReadOnlyList<AdapterChoice>? Adapters { get; init; }
 
     /// <summary>Go on after a token that ends a reply.</summary>
     public bool IgnoreEndOfGeneration { get; init; }
@@ -55,4 +63,25 @@ public sealed record GenerationOptions
 
     /// <summary>As the client said it: <see cref="FairnessKey"/>, where nothing else tells callers apart.</summary>
     public string? User { get; init; }
+
+    /// <summary>What is not asked for as the model's owner set it.</summary>
+    internal GenerationOptions Over(ModelSettings settings)
+    {
+        if (ReferenceEquals(settings, ModelSettings.None))
+            return this;
+        SamplingOptions sampling = Sampling;
+        foreach ((SamplingField field, double value) in settings.Sampling)
+            if (!Given.Contains(field.Name))
+                sampling = field.Set(sampling, value);
+        return this with
+        {
+            Sampling = sampling,
+            MaxOutputTokens = MaxOutputTokens ?? settings.MaxOutputTokens,
+            StopSequences = StopSequences.Count > 0 ? StopSequences : settings.StopSequences,
+            Seed = Seed ?? settings.Seed,
+        };
+    }
 }
+
+/// <summary>An adapter as a request names it: by its number, or else by its name.</summary>
+public sealed record AdapterChoice(int? Id, string? Name, float Scale);

@@ -35,6 +35,7 @@ internal static class GenerationRequests
             StopStrings = options.StopSequences,
             IgnoreEndOfGeneration = options.IgnoreEndOfGeneration,
             CacheNamespace = options.CacheNamespace,
+            Adapters = options.Adapters is { } chosen ? model.Adapters.Of(chosen) : model.Applied,
             SessionId = options.Session,
             Priority = options.Priority,
             FairnessKey = options.FairnessKey,

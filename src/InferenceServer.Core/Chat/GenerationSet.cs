@@ -26,6 +26,7 @@ internal sealed class GenerationSet : IDisposable
     }
 
     /// <summary>Submits every request or none: when one is refused, those before it are cancelled.</summary>
+    /// <exception cref="RequestProblem">A LoRA adapter was removed since the request named it.</exception>
     public static GenerationSet Submit(IInferenceEngine engine, IReadOnlyList<GenerationRequest> requests, CancellationToken aborted)
     {
         Generation[] generations = new Generation[requests.Count];
@@ -35,10 +36,12 @@ internal sealed class GenerationSet : IDisposable
             for (; count < generations.Length; count++)
                 generations[count] = engine.Submit(requests[count]);
         }
-        catch
+        catch (Exception e)
         {
             foreach (Generation generation in generations.AsSpan(0, count))
                 generation.Cancel();
+            if (e is AdapterRemovedException)
+                throw new RequestProblem(ProblemKind.NotFound, e.Message, "model", "model_not_found");
             throw;
         }
 

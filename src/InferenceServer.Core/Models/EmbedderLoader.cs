@@ -40,24 +40,16 @@ internal static class EmbedderLoader
         bool isChat = path is not null && Path.GetFullPath(path) == Path.GetFullPath(chat.Model.Path);
         try
         {
-            if (isChat || EmbeddingEngine.PoolingOf(chat.Model) is not PoolingType.None)
+            if (isChat)
                 loaded.Add(Start(options, chat.Model, chat.Served.Id, chat.Served.Created, chat.Served.Vocabulary, logs));
+            else if (Beside(options, chat, logs) is { } both)
+                loaded.Add(both);
             if (path is null || isChat)
                 return new(loaded);
             string id = options.EmbeddingModelId ?? Path.GetFileNameWithoutExtension(path);
             if (id == chat.Served.Id)
                 throw new ServerStartException($"--model and --embedding-model would both be called '{id}': rename one of the files");
-            LlamaModel model = LlamaModel.Load(library, path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);
-            try
-            {
-                loaded.Add(Start(options, model, id, File.GetLastWriteTimeUtc(path), null, logs) with { Own = model });
-            }
-            catch
-            {
-                model.Dispose();
-                throw;
-            }
-
+            loaded.Add(Load(options, path, id, library, logs));
             return new(loaded);
         }
         catch
@@ -66,6 +58,27 @@ internal static class EmbedderLoader
             throw;
         }
     }
+
+    /// <summary>A model that only embeds or ranks.</summary>
+    /// <param name="path">Its file.</param>
+    /// <exception cref="LlamaException">It cannot be had or cannot embed; the message names the remedy.</exception>
+    public static LoadedEmbedder Load(ModelOptions options, string path, string id, LlamaLibrary library, ILoggerFactory logs, IProgress<float>? progress = null)
+    {
+        LlamaModel model = LlamaModel.Load(library, path, new LlamaModelOptions { GpuLayers = options.GpuLayers }, progress, CancellationToken.None);
+        try
+        {
+            return Start(options, model, id, File.GetLastWriteTimeUtc(path), null, logs) with { Own = model };
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What lets a loaded chat model embed, too; null where its file does not say how it pools.</summary>
+    public static LoadedEmbedder? Beside(ModelOptions options, LoadedModel chat, ILoggerFactory logs) =>
+        EmbeddingEngine.PoolingOf(chat.Model) is PoolingType.None ? null : Start(options, chat.Model, chat.Served.Id, chat.Served.Created, chat.Served.Vocabulary, logs);
 
     /// <summary>The model that judges texts beside the rules, and what it calls its classes; null where none was named.</summary>
     /// <exception cref="ServerStartException">It sorts into no classes, or into none that is a category.</exception>

@@ -1,24 +1,45 @@
 // Models that are loaded when somebody asks for them, and leave when nobody has for a while or when others need the room. One change at a time: a load or an unload.
 // Any thread. Always holds: a model in use is never unloaded; what is loaded takes no more than the room; who waits is served in order, and has a limit.
 
+using System.Globalization;
 using Microsoft.Extensions.Logging;
 
 namespace InferenceServer.Models;
 
-/// <summary>What was loaded on demand.</summary>
+/// <summary>What was loaded on demand: a model that chats, one that embeds or ranks, or one that does both.</summary>
 /// <param name="Bytes">What it takes: weights, and what it computes in.</param>
-internal sealed record HostedModel(ServedModel Served, long Bytes, Func<ValueTask> Unload);
+internal sealed record HostedModel(ServedModel? Chat, ServedEmbedder? Embedder, long Bytes, Func<ValueTask> Unload)
+{
+    /// <summary>Nothing runs in it.</summary>
+    public bool IsIdle => Chat?.Engine.Snapshot is null or { RunningRequests: 0, WaitingRequests: 0 } && (Embedder?.Engine.Snapshot.WaitingRequests ?? 0) == 0;
+}
 
 /// <summary>A model that can be loaded.</summary>
 /// <param name="Id">What clients call it.</param>
-/// <param name="LeastBytes">What it takes at least to be of use.</param>
-/// <param name="Load">Is given the room that it may take, in bytes.</param>
-internal sealed record LoadableModel(string Id, long LeastBytes, Func<long, Task<HostedModel>> Load);
+/// <param name="LeastBytes">What it takes at least to be of use; asked when it is about to be loaded.</param>
+/// <param name="Load">Is given the room that it may take, in bytes, and tells which part of the weights it has read.</param>
+internal sealed record LoadableModel(string Id, Func<long> LeastBytes, Func<long, IProgress<float>, Task<HostedModel>> Load)
+{
+    /// <summary>It stays once it is loaded, whoever else needs the room.</summary>
+    public bool IsPinned { get; init; }
+
+    /// <summary>How long it stays after its last use, unless a request says otherwise; null for the host's time.</summary>
+    public TimeSpan? KeepAlive { get; init; }
+
+    /// <summary>What it is loaded from and with. One that was loaded from something else is loaded anew once nobody uses it.</summary>
+    public string Version { get; init; } = "";
+}
 
 /// <summary>A model as it stands, for whoever lists them.</summary>
 /// <param name="State">loading, loaded, making-room or unloading.</param>
 /// <param name="Expires">When it leaves if nobody asks for it; null where it stays.</param>
-internal sealed record HostedModelStatus(ServedModel? Served, string Id, string State, long Bytes, DateTimeOffset? Expires);
+internal sealed record HostedModelStatus(string Id, string State, long Bytes, DateTimeOffset? Expires)
+{
+    /// <summary>Of loading: the part of the weights that was read.</summary>
+    public float Progress { get; init; }
+
+    public bool IsPinned { get; init; }
+}
 
 /// <summary>Limits of a <see cref="ModelHost"/>.</summary>
 internal sealed record ModelHostOptions
@@ -61,9 +82,11 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
         Unloading,
     }
 
-    private sealed class Entry(LoadableModel source)
+    private sealed class Entry(LoadableModel source) : IProgress<float>
     {
-        public LoadableModel Source { get; } = source;
+        private volatile float _progress;
+
+        public LoadableModel Source { get; set; } = source;
         public Stage Stage { get; set; }
         public HostedModel? Hosted { get; set; }
         public long Bytes { get; set; }
@@ -78,22 +101,26 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
         public TimeSpan? KeepAlive { get; set; }
 
         /// <summary>Nobody holds it, and its engine has nothing to do.</summary>
-        public bool IsIdle => Stage == Stage.Loaded && Uses == 0 && Hosted!.Served.Engine.Snapshot is { RunningRequests: 0, WaitingRequests: 0 };
+        public bool IsIdle => Stage == Stage.Loaded && Uses == 0 && Hosted!.IsIdle;
+
+        public float Progress => _progress;
+
+        public void Report(float value) => _progress = value;
     }
 
     private sealed class Waiter(LoadableModel wanted, TimeSpan? keepAlive)
     {
-        public LoadableModel Wanted { get; } = wanted;
+        public LoadableModel Wanted { get; set; } = wanted;
         public TimeSpan? KeepAlive { get; } = keepAlive;
         public TaskCompletionSource<Lease> Ready { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 
     /// <summary>Keeps a model loaded until it is disposed.</summary>
-    internal sealed class Lease(ModelHost host, ServedModel model, Action release) : IDisposable
+    internal sealed class Lease(ModelHost host, HostedModel hosted, Action release) : IDisposable
     {
         private int _released;
 
-        public ServedModel Model { get; } = model;
+        public HostedModel Hosted { get; } = hosted;
 
         public void Dispose()
         {
@@ -103,7 +130,7 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
     }
 
     /// <summary>Told when a model was loaded and before it is unloaded, so that its metrics come and go with it.</summary>
-    public Action<ServedModel, bool>? Changed { get; set; }
+    public Action<HostedModel, bool>? Changed { get; set; }
 
     public long Loads { get; private set; }
 
@@ -112,12 +139,12 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
     public long Unloads { get; private set; }
 
     /// <summary>Models that answer now.</summary>
-    public IReadOnlyList<ServedModel> Loaded
+    public IReadOnlyList<HostedModel> Loaded
     {
         get
         {
             lock (_gate)
-                return [.. _entries.Where(entry => entry.Stage == Stage.Loaded).Select(entry => entry.Hosted!.Served)];
+                return [.. _entries.Where(entry => entry.Stage == Stage.Loaded).Select(entry => entry.Hosted!)];
         }
     }
 
@@ -126,9 +153,10 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
         get
         {
             lock (_gate)
-                return [.. _entries.Select(entry => new HostedModelStatus(entry.Hosted?.Served, entry.Source.Id,
+                return [.. _entries.Select(entry => new HostedModelStatus(entry.Source.Id,
                     entry.Stage == Stage.Loading ? "loading" : entry.Stage == Stage.Unloading ? "unloading" : entry.Yields ? "making-room" : "loaded",
-                    entry.Bytes, entry is { Stage: Stage.Loaded, KeepAlive: { } keep } ? entry.LastUsed + keep : null))];
+                    entry.Bytes, entry is { Stage: Stage.Loaded, KeepAlive: { } keep } ? entry.LastUsed + keep : null)
+                { Progress = entry.Progress, IsPinned = entry.Source.IsPinned })];
         }
     }
 
@@ -141,8 +169,32 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
         }
     }
 
-    /// <summary>Whether a name means a model that can be loaded here.</summary>
-    public bool Knows(string name) => find(name) is not null;
+    /// <summary>What a request for a model waits for, in a few words; null where it does not wait.</summary>
+    public string? Describe(string name)
+    {
+        if (find(name) is not { } wanted)
+            return null;
+        lock (_gate)
+        {
+            if (_entries.Find(entry => entry.Source.Id == wanted.Id && entry.Stage == Stage.Loading) is { } loading)
+                return string.Create(CultureInfo.InvariantCulture, $"loading model, {loading.Progress:P0}");
+            int place = _waiters.FindIndex(waiter => waiter.Wanted.Id == wanted.Id);
+            return place < 0 ? null : string.Create(CultureInfo.InvariantCulture, $"waiting for room, number {place + 1} of {_waiters.Count}");
+        }
+    }
+
+    /// <summary>Loads a model before anybody asks for it. A failure is in the log, and told to whoever asks.</summary>
+    public async Task PreloadAsync(string name)
+    {
+        try
+        {
+            (await UseAsync(name, null, CancellationToken.None))?.Dispose();
+        }
+        catch (RequestProblem)
+        {
+            // Logged where it failed.
+        }
+    }
 
     /// <summary>The model, loaded now if it is not, and held until the lease is disposed. Null where the name means none.</summary>
     /// <param name="keepAlive">How long it stays after this; null for the usual time, <see cref="Timeout.InfiniteTimeSpan"/> for ever.</param>
@@ -156,7 +208,7 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
         {
             if (_stopping)
                 throw new RequestProblem(ProblemKind.Unavailable, "The server is shutting down.");
-            if (_entries.Find(entry => entry.Source.Id == wanted.Id) is { Stage: Stage.Loaded, Yields: false } ready)
+            if (Ready(wanted) is { } ready)
                 return Grant(ready, waiter);
             if (_waiters.Count >= options.MaxWaiting)
                 throw new RequestProblem(ProblemKind.Busy, $"{_waiters.Count} requests wait for models to be loaded already.", code: "model_queue_full") { RetryAfter = ShortestStay };
@@ -187,6 +239,29 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
                 $"The model '{wanted.Id}' was not loaded within {options.WaitLimit.TotalSeconds:F0} s: others that are in use take its room, and this request was number {place + 1} of those that waited.",
                 "model", "model_not_ready")
             { RetryAfter = ShortestStay };
+        }
+    }
+
+    /// <summary>What models there are, and how they are loaded, has changed: those who wait get them as they are now, and what is gone leaves when it is idle.</summary>
+    public void Reconsider()
+    {
+        lock (_gate)
+        {
+            foreach (Waiter waiter in _waiters)
+                waiter.Wanted = find(waiter.Wanted.Id) ?? waiter.Wanted;
+            foreach (Entry entry in _entries)
+                if (find(entry.Source.Id) is not { } now)
+                    entry.KeepAlive = TimeSpan.Zero;
+                else if (now.Version == entry.Source.Version)
+                {
+                    bool released = entry.Source.IsPinned && !now.IsPinned;
+                    entry.Source = now;
+                    if (now.IsPinned)
+                        entry.KeepAlive = null;
+                    else if (released)
+                        entry.KeepAlive = now.KeepAlive is { } keep && keep == Timeout.InfiniteTimeSpan ? null : now.KeepAlive ?? options.KeepAlive;
+                }
+            Advance();
         }
     }
 
@@ -223,12 +298,18 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
         _entries.Clear();
     }
 
+    /// <summary>Loaded as it is wanted, and open to requests. With the gate held.</summary>
+    private Entry? Ready(LoadableModel wanted) =>
+        _entries.Find(entry => entry.Source.Id == wanted.Id) is { Stage: Stage.Loaded, Yields: false } entry && entry.Source.Version == wanted.Version ? entry : null;
+
     private Lease Grant(Entry entry, Waiter waiter)
     {
+        entry.Source = waiter.Wanted;
         entry.Uses++;
         entry.LastUsed = clock.GetUtcNow();
-        entry.KeepAlive = waiter.KeepAlive is { } keep ? keep == Timeout.InfiniteTimeSpan ? null : keep : options.KeepAlive;
-        return new Lease(this, entry.Hosted!.Served, () =>
+        TimeSpan keep = waiter.KeepAlive ?? entry.Source.KeepAlive ?? options.KeepAlive;
+        entry.KeepAlive = entry.Source.IsPinned || keep == Timeout.InfiniteTimeSpan ? null : keep;
+        return new Lease(this, entry.Hosted!, () =>
         {
             entry.Uses--;
             entry.LastUsed = clock.GetUtcNow();
@@ -248,7 +329,7 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
     private void Advance()
     {
         for (int i = 0; i < _waiters.Count; i++)
-            if (_entries.Find(entry => entry.Source.Id == _waiters[i].Wanted.Id) is { Stage: Stage.Loaded, Yields: false } ready)
+            if (Ready(_waiters[i].Wanted) is { } ready)
             {
                 Waiter served = _waiters[i];
                 _waiters.RemoveAt(i--);
@@ -270,25 +351,56 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
 
     private void MakeRoomFor(LoadableModel wanted, DateTimeOffset now)
     {
-        long needed = wanted.LeastBytes;
-        if (needed > options.Room)
+        if (_entries.Find(entry => entry.Source.Id == wanted.Id) is { } outdated)
         {
-            Fail(wanted, new RequestProblem(ProblemKind.Invalid,
-                $"The model '{wanted.Id}' needs about {needed >> 20} MiB, and models that are loaded on demand may take {options.Room >> 20} MiB: raise --model-memory, or take a smaller quantization.", "model", "model_too_large"));
+            outdated.Yields = true;
+            if (outdated.IsIdle)
+                Begin(UnloadAsync(outdated, "changed"));
+            return;
+        }
+        if (RoomOf(wanted) is not { } needed)
+        {
             Advance();
             return;
         }
         long free = options.Room - _entries.Sum(entry => entry.Bytes);
         if (needed <= free)
         {
-            Begin(LoadAsync(wanted, free));
+            Begin(LoadAsync(wanted, needed, free));
             return;
         }
         // Idle ones first, the least recently used of them; then the one that has stayed for the longest, which takes no new requests until it is idle.
-        if (_entries.Where(entry => entry.IsIdle && entry.StaysUntil <= now).MinBy(entry => entry.LastUsed) is { } idle)
+        IEnumerable<Entry> mayGo = _entries.Where(entry => entry is { Stage: Stage.Loaded, Source.IsPinned: false } && entry.StaysUntil <= now);
+        if (mayGo.Where(entry => entry.IsIdle).MinBy(entry => entry.LastUsed) is { } idle)
             Begin(UnloadAsync(idle, "room"));
-        else if (!_entries.Exists(entry => entry.Yields) && _entries.Where(entry => entry.Stage == Stage.Loaded && entry.StaysUntil <= now).MinBy(entry => entry.StaysUntil) is { } busy)
+        else if (!_entries.Exists(entry => entry.Yields) && mayGo.MinBy(entry => entry.StaysUntil) is { } busy)
             busy.Yields = true;
+    }
+
+    /// <summary>What a model needs; null where it can never be had, which those who wait for it have been told. With the gate held.</summary>
+    private long? RoomOf(LoadableModel wanted)
+    {
+        try
+        {
+            long needed = wanted.LeastBytes(), pinned = _entries.Where(entry => entry.Source.IsPinned).Sum(entry => entry.Bytes);
+            if (needed <= options.Room - pinned)
+                return needed;
+            string taken = pinned == 0 ? "" : $", of which pinned ones take {pinned >> 20} MiB";
+            Fail(wanted, new RequestProblem(ProblemKind.Invalid,
+                $"The model '{wanted.Id}' needs about {needed >> 20} MiB, and models that are loaded on demand may take {options.Room >> 20} MiB{taken}: raise --model-memory, or take a smaller quantization.", "model", "model_too_large"));
+        }
+        catch (Exception failure) when (failure is not OutOfMemoryException)
+        {
+            Failed(wanted, failure);
+        }
+        return null;
+    }
+
+    private void Failed(LoadableModel wanted, Exception failure)
+    {
+        FailedLoads++;
+        LogFailed(log, wanted.Id, failure.Message, failure);
+        Fail(wanted, failure as RequestProblem ?? new RequestProblem(ProblemKind.Unavailable, $"The model '{wanted.Id}' could not be loaded: {failure.Message}", "model", "model_load_failed"));
     }
 
     /// <summary>Looks again when the next stay or idle time is over. With the gate held.</summary>
@@ -320,10 +432,10 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
 
     private void Begin(Task change) => _change = change;
 
-    private async Task LoadAsync(LoadableModel wanted, long room)
+    private async Task LoadAsync(LoadableModel wanted, long needed, long room)
     {
         _changing = true;
-        Entry entry = new(wanted) { Stage = Stage.Loading, Bytes = wanted.LeastBytes };
+        Entry entry = new(wanted) { Stage = Stage.Loading, Bytes = needed };
         _entries.Add(entry);
         LogLoading(log, wanted.Id, room >> 20);
         long start = clock.GetTimestamp();
@@ -332,8 +444,8 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
         try
         {
             // Off the thread that holds the gate.
-            hosted = await Task.Run(() => wanted.Load(room));
-            Changed?.Invoke(hosted.Served, true);
+            hosted = await Task.Run(() => wanted.Load(room, entry));
+            Changed?.Invoke(hosted, true);
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
@@ -349,16 +461,14 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
                 (entry.Stage, entry.Hosted, entry.Bytes) = (Stage.Loaded, hosted, hosted.Bytes);
                 DateTimeOffset now = clock.GetUtcNow();
                 entry.LastUsed = now;
-                entry.KeepAlive = options.KeepAlive;
+                entry.KeepAlive = wanted.IsPinned ? null : wanted.KeepAlive ?? options.KeepAlive;
                 entry.StaysUntil = now + (took * StayPerLoad > ShortestStay ? took * StayPerLoad : ShortestStay);
                 LogLoaded(log, wanted.Id, hosted.Bytes >> 20, took.TotalSeconds);
             }
             else
             {
-                FailedLoads++;
                 _entries.Remove(entry);
-                LogFailed(log, wanted.Id, failure!.Message, failure);
-                Fail(wanted, failure as RequestProblem ?? new RequestProblem(ProblemKind.Unavailable, $"The model '{wanted.Id}' could not be loaded: {failure.Message}", "model", "model_load_failed"));
+                Failed(wanted, failure!);
             }
             Advance();
         }
@@ -372,7 +482,7 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
         LogUnloading(log, entry.Source.Id, reason, entry.Bytes >> 20);
         await Task.Run(async () =>
         {
-            Changed?.Invoke(hosted.Served, false);
+            Changed?.Invoke(hosted, false);
             await hosted.Unload();
         });
         lock (_gate)

@@ -32,6 +32,9 @@ public sealed record ModelOptions
     /// <summary>A chat template to take instead of the model's own.</summary>
     public string? ChatTemplatePath { get; init; }
 
+    /// <summary>LoRA adapters that are loaded with the model that chats.</summary>
+    public IReadOnlyList<AdapterOptions> Adapters { get; init; } = [];
+
     /// <summary>Cells of the KV pool, in tokens.</summary>
     public int? ContextSize { get; init; }
 
@@ -51,8 +54,23 @@ public sealed record ModelOptions
 
     public int? GpuLayers { get; init; }
 
-    /// <summary>A system message for conversations that bring none.</summary>
-    public string? System { get; init; }
+    /// <summary>How layers lie on several GPUs.</summary>
+    public SplitMode SplitMode { get; init; } = SplitMode.Layer;
+
+    /// <summary>Each GPU's share of them; null for what fits.</summary>
+    public IReadOnlyList<float>? TensorSplit { get; init; }
+
+    /// <summary>The GPU that has all where nothing is split.</summary>
+    public int MainGpu { get; init; }
+
+    /// <summary>Layers, from the first on, whose experts stay on the CPU; null for as few as must.</summary>
+    public int? CpuExpertLayers { get; init; }
+
+    /// <summary>Most bytes that the model may take of each GPU; null for what is free.</summary>
+    public IReadOnlyList<long>? DeviceMemory { get; init; }
+
+    /// <summary>What the model's owner set; asked at each request.</summary>
+    public Func<ModelSettings> Settings { get; init; } = () => ModelSettings.None;
 
     /// <summary>Most bytes that the model may take, weights and KV pool together; null for what the machine allows.</summary>
     public long? MemoryLimit { get; init; }

@@ -27,16 +27,10 @@ public sealed record ServedEmbedder
     /// <summary>How a query and a document are put together to be ranked; null for a model that embeds.</summary>
     public RankingPrompt? Ranking { get; init; }
 
-    /// <summary>As <see cref="EmbeddingEngine.EmbedAsync"/>.</summary>
-    public required Func<IReadOnlyList<int[]>, CancellationToken, Task<float[][]>> Embed { get; init; }
+    public required IEmbeddingEngine Engine { get; init; }
 
-    public required Func<EmbeddingSnapshot> Snapshot { get; init; }
-
-    /// <summary>Null while its thread works; else why it cannot.</summary>
-    public required Func<string?> Failure { get; init; }
-
-    /// <summary>Takes no more requests and lets those that wait finish for the given time.</summary>
-    public required Func<TimeSpan, Task> Stop { get; init; }
+    /// <summary>What it can do, in Ollama's words and one more.</summary>
+    public IReadOnlyList<string> Capabilities => [Ranking is null ? "embedding" : "rerank"];
 
     public static ServedEmbedder For(EmbeddingEngine engine, LlamaModel model, string id, DateTimeOffset created, ServedVocabulary vocabulary) => new()
     {
@@ -48,10 +42,7 @@ public sealed record ServedEmbedder
         MaxInputTokens = engine.MaxInputTokens,
         SaysPooling = EmbeddingEngine.PoolingOf(model) is not PoolingType.None,
         Ranking = engine.Pooling is PoolingType.Rank ? RankingPrompt.Of(model) : null,
-        Embed = engine.EmbedAsync,
-        Snapshot = () => engine.Snapshot,
-        Failure = () => engine.Failure,
-        Stop = engine.StopAsync,
+        Engine = engine,
     };
 }
 

@@ -50,7 +50,7 @@ internal sealed partial class ModerationClassifier
         using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, cancellation);
         try
         {
-            foreach (float[] logits in await _model.Embed(pieces, either.Token).WaitAsync(either.Token))
+            foreach (float[] logits in await _model.Engine.EmbedAsync(pieces, either.Token).WaitAsync(either.Token))
                 Take(logits, scores);
         }
         catch (EmbeddingFailedException failed)

@@ -8,30 +8,33 @@ internal sealed partial class PrefixCache
 {
     public SessionTable Sessions { get; }
 
-    /// <summary>The namespace's sessions, most recently used first.</summary>
+    /// <summary>The namespace's sessions, most recently used first; one that went on with other adapters is there once for each set of them.</summary>
     public List<CachedSession> ListSessions(string cacheNamespace)
     {
         List<CachedSession> sessions = [];
         string key = PrefixTree.NamespaceKey(cacheNamespace);
         foreach (SessionEntry entry in Sessions.Entries.Reverse())
-            if (entry.NamespaceKey == key)
+            if (PrefixTree.AreOfOneNamespace(entry.NamespaceKey, key))
                 sessions.Add(Describe(entry));
         return sessions;
     }
 
     /// <summary>
-    /// Forgets a session and its entries in all tiers, files included, as far as no other session and no running request needs them. False
-    /// when there is none of this name.
+    /// Forgets a session and its entries in all tiers, files included, whichever adapters they are of, as far as no other session and no running request needs
+    /// them. False when there is none of this name.
     /// </summary>
     public bool DropSession(string cacheNamespace, string id)
     {
-        if (Sessions.Find(PrefixTree.NamespaceKey(cacheNamespace), id) is not { } entry)
-            return false;
-        PrefixNode[] ends = [.. entry.Ends.OrderByDescending(node => node.End)];
-        Sessions.Remove(entry);
-        foreach (PrefixNode node in ends)
-            Forget(node);
-        return true;
+        string key = PrefixTree.NamespaceKey(cacheNamespace);
+        SessionEntry[] named = [.. Sessions.Entries.Where(entry => entry.Id == id && PrefixTree.AreOfOneNamespace(entry.NamespaceKey, key))];
+        foreach (SessionEntry entry in named)
+        {
+            PrefixNode[] ends = [.. entry.Ends.OrderByDescending(node => node.End)];
+            Sessions.Remove(entry);
+            foreach (PrefixNode node in ends)
+                Forget(node);
+        }
+        return named.Length > 0;
     }
 
     /// <summary>Why no more of the prompt was reused; null when all but its last token was. Of a sequence that has just begun.</summary>

@@ -2,7 +2,7 @@
 // Decode thread only. Changes to the native memory leave as KvOps, in order. Always:
 //   - the ledger balances and every id has one owner (CacheInvariants checks all of it);
 //   - what a running sequence uses is pinned, and a pinned node is never evicted;
-//   - no entry is found from another namespace: each has its own root, keyed by the SHA-256 of its name.
+//   - no entry is found from another namespace, nor with other adapters than it was computed with: each has its own root.
 // PrefixTree is the tree itself, KvPool its cells and ids, SavedPrefixes what host memory holds of it, DiskPrefixes what files do, SessionNames conversations over a restart.
 // Here: what sequences do with these. PrefixCache.Entries.cs: what nobody runs on. .Tiers.cs: evicting and restoring. .Idle.cs: who leaves unasked. .Sessions.cs: what it
 // tells about itself. .Checkpoints.cs: models that cannot be cut anywhere.

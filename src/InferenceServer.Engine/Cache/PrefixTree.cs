@@ -1,5 +1,5 @@
 // The radix tree of what is cached, whichever tier holds it. Decode thread only. It knows tokens and order of use; nothing of cells, bytes or files.
-// Always: siblings differ in their first token; a child begins where its parent ends; each namespace has a root of its own, keyed by the SHA-256 of its name.
+// Always: siblings differ in their first token; a child begins where its parent ends; each namespace, and within it each set of adapters, has a root of its own, keyed by SHA-256.
 
 using System.Buffers.Binary;
 using System.Security.Cryptography;
@@ -22,15 +22,25 @@ internal sealed class PrefixTree(bool fromCheckpointsOnly)
 
     public void CountRows(int rows) => ComputedRows += rows;
 
-    /// <summary>What stands for a namespace in memory and in files: neither holds the name, which may be a secret.</summary>
-    public static string NamespaceKey(string cacheNamespace) =>
-        Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes($"InferenceServer cache namespace\0{cacheNamespace}")));
+    /// <summary>What stands for a namespace in memory and in files: neither holds the name, which may be a secret. Its first half is the same for all sets of adapters.</summary>
+    /// <param name="adapters">The key of the adapters that its entries are computed with.</param>
+    public static string NamespaceKey(string cacheNamespace, string adapters = "")
+    {
+        Span<byte> key = stackalloc byte[SHA256.HashSizeInBytes];
+        SHA256.HashData(Encoding.UTF8.GetBytes($"InferenceServer cache namespace\0{cacheNamespace}"), key);
+        if (adapters.Length > 0)
+            SHA256.HashData(Encoding.UTF8.GetBytes($"InferenceServer cache namespace of {adapters}\0{cacheNamespace}")).AsSpan(0, key.Length / 2).CopyTo(key[(key.Length / 2)..]);
+        return Convert.ToHexString(key);
+    }
+
+    /// <summary>Whether two keys stand for one namespace, with whichever adapters.</summary>
+    public static bool AreOfOneNamespace(string key, string other) => key.AsSpan(0, key.Length / 2).SequenceEqual(other.AsSpan(0, other.Length / 2));
 
     /// <summary>The namespace's root, made where there is none.</summary>
     public PrefixNode Root(string namespaceKey)
     {
         if (!_roots.TryGetValue(namespaceKey, out PrefixNode? root))
-            _roots.Add(namespaceKey, root = new PrefixNode(null, default, 0, BinaryPrimitives.ReadUInt64LittleEndian(Convert.FromHexString(namespaceKey))) { IsResident = true, Namespace = namespaceKey });
+            _roots.Add(namespaceKey, root = new PrefixNode(null, default, 0, BinaryPrimitives.ReadUInt64LittleEndian(Convert.FromHexString(namespaceKey).AsSpan(SHA256.HashSizeInBytes - sizeof(ulong)))) { IsResident = true, Namespace = namespaceKey });
         return root;
     }
 

@@ -124,7 +124,7 @@ internal sealed class DeviceProfiler : IDisposable
     private void Decode(int rows)
     {
         if (_context.Decode(_batch) is not DecodeStatus.Ok and var status)
-            throw new LlamaException($"the model cannot decode {rows} tokens ({status}): {LlamaContext.LastError ?? "llama.cpp gave no reason"}");
+            throw new LlamaException($"the model cannot decode {rows} tokens ({status}): {LlamaContext.LastError ?? "llama.cpp gave no reason"}") { IsOutOfMemory = status is DecodeStatus.AllocationFailed };
     }
 
     private double SecondsLeft => (Budget - Stopwatch.GetElapsedTime(_start)).TotalSeconds;

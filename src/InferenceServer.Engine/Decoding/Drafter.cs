@@ -51,6 +51,18 @@ internal sealed partial class Drafter(IDraftContext context, int longest, float 
     /// <summary>How many rows of prompts can be computed in this time; a few at least.</summary>
     public int CatchUpRows(double seconds) => (int)Math.Clamp(seconds / _catchUpRowSeconds, Math.Min(32, Limits.BatchSize), Limits.BatchSize);
 
+    /// <summary>Cells that hold nothing, or only what has ended.</summary>
+    public int Room
+    {
+        get
+        {
+            int room = Limits.Cells;
+            foreach (Slot slot in _slots.Values)
+                room -= slot.Held.Count;
+            return room;
+        }
+    }
+
     /// <summary>Tokens of the sequence that the model has not computed, its newest included.</summary>
     public int Backlog(Sequence sequence) => sequence.Count - (_slots.TryGetValue(sequence, out Slot? slot) ? Math.Min(slot.Held.Count, sequence.Count - 1) : 0);
 
@@ -158,10 +170,7 @@ internal sealed partial class Drafter(IDraftContext context, int longest, float 
     /// <summary>Adds rows for the slot's next tokens; false, and none, where there is no room or the model does not know one of them.</summary>
     private bool Add(Slot slot, ReadOnlySpan<int> next, bool wantsGuess)
     {
-        int held = 0;
-        foreach (Slot other in _slots.Values)
-            held += other.Held.Count;
-        if (_rows.Count + next.Length > Limits.BatchSize || held + next.Length > Limits.Cells || slot.Held.Count + next.Length > Limits.ContextLength || next.ContainsAnyExceptInRange(0, Limits.Tokens - 1))
+        if (_rows.Count + next.Length > Limits.BatchSize || next.Length > Room || slot.Held.Count + next.Length > Limits.ContextLength || next.ContainsAnyExceptInRange(0, Limits.Tokens - 1))
             return false;
         for (int i = 0; i < next.Length; i++)
             _rows.Add(new PlanRow(next[i], slot.Held.Count + i, slot.Id, wantsGuess && i == next.Length - 1));

@@ -1,6 +1,7 @@
 // The border between the pure scheduler and the native library. Two implementations: LlamaDecoder, and the scripted one of the tests.
 
 using InferenceServer.Engine.Scheduling;
+using InferenceServer.Llama;
 
 namespace InferenceServer.Engine.Decoding;
 
@@ -17,6 +18,14 @@ internal interface IDecoder : IDisposable
 
     /// <summary>Empties the KV memory after a failed step.</summary>
     void ClearMemory();
+
+    /// <summary>Makes an adapter that steps can compute with.</summary>
+    /// <param name="unused">Told when nobody uses it any more; <see cref="FreeAdapter"/> may follow then.</param>
+    /// <exception cref="LlamaException">It cannot be loaded.</exception>
+    EngineAdapter LoadAdapter(LlamaAdapterFile file, Action<EngineAdapter> unused);
+
+    /// <summary>Frees an adapter that no plan names any more; a step in flight may still compute with it.</summary>
+    void FreeAdapter(EngineAdapter adapter);
 
     /// <summary>Nothing is asked for: gives back what only a step needs.</summary>
     void Rest();

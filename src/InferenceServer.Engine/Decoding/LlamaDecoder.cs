@@ -20,6 +20,8 @@ internal sealed class LlamaDecoder : IDecoder
     private readonly LlamaBatch _batch;
     private readonly SamplingThreads _sampling;
     private readonly DeviceSampling? _drawing;
+    private readonly HashSet<LlamaAdapter> _adapters = [];
+    private AdapterSet _applied = AdapterSet.None;
 
     /// <param name="context">Owned from here on.</param>
     /// <param name="contextLength">Most tokens of one sequence.</param>
@@ -74,6 +76,8 @@ internal sealed class LlamaDecoder : IDecoder
         foreach (PlanRow row in plan.Rows)
             _batch.Add(row.Token, row.Position, row.SequenceId, row.WantsLogits);
         SetDraws(plan);
+        if (!ReferenceEquals(plan.Adapters, _applied))
+            Apply(plan.Adapters);
         DecodeStatus status = _context.Decode(_batch);
         if (status != DecodeStatus.Ok)
             result.Error = $"llama_decode answered {status} ({(int)status}) to {plan.Rows.Count} rows{(LlamaContext.LastError is { } error ? $": {error}" : "")}";
@@ -137,6 +141,29 @@ internal sealed class LlamaDecoder : IDecoder
 
     public void ClearMemory() => _context.ClearMemory();
 
+    public EngineAdapter LoadAdapter(LlamaAdapterFile file, Action<EngineAdapter> unused)
+    {
+        // What a device computes meanwhile reads the model, and adapters beside this one, but not the list of them.
+        LlamaAdapter adapter = LlamaAdapter.Load(_context.Model, file);
+        _adapters.Add(adapter);
+        return new EngineAdapter(file, adapter, unused);
+    }
+
+    public void FreeAdapter(EngineAdapter adapter)
+    {
+        _context.Synchronize();
+        if (_applied.Adapters.Any(applied => applied.Adapter == adapter))
+            Apply(AdapterSet.None);
+        _adapters.Remove(adapter.Native!);
+        adapter.Native!.Dispose();
+    }
+
+    private void Apply(AdapterSet set)
+    {
+        _applied = set;
+        _context.SetAdapters([.. set.Adapters.Select(static applied => (applied.Adapter.Native!, applied.Scale))]);
+    }
+
     public void Dispose()
     {
         // A step may be in flight yet, and its buffers must not go before it is done.
@@ -144,6 +171,8 @@ internal sealed class LlamaDecoder : IDecoder
         _sampling.Dispose();
         _batch.Dispose();
         _context.Dispose();
+        foreach (LlamaAdapter adapter in _adapters)
+            adapter.Dispose();
     }
 
     private string? Apply(KvOp op)

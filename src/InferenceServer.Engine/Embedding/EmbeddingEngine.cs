@@ -21,7 +21,7 @@ public sealed record EmbeddingEngineOptions
 public readonly record struct EmbeddingSnapshot(int WaitingRequests, long Inputs, long Tokens, long Batches, long FailedBatches, double BatchSeconds);
 
 /// <summary>Turns texts, as tokens, into vectors with one model. All members are safe to call from any thread.</summary>
-public sealed partial class EmbeddingEngine : IAsyncDisposable
+public sealed partial class EmbeddingEngine : IEmbeddingEngine, IAsyncDisposable
 {
     private static readonly TimeSpan LongestRetry = TimeSpan.FromMinutes(2);
 

@@ -21,7 +21,7 @@ internal sealed class Sequence
         Generation = generation;
         Arrival = arrival;
         Ordinal = ordinal;
-        NamespaceKey = PrefixTree.NamespaceKey(Request.CacheNamespace);
+        NamespaceKey = PrefixTree.NamespaceKey(Request.CacheNamespace, Request.Adapters.Key);
         ReadOnlySpan<int> prompt = Request.PromptTokens.Span;
         PromptCount = Count = prompt.Length;
         _tokens = new int[ExpectedCount];
@@ -42,8 +42,10 @@ internal sealed class Sequence
 
     public GenerationRequest Request => Generation.Request;
 
-    /// <summary>What stands for the request's namespace in the cache.</summary>
+    /// <summary>What stands for the request's namespace and adapters in the cache.</summary>
     public string NamespaceKey { get; }
+
+    public AdapterSet Adapters => Request.Adapters;
 
     public Sampler Sampler { get; }
 

@@ -63,7 +63,7 @@ internal sealed class Admission(EngineOptions options, PrefixCache cache, Waitin
             return false;
         foreach (Sequence leader in running)
         {
-            if (leader.Computed >= leader.PromptCount || leader.Request.CacheNamespace != sequence.Request.CacheNamespace)
+            if (leader.Computed >= leader.PromptCount || leader.NamespaceKey != sequence.NamespaceKey)
                 continue;
             if (sequence.Leader.Leader != leader)
                 sequence.Leader = (leader, leader.Tokens.CommonPrefixLength(sequence.ReusableTokens));

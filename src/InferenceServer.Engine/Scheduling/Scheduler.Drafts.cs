@@ -69,7 +69,7 @@ internal sealed partial class Scheduler
         int streams = _running.Count, room = RoomForGuesses(sequence) - (sequence.Awaits is Awaited.Nothing ? 0 : 1);
         // Room is shared: all streams may want as much.
         int most = Math.Min(Math.Min(room, DraftRows / streams), drafter.Limits.ContextLength - sequence.Count);
-        if (most <= 0 || speculation.PrefersText(sequence))
+        if (most <= 0 || drafter.Room < (drafter.Backlog(sequence) + most) * streams || speculation.PrefersText(sequence))
             return false;
         (int length, double gain) = speculation.WantedOnceCaughtUp > 0
             ? (Math.Min(speculation.WantedOnceCaughtUp, most), 1)

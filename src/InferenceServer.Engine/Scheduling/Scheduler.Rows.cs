@@ -27,6 +27,7 @@ internal sealed partial class Scheduler
     /// <summary>Rows of replies first, or of prompts where these have their turn.</summary>
     private void PlanRows(long now)
     {
+        ChooseAdapters();
         if (_limits.ComputesAlone)
         {
             _admission.Admit(_prefillSteps, now);
@@ -38,10 +39,12 @@ internal sealed partial class Scheduler
         _prefillTurn = takesTurns && !(_prefillTurn && load.HasSteady);
         (_draftRows, _heldRows, _awaitedRows, _catchUpSeconds, _isDrafted) = (0, 0, 0, 0, false);
         // With prompts to compute, or requests to admit, a step's spare room is theirs.
-        _drafts = CanTakeBack && _waiting.Count == 0 && _running.TrueForAll(static s => s.Computed >= s.PromptCount);
+        _drafts = CanTakeBack && _waiting.Count == 0 && !ArePromptsLeft();
         if (!_prefillTurn)
             PlanDecodeRows();
         _admission.Admit(_prefillSteps, now);
+        if (_plan.Rows.Count == 0)
+            ChooseAdapters(); // Perhaps only who was just admitted has something to compute.
         // Who was just admitted may change whose turn it is.
         takesTurns = _policy.TakesTurns(Load());
         if (_prefillTurn || !takesTurns)
@@ -55,6 +58,19 @@ internal sealed partial class Scheduler
         _plan.HoldsReplies = _prefillTurn && _plan.Rows.Count == _plan.PrefillRows;
     }
 
+    /// <summary>A step computes with one set of adapters: sequences of others wait for their turn.</summary>
+    private void ChooseAdapters() => _plan.Adapters = _turns.Choose(_running);
+
+    private bool HasTurn(Sequence sequence) => sequence.Adapters.Equals(_plan.Adapters);
+
+    private bool ArePromptsLeft()
+    {
+        foreach (Sequence sequence in _running)
+            if (sequence.Computed < sequence.PromptCount && HasTurn(sequence))
+                return true;
+        return false;
+    }
+
     /// <summary>
     /// Rows of the one sequence that has waited for the most steps. A prompt comes in whole batches from its first token on, so that it is computed in the same
     /// shapes whenever it comes.
@@ -62,9 +78,10 @@ internal sealed partial class Scheduler
     private void PlanAlone()
     {
         (_drafts, _draftRows, _heldRows) = (false, 0, 0);
+        ChooseAdapters();
         Sequence? next = null;
         foreach (Sequence sequence in _running)
-            if (sequence is { PlannedRows: 0, RestoresOn: false, End: null } && (sequence.Awaits is Awaited.Nothing || CanPlanAhead(sequence))
+            if (sequence is { PlannedRows: 0, RestoresOn: false, End: null } && HasTurn(sequence) && (sequence.Awaits is Awaited.Nothing || CanPlanAhead(sequence))
                 && (next is null || sequence.LastPrefillStep < next.LastPrefillStep))
                 next = sequence;
         if (next is null)
@@ -101,7 +118,11 @@ internal sealed partial class Scheduler
                 PlanAlone();
         }
         else if (!_prefillTurn)
+        {
+            if (_plan.Rows.Count == 0)
+                ChooseAdapters();
             PlanDecodeRows();
+        }
     }
 
     /// <summary>
@@ -114,7 +135,7 @@ internal sealed partial class Scheduler
         for (int i = 0; i < _running.Count; i++)
         {
             Sequence sequence = _running[i];
-            if (sequence.PlannedRows > 0 || sequence.RestoresOn || sequence.End is not null || !IsDecoding(sequence))
+            if (sequence.PlannedRows > 0 || sequence.RestoresOn || sequence.End is not null || !HasTurn(sequence) || !IsDecoding(sequence))
                 continue;
             if (sequence.Awaits is not Awaited.Nothing && !CanPlanAhead(sequence))
                 continue;
@@ -187,6 +208,8 @@ internal sealed partial class Scheduler
         bool hasSteady = false;
         foreach (Sequence sequence in _running)
         {
+            if (!HasTurn(sequence))
+                continue;
             hasSteady |= sequence.CompletionCount > 0 && _policy.IsSteady(sequence.CompletionCount, sequence.SecondsHeldBack);
             if (IsDecoding(sequence))
             {
@@ -208,7 +231,7 @@ internal sealed partial class Scheduler
     {
         _prefilling.Clear();
         foreach (Sequence sequence in _running)
-            if (sequence is { PlannedRows: 0, RestoresOn: false, Awaits: Awaited.Nothing, End: null } && !(_prefillTurn && IsDecoding(sequence)) && sequence.Speculation is not { AwaitsModel: true })
+            if (sequence is { PlannedRows: 0, RestoresOn: false, Awaits: Awaited.Nothing, End: null } && HasTurn(sequence) && !(_prefillTurn && IsDecoding(sequence)) && sequence.Speculation is not { AwaitsModel: true })
                 _prefilling.Add(sequence);
         if (_prefilling.Count == 0)
             return;
@@ -258,6 +281,7 @@ internal sealed partial class Scheduler
         while (_plan.Rows.Count == 0 && _running.Count > 1)
         {
             Preempt(_running[^1]);
+            ChooseAdapters();
             PlanPrefill();
         }
         if (_plan.Rows.Count == 0)

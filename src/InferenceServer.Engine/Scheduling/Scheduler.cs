@@ -31,9 +31,11 @@ internal sealed partial class Scheduler
     private readonly List<Sequence> _ended = [];
     private readonly List<Sequence> _running = [];
     private readonly TextPool _texts = new();
+    private readonly AdapterTurns _turns = new();
+    private AdapterSet _lastLaunched = AdapterSet.None;
     private StepPlan _plan = new();
     private StepPlan _inFlight = new();
-    private bool _isPlanned, _isInFlight;
+    private bool _isPlanned, _isInFlight, _changesAdapters;
     private ulong _ordinal;
 
     /// <param name="disk">Null without a disk tier; only where cells are shared.</param>
@@ -123,6 +125,7 @@ internal sealed partial class Scheduler
     {
         (_plan, _inFlight) = (_inFlight, _plan);
         (_isPlanned, _isInFlight) = (false, true);
+        CountAdapters();
         foreach (PlanSlice slice in _inFlight.Slices)
         {
             Sequence sequence = slice.Sequence;
@@ -238,13 +241,26 @@ internal sealed partial class Scheduler
         Cache.PendingOps.Clear();
     }
 
+    private void CountAdapters()
+    {
+        if (_inFlight.Rows.Count == 0)
+            return;
+        _turns.Launched();
+        _changesAdapters = !_inFlight.Adapters.Equals(_lastLaunched);
+        _lastLaunched = _inFlight.Adapters;
+        Counters.AdapterChanges += _changesAdapters ? 1 : 0;
+    }
+
     private void CountStep(StepResult result, double stepSeconds)
     {
         Counters.OperationSeconds += result.OperationSeconds;
         if (_inFlight.Rows.Count == 0)
             return;
         int decodeRows = _inFlight.Rows.Count - _inFlight.PrefillRows;
-        StepTime.Observe(decodeRows, _inFlight.PrefillRows, stepSeconds);
+        _turns.Took(stepSeconds);
+        // What the change took is no cost of rows.
+        if (!_changesAdapters)
+            StepTime.Observe(decodeRows, _inFlight.PrefillRows, stepSeconds);
         Counters.Steps++;
         Counters.StepSeconds += stepSeconds;
         Counters.SamplingSeconds += result.SamplingSeconds;

@@ -37,6 +37,9 @@ internal sealed class SchedulerCounters
     public long Steps { get; set; }
     public long FailedSteps { get; set; }
 
+    /// <summary>Steps that computed with other LoRA adapters than the one before.</summary>
+    public long AdapterChanges { get; set; }
+
     /// <summary>Time spent in all steps together: on their rows, on operations on the KV memory, and on sampling.</summary>
     public double StepSeconds { get; set; }
     public double OperationSeconds { get; set; }

@@ -22,6 +22,9 @@ internal readonly record struct PlanSlice(Sequence Sequence, int FirstRow, int R
 
 internal sealed class StepPlan
 {
+    /// <summary>What all rows are computed with.</summary>
+    public AdapterSet Adapters { get; set; } = AdapterSet.None;
+
     /// <summary>Applied first, in order.</summary>
     public List<KvOp> Ops { get; } = [];
 
@@ -45,6 +48,6 @@ internal sealed class StepPlan
         Ops.Clear();
         Rows.Clear();
         Slices.Clear();
-        (PrefillRows, FillRows, HoldsReplies) = (0, 0, false);
+        (PrefillRows, FillRows, HoldsReplies, Adapters) = (0, 0, false, AdapterSet.None);
     }
 }

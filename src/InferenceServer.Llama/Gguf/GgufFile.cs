@@ -52,7 +52,10 @@ public sealed class GgufFile
     public long? GetInteger(string key) => _metadata.GetValueOrDefault(key) is long value ? value : null;
 
     /// <summary>A float value, or null when the key is absent or of another type.</summary>
-    public double? GetFloat(string key) => _metadata.GetValueOrDefault(key) is double value ? value : null;
+    public double? GetFloat(string key) => Wide(_metadata.GetValueOrDefault(key)) is double value ? value : null;
+
+    /// <summary>Whether a value is a float of 32 bits: llama.cpp reads some so without asking, and asserts it.</summary>
+    public bool IsSingle(string key) => _metadata.GetValueOrDefault(key) is float;
 
     /// <summary>A boolean, or null when the key is absent or of another type.</summary>
     public bool? GetBoolean(string key) => _metadata.GetValueOrDefault(key) is bool value ? value : null;
@@ -64,12 +67,12 @@ public sealed class GgufFile
     public long? Hyper(string name) => GetInteger($"{Architecture}.{name}");
 
     /// <summary>Every value but arrays, by name: string, long, double or bool.</summary>
-    public IEnumerable<KeyValuePair<string, object>> Scalars() => _metadata.Where(entry => entry.Value is not GgufArray);
+    public IEnumerable<KeyValuePair<string, object>> Scalars() => _metadata.Where(entry => entry.Value is not GgufArray).Select(entry => KeyValuePair.Create(entry.Key, Wide(entry.Value)!));
 
     /// <summary>A value as text, as <c>llama_model_meta_val_str</c> would give it; false for arrays and unknown keys.</summary>
     public bool TryGetText(string key, [NotNullWhen(true)] out string? text)
     {
-        text = _metadata.GetValueOrDefault(key) switch
+        text = Wide(_metadata.GetValueOrDefault(key)) switch
         {
             string value => value,
             long value => value.ToString(System.Globalization.CultureInfo.InvariantCulture),
@@ -79,4 +82,6 @@ public sealed class GgufFile
         };
         return text is not null;
     }
+
+    private static object? Wide(object? value) => value is float single ? (double)single : value;
 }

@@ -158,7 +158,7 @@ public sealed class GgufReader
     {
         GgufValueType.String => ReadString(MaxStringLength, $"the value of {Shorten(key)}"),
         GgufValueType.Array => ReadArray(key),
-        GgufValueType.Float32 => (double)BitConverter.UInt32BitsToSingle(ReadUInt32()),
+        GgufValueType.Float32 => BitConverter.UInt32BitsToSingle(ReadUInt32()),
         GgufValueType.Float64 => BitConverter.UInt64BitsToDouble(ReadUInt64()),
         GgufValueType.Bool => ReadInteger(type, key) != 0,
         _ => ReadInteger(type, key),

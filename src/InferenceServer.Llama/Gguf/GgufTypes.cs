@@ -134,6 +134,9 @@ public sealed record GgufTensor(string Name, IReadOnlyList<long> Shape, GgufTens
 {
     /// <summary>Number of elements.</summary>
     public long ElementCount => Shape.Aggregate(1L, (product, extent) => product * extent);
+
+    /// <summary>An extent; those that are not stated are 1.</summary>
+    internal long Extent(int dimension) => dimension < Shape.Count ? Shape[dimension] : 1;
 }
 
 /// <summary>A GGUF file that breaks the format; the message says what and where.</summary>

@@ -174,6 +174,19 @@ public sealed class GgufWriter : IDisposable
             WriteHeader();
         if (_current < _tensors.Count)
             throw new InvalidOperationException($"tensor '{_tensors[_current].Name}' has {_written} of {_tensors[_current].ElementCount} values");
+        Complete();
+    }
+
+    /// <summary>Completes a file whose tensors are a hole: zeros that take no space on the disk. A model of any size to plan with.</summary>
+    internal void FinishHollow()
+    {
+        WriteHeader();
+        _stream.SetLength(_dataStart + _nextOffset);
+        Complete();
+    }
+
+    private void Complete()
+    {
         _stream.Flush(flushToDisk: true);
         _stream.Dispose();
         File.Move(_temporaryPath, _path, overwrite: true);

@@ -31,6 +31,7 @@ internal static unsafe partial class LlamaNative
     [LibraryImport(Ggml)] public static partial void ggml_backend_load_all_from_path(byte* dir_path);
     [LibraryImport(Ggml)] public static partial nint ggml_backend_reg_by_name(byte* name);
     [LibraryImport(GgmlBase)] public static partial void ggml_backend_dev_get_props(nint device, GgmlBackendDevProps* props);
+    [LibraryImport(GgmlBase)] public static partial nint ggml_backend_cpu_buffer_type();
     [LibraryImport(GgmlBase)] public static partial nint ggml_backend_reg_get_proc_address(nint reg, byte* name);
     [LibraryImport(GgmlBase)] public static partial void ggml_threadpool_params_init(GgmlThreadpoolParams* p, int n_threads);
 
@@ -73,6 +74,11 @@ internal static unsafe partial class LlamaNative
     [LibraryImport(Llama)] public static partial void llama_sampler_free(nint smpl);
     [LibraryImport(Llama)] public static partial byte llama_set_sampler(nint ctx, int seq_id, nint smpl);
     [LibraryImport(Llama)] public static partial int llama_get_sampled_token_ith(nint ctx, int i);
+
+    // LLamaSharp's adapter keeps no reference to its model, and its list of adapters is made anew for each call.
+    [LibraryImport(Llama)] public static partial nint llama_adapter_lora_init(SafeLlamaModelHandle model, byte* path_lora);
+    [LibraryImport(Llama)] public static partial void llama_adapter_lora_free(nint adapter);
+    [LibraryImport(Llama)] public static partial int llama_set_adapters_lora(nint ctx, nint* adapters, nuint n_adapters, float* scales);
 
     // The graph of that sampler.
     [LibraryImport(GgmlBase)] public static partial nint ggml_init(GgmlInitParams p);

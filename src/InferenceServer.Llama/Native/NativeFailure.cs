@@ -14,6 +14,9 @@ internal static unsafe class NativeFailure
     /// <summary>How the line begins that a process ends with.</summary>
     public const string GaveUp = "llama.cpp gave up: ";
 
+    /// <summary>How llama.cpp and its backends say that memory is wanting.</summary>
+    private static readonly string[] MemoryWords = ["out of memory", "OutOfDeviceMemory", "OutOfHostMemory", "failed to allocate", "unable to allocate", "memory allocation", "allocation limit", "cudaMalloc failed"];
+
     [ThreadStatic]
     private static Action<string>? _onThisThread;
 
@@ -25,6 +28,9 @@ internal static unsafe class NativeFailure
 
     /// <summary>Whether an error speaks of a device rather than of a model.</summary>
     public static bool IsOfDevice(string error) => DeviceWords.Any(word => error.Contains(word, StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>Whether an error says that memory was wanting.</summary>
+    public static bool IsOfMemory(string error) => MemoryWords.Any(word => error.Contains(word, StringComparison.OrdinalIgnoreCase));
 
     /// <summary>What helps against an error: another model only where the model is the cause.</summary>
     public static string Advice(string error) =>

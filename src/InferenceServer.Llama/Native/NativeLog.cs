@@ -23,7 +23,25 @@ internal sealed partial class NativeLog
     [ThreadStatic]
     private static string? _lastError; // An error is logged on the thread whose call fails; other contexts' have no part in it.
 
+    [ThreadStatic]
+    private static List<string>? _recorded;
+
     public NativeLog(ILogger logger) => _logger = logger;
+
+    /// <summary>The lines that llama.cpp logs on this thread during a call.</summary>
+    public static List<string> LinesOf(Action call)
+    {
+        List<string> lines = _recorded = [];
+        try
+        {
+            call();
+            return lines;
+        }
+        finally
+        {
+            _recorded = null;
+        }
+    }
 
     /// <summary>Forgets this thread's last error, before a call whose failure should be explained.</summary>
     public static void ClearError() => _lastError = null;
@@ -67,6 +85,7 @@ internal sealed partial class NativeLog
         _line.Clear();
         if (line.Length == 0 || line.All(c => c == '.'))
             return; // The loader draws its progress with dots.
+        _recorded?.Add(line);
         if (_level == LLamaLogLevel.Error)
             Remember(line);
         LogLevel level = _level switch

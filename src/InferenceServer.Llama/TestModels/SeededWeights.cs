@@ -24,6 +24,13 @@ internal sealed class SeededWeights(GgufWriter writer, int seed, GgufTensorType 
         Remember(name, columns * rows, _ => deviation, isRandom: true);
     }
 
+    /// <summary>As many such matrices, in one tensor.</summary>
+    public void Matrices(string name, long columns, long rows, long count, float deviation)
+    {
+        writer.Declare(name, matrixType, columns, rows, count);
+        Remember(name, columns * rows * count, _ => deviation, isRandom: true);
+    }
+
     /// <summary>A matrix whose rows are scaled each by its own factor.</summary>
     public void ScaledRows(string name, long columns, long rows, Func<long, float> deviationOfRow)
     {

@@ -10,6 +10,9 @@ public enum TinyArchitecture
     /// <summary>Dense attention.</summary>
     Llama,
 
+    /// <summary>Dense attention, and of four experts two compute a token.</summary>
+    Mixture,
+
     /// <summary>Dense attention with biases.</summary>
     Qwen2,
 
@@ -39,6 +42,7 @@ public static class TinyModel
     public const int SlidingWindow = 32;
 
     private const int Width = 64, Heads = 2, HeadsKv = 1, HeadLength = Width / Heads, FeedForward = 128;
+    private const int Experts = 4, ExpertsUsed = 2;
     private const int ConvolutionKernel = 4, InnerSize = 128, StateSize = 32, StateHeads = 8;
 
     // With unit inputs: queries and keys whose scores spread by about 3, values that outweigh the residual, logits that spread by about 3.
@@ -58,7 +62,7 @@ public static class TinyModel
     {
         string name = architecture switch
         {
-            TinyArchitecture.Llama => "llama",
+            TinyArchitecture.Llama or TinyArchitecture.Mixture => "llama",
             TinyArchitecture.Qwen2 => "qwen2",
             TinyArchitecture.Gemma3 => "gemma3",
             TinyArchitecture.Lfm2 => "lfm2",
@@ -119,6 +123,12 @@ public static class TinyModel
             writer.Add($"{name}.attention.sliding_window", SlidingWindow);
         }
 
+        if (architecture is TinyArchitecture.Mixture)
+        {
+            writer.Add($"{name}.expert_count", Experts);
+            writer.Add($"{name}.expert_used_count", ExpertsUsed);
+        }
+
         if (architecture is TinyArchitecture.Lfm2)
             writer.Add($"{name}.shortconv.l_cache", 3u);
         if (architecture is TinyArchitecture.Mamba2 or TinyArchitecture.GraniteHybrid)
@@ -160,7 +170,9 @@ public static class TinyModel
                 DeclareConvolution(weights, block);
             else
                 DeclareStateSpace(weights, block);
-            if (architecture is not TinyArchitecture.Mamba2)
+            if (architecture is TinyArchitecture.Mixture)
+                DeclareExperts(weights, block);
+            else if (architecture is not TinyArchitecture.Mamba2)
                 DeclareFeedForward(weights, architecture, block);
         }
     }
@@ -224,6 +236,15 @@ public static class TinyModel
         weights.Matrix($"{block}.ffn_down.weight", FeedForward, Width, Projection);
         if (architecture is TinyArchitecture.Gemma3)
             weights.Constant($"{block}.post_ffw_norm.weight", 1, Width);
+    }
+
+    private static void DeclareExperts(SeededWeights weights, string block)
+    {
+        weights.Constant($"{block}.ffn_norm.weight", 1, Width);
+        weights.Matrix($"{block}.ffn_gate_inp.weight", Width, Experts, 0.25f);
+        weights.Matrices($"{block}.ffn_gate_exps.weight", Width, FeedForward, Experts, 0.125f);
+        weights.Matrices($"{block}.ffn_up_exps.weight", Width, FeedForward, Experts, 0.125f);
+        weights.Matrices($"{block}.ffn_down_exps.weight", FeedForward, Width, Experts, Projection);
     }
 
     private static void DeclareEncoder(SeededWeights weights, int layers, int tokens, int classes)

@@ -1,4 +1,4 @@
-// Writes a trained model as GGUF: weights, tokenizer and chat template, as llama.cpp reads arch "llama".
+// Writes a trained model as GGUF: weights, tokenizer and chat template, as llama.cpp reads arch "llama". And a LoRA adapter of one.
 using InferenceServer.Llama.Gguf;
 using InferenceServer.Training.Model;
 using InferenceServer.Training.Tokenizer;
@@ -39,19 +39,35 @@ public static class GgufExporter
         writer.Add("llama.rope.freq_base", (float)config.RopeTheta);
         writer.Add("llama.vocab_size", (uint)config.VocabularySize);
         AddTokenizer(writer, tokenizer);
-        foreach ((string name, torch.Tensor weight) in model.Weights)
+        Append(writer, model.Weights, weight => weight.dim() == 1 ? GgufTensorType.F32 : type);
+        writer.Finish();
+    }
+
+    /// <summary>Writes an adapter, in F32: it is small.</summary>
+    public static void Write(LoraAdapter adapter, string path)
+    {
+        using var writer = GgufWriter.Create(path, "llama");
+        writer.Add("general.type", "adapter");
+        writer.Add("general.name", "Chat Small LoRA");
+        writer.Add("adapter.type", "lora");
+        writer.Add("adapter.lora.alpha", (float)adapter.Options.Alpha);
+        Append(writer, adapter.Parameters, _ => GgufTensorType.F32);
+        writer.Finish();
+    }
+
+    private static void Append(GgufWriter writer, IReadOnlyDictionary<string, torch.Tensor> weights, Func<torch.Tensor, GgufTensorType> typeOf)
+    {
+        foreach ((string name, torch.Tensor weight) in weights)
         {
             long[] shape = [.. weight.shape.Reverse()];
-            writer.Declare(name, weight.dim() == 1 ? GgufTensorType.F32 : type, shape);
+            writer.Declare(name, typeOf(weight), shape);
         }
 
-        foreach (torch.Tensor weight in model.Weights.Values)
+        foreach (torch.Tensor weight in weights.Values)
         {
             using torch.Tensor plain = weight.detach().cpu().contiguous();
             writer.Append(plain.data<float>().ToArray());
         }
-
-        writer.Finish();
     }
 
     private static void AddTokenizer(GgufWriter writer, BpeTokenizer tokenizer)

@@ -67,8 +67,11 @@ public sealed class Transformer : IDisposable
         new(_weights.Concat(extra ?? []).ToDictionary(p => p.Key, p => p.Value.to(type), StringComparer.Ordinal), type);
 
     /// <summary>A cast cut off from the masters: each tensor collects its own gradient, so passes may run side by side.</summary>
-    public WorkingWeights CastLeaves(ScalarType type, IEnumerable<KeyValuePair<string, Tensor>>? extra = null) =>
-        new(_weights.Concat(extra ?? []).ToDictionary(p => p.Key, p => p.Value.detach().to(type, copy: true).requires_grad_(true), StringComparer.Ordinal), type);
+    /// <param name="type">The type to compute in.</param>
+    /// <param name="extra">Further parameters.</param>
+    /// <param name="frozen">Only those collect gradients.</param>
+    public WorkingWeights CastLeaves(ScalarType type, IEnumerable<KeyValuePair<string, Tensor>>? extra = null, bool frozen = false) =>
+        new(_weights.Select(p => (p.Key, Leaf(p.Value, !frozen, type))).Concat((extra ?? []).Select(p => (p.Key, Leaf(p.Value, true, type)))).ToDictionary(p => p.Key, p => p.Item2, StringComparer.Ordinal), type);
 
     /// <summary>Hidden states after the last norm.</summary>
     /// <param name="weights">A cast of this model's weights.</param>
@@ -133,6 +136,8 @@ public sealed class Transformer : IDisposable
             tables.Dispose();
         }
     }
+
+    private static Tensor Leaf(Tensor weight, bool collects, ScalarType type) => weight.detach().to(type, copy: true).requires_grad_(collects);
 
     private Tensor Attention(WorkingWeights weights, int layer, Tensor h, Tensor cos, Tensor sin, Tensor turn, KvCache? cache)
     {

@@ -1,5 +1,6 @@
-// Muon (momentum, orthogonalised by Newton-Schulz) for the hidden matrices, AdamW for embeddings and norm gains.
+// Muon (momentum, orthogonalised by Newton-Schulz) for the hidden matrices, AdamW for embeddings, norm gains and low-rank changes.
 // One thread. State is plain tensors by weight name, so that a checkpoint resumes bit for bit.
+using InferenceServer.Training.Model;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -87,7 +88,7 @@ public sealed class MuonOptimizer : IDisposable
     }
 
     private static bool UsesMuon(string name, Tensor weight) =>
-        weight.dim() == 2 && name.StartsWith("blk.", StringComparison.Ordinal);
+        weight.dim() == 2 && name.StartsWith("blk.", StringComparison.Ordinal) && !LoraAdapter.IsPart(name);
 
     // Scalars are held to the end of the method: a temporary one may be freed before native code has read it.
     private void UpdateMatrix(string name, Tensor weight, Tensor gradient, double rateFactor)

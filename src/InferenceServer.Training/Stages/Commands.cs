@@ -15,12 +15,12 @@ public static class Commands
 {
     private static readonly Option<DirectoryInfo> Run = new("--run") { Description = "Folder of this training run: tokenizer, checkpoints, logs, plots.", Required = true };
     private static readonly Option<FileInfo?> Config = new("--config") { Description = "The stage's JSON; by default the shipped one of the stage's name." };
-    private static readonly Option<FileInfo?> Feedback = new("--feedback") { Description = "What users thought of replies, from the server's /v1/feedback/export: format sft for sft, dpo or reward for reward." };
+    private static readonly Option<FileInfo?> Feedback = new("--feedback") { Description = "What users thought of replies, from the server's /v1/feedback/export: format sft for sft and lora, dpo or reward for reward." };
     private static readonly Option<string?> From = new("--from") { Description = "Stage or checkpoint file whose weights to start from or use." };
 
     public static RootCommand Build()
     {
-        var root = new RootCommand("Trains the small chat model: tokenizer, pretrain, sft, compare, reward, ppo, eval, export.");
+        var root = new RootCommand("Trains the small chat model: tokenizer, pretrain, sft, compare, reward, ppo, lora, eval, export.");
         root.Subcommands.Add(Stage("data", "Print samples of the corpus.", (run, config, from, stop) => DataStage.Print(DataFolder, config)));
         root.Subcommands.Add(Stage("tokenizer", "Train the byte-level BPE tokenizer.", (run, config, from, stop) => DataStage.TrainTokenizer(DataFolder, config, TokenizerPath(run))));
         root.Subcommands.Add(Stage("pretrain", "Learn text and dialogues from scratch.", (run, config, from, stop) =>
@@ -37,6 +37,9 @@ public static class Commands
             RewardStage.Run(config, Tokenizer(run), Pairs(run, feedback), Path.Combine(run, "reward"), from ?? CheckpointPath(run, "sft"), TimeProvider.System, stop)));
         root.Subcommands.Add(Stage("ppo", "Reinforcement learning against the reward model.", (run, config, from, stop) =>
             PpoStage.Run(config, DataFolder, Tokenizer(run), Path.Combine(run, "ppo"), from ?? CheckpointPath(run, "sft"), CheckpointPath(run, "reward"), TimeProvider.System, stop)));
+        root.Subcommands.Add(Stage("lora", "Learn a LoRA adapter of a model that stays as it is, on dialogues.", (run, config, from, feedback, stop) =>
+            LanguageStage.Run(config, DataFolder, Tokenizer(run), Path.Combine(run, "lora"), from ?? CheckpointPath(run, "ppo"), TimeProvider.System, stop,
+                feedback is null ? null : FeedbackFile.ReadDialogues(feedback))));
         root.Subcommands.Add(Stage("eval", "Print the evaluation table of base, SFT and PPO.", (run, config, from, stop) =>
             Console.WriteLine(EvalStage.Run(config, DataFolder, Tokenizer(run), run, stop))));
         root.Subcommands.Add(Stage("chat", "Print replies to the first questions a new user asks.", (run, config, from, stop) =>
@@ -122,12 +125,33 @@ public static class Commands
         var output = new Option<FileInfo>("--output") { Description = "The GGUF file to write.", Required = true };
         var type = new Option<string>("--type") { Description = "f16, q8_0 or f32.", DefaultValueFactory = _ => "q8_0" };
         type.AcceptOnlyFromAmong("f16", "q8_0", "f32");
-        var command = new Command("export", "Write a checkpoint as GGUF for llama.cpp.") { Run, From, output, type };
+        var adapterAlone = new Option<bool>("--adapter") { Description = "Of the stage lora: write the LoRA adapter alone, for the server's --lora. Without it the model is written with the adapter in it." };
+        var command = new Command("export", "Write a checkpoint as GGUF for llama.cpp.") { Run, From, output, type, adapterAlone };
         command.SetAction(parsed =>
         {
             string run = parsed.GetRequiredValue(Run).FullName;
             string from = parsed.GetValue(From) ?? "ppo";
-            using Transformer model = LoadModel(File.Exists(from) ? from : CheckpointPath(run, from));
+            string checkpoint = File.Exists(from) ? from : CheckpointPath(run, from);
+            try
+            {
+                if (parsed.GetValue(adapterAlone))
+                {
+                    (Transformer changed, LoraAdapter? adapter) = LoadParts(checkpoint);
+                    using (changed)
+                    using (adapter ?? throw new InvalidDataException($"{checkpoint} holds no adapter: it is not of the stage lora."))
+                    {
+                        GgufExporter.Write(adapter, parsed.GetRequiredValue(output).FullName);
+                        return 0;
+                    }
+                }
+            }
+            catch (Exception e) when (e is InvalidDataException or FileNotFoundException)
+            {
+                Console.Error.WriteLine($"export: {e.Message}");
+                return 1;
+            }
+
+            using Transformer model = LoadModel(checkpoint);
             GgufTensorType tensors = parsed.GetValue(type) switch { "f16" => GgufTensorType.F16, "f32" => GgufTensorType.F32, _ => GgufTensorType.Q8_0 };
             GgufExporter.Write(model, Tokenizer(run), parsed.GetRequiredValue(output).FullName, tensors);
             return 0;
@@ -135,8 +159,17 @@ public static class Commands
         return command;
     }
 
-    /// <summary>The model of a checkpoint, without optimizer state.</summary>
+    /// <summary>The model of a checkpoint, without optimizer state; of one of the stage lora with the adapter in it.</summary>
     internal static Transformer LoadModel(string path)
+    {
+        (Transformer model, LoraAdapter? adapter) = LoadParts(path);
+        adapter?.MergeInto(model);
+        adapter?.Dispose();
+        return model;
+    }
+
+    /// <summary>The model of a checkpoint as it was, and the adapter that it learnt; null where it learnt none.</summary>
+    internal static (Transformer Model, LoraAdapter? Adapter) LoadParts(string path)
     {
         if (!File.Exists(path))
         {
@@ -145,12 +178,9 @@ public static class Commands
 
         (RunState state, Dictionary<string, TorchSharp.torch.Tensor> tensors) = Checkpoint.Load(path);
         var model = new Transformer(state.Model ?? throw new InvalidDataException($"{path} does not say its model's shape."), seed: 0);
-        Checkpoint.CopyInto(tensors, model.Weights);
-        foreach (TorchSharp.torch.Tensor tensor in tensors.Values)
-        {
-            tensor.Dispose();
-        }
-
-        return model;
+        LoraAdapter? adapter = state.Lora is { } lora ? new LoraAdapter(model, lora, seed: 0) : null;
+        Checkpoint.CopyInto(tensors, adapter is null ? model.Weights : model.Weights.Concat(adapter.Parameters));
+        Checkpoint.Dispose(tensors);
+        return (model, adapter);
     }
 }

@@ -18,6 +18,7 @@ public static class GradientPass
     /// <param name="type">The type to compute in.</param>
     /// <param name="scale">What every micro-batch's loss is multiplied by, such as one over the number of learnt tokens.</param>
     /// <param name="loss">The loss of one micro-batch; a scalar tensor.</param>
+    /// <param name="frozen">Only the further parameters get gradients.</param>
     /// <returns>The scaled losses by micro-batch.</returns>
     public static double[] Run(
         Transformer model,
@@ -26,14 +27,15 @@ public static class GradientPass
         int workers,
         ScalarType type,
         double scale,
-        Func<int, WorkingWeights, Tensor> loss)
+        Func<int, WorkingWeights, Tensor> loss,
+        bool frozen = false)
     {
         var losses = new double[count];
         var gradients = new Dictionary<string, Tensor>[count];
         Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = workers }, i =>
         {
             using DisposeScope scope = NewDisposeScope();
-            WorkingWeights weights = model.CastLeaves(type, extra);
+            WorkingWeights weights = model.CastLeaves(type, extra, frozen);
             // As a tensor: a temporary Scalar may be freed by the collector before native code has read it.
             Tensor value = loss(i, weights) * tensor((float)scale);
             value.backward();
@@ -44,7 +46,7 @@ public static class GradientPass
 
         using IDisposable noGrad = no_grad();
         using Scalar alpha = 1.0.ToScalar(); // Held, as above: add_ would make one of its own.
-        foreach ((string name, Tensor weight) in model.Weights.Concat(extra))
+        foreach ((string name, Tensor weight) in frozen ? extra : model.Weights.Concat(extra))
         {
             using DisposeScope scope = NewDisposeScope();
             Tensor sum = zeros_like(weight).requires_grad_(false);

@@ -1,4 +1,4 @@
-// The two stages that learn to predict text, pretrain and sft: the same loop over another mixture and mask.
+// The stages that learn to predict text, pretrain, sft and lora: the same loop over another mixture and mask, and, of lora, over a low-rank change of a model that stays as it is.
 // Runs on the calling thread plus workers inside a step. A checkpoint holds weights, optimizer and the stream's place,
 // so that a resumed run continues as if it had never stopped.
 using InferenceServer.Training.Corpus;
@@ -38,8 +38,16 @@ public static class LanguageStage
             state = resumes ? saved : state with { Model = saved.Model };
         }
 
+        if (config.Lora is not null && loaded.Count == 0)
+        {
+            throw new InvalidDataException("Lora: there is no model to change; name a checkpoint to start from.");
+        }
+
+        state = state with { Lora = resumes ? state.Lora : config.Lora };
         using var model = new Transformer(state.Model!, config.Seed);
-        using var optimizer = new MuonOptimizer(model.Weights, config.Optimizer) { Updates = state.Updates };
+        using LoraAdapter? adapter = state.Lora is { } lora ? new LoraAdapter(model, lora, config.Seed) : null;
+        IReadOnlyDictionary<string, Tensor> learnt = adapter?.Parameters ?? model.Weights;
+        using var optimizer = new MuonOptimizer(learnt, config.Optimizer) { Updates = state.Updates };
         if (loaded.Count > 0)
         {
             Checkpoint.CopyInto(loaded, model.Weights);
@@ -47,6 +55,7 @@ public static class LanguageStage
 
         if (resumes)
         {
+            Checkpoint.CopyInto(loaded, learnt);
             Checkpoint.CopyInto(loaded, optimizer.State, "optimizer:");
         }
 
@@ -62,7 +71,7 @@ public static class LanguageStage
         List<double> losses = [];
         while (state.Step < config.Steps && !stop.IsCancellationRequested)
         {
-            (double loss, double norm, int seen) = Step(config, model, optimizer, stream, config.RateFactor(state.Step));
+            (double loss, double norm, int seen) = Step(config, model, adapter, optimizer, stream, config.RateFactor(state.Step));
             losses.Add(loss);
             state = state with { Step = state.Step + 1, Tokens = state.Tokens + seen, Updates = optimizer.Updates, Pool = stream.Pool, PoolPosition = stream.Position };
             progress.Report(state.Step, config.Steps, state.Tokens, loss, norm);
@@ -78,19 +87,19 @@ public static class LanguageStage
 
         void Save()
         {
-            Checkpoint.Save(path, state, model.Weights.Concat(optimizer.State.Select(p => KeyValuePair.Create("optimizer:" + p.Key, p.Value))));
+            Checkpoint.Save(path, state, adapter is null ? model.Weights : model.Weights.Concat(adapter.Parameters), optimizer);
             progress.Plot();
         }
     }
 
     private static (double Loss, double Norm, int Seen) Step(
-        StageConfig config, Transformer model, MuonOptimizer optimizer, CorpusStream stream, double rateFactor)
+        StageConfig config, Transformer model, LoraAdapter? adapter, MuonOptimizer optimizer, CorpusStream stream, double rateFactor)
     {
         Batch[] batches = [.. Enumerable.Range(0, config.MicroBatches).Select(_ => stream.Next())];
         int learnt = batches.Sum(b => b.LearntTokens);
         ScalarType type = config.BFloat16 ? ScalarType.BFloat16 : ScalarType.Float32;
-        double[] losses = GradientPass.Run(model, new Dictionary<string, Tensor>(), batches.Length, config.Workers, type, 1.0 / learnt,
-            (i, weights) => GradientPass.CrossEntropy(model, weights, batches[i]));
+        double[] losses = GradientPass.Run(model, adapter?.Parameters ?? new Dictionary<string, Tensor>(), batches.Length, config.Workers, type, 1.0 / learnt,
+            (i, weights) => GradientPass.CrossEntropy(model, adapter?.Apply(weights) ?? weights, batches[i]), frozen: adapter is not null);
         double norm = optimizer.Step(rateFactor);
         return (losses.Sum(), norm, batches.Sum(b => b.Rows * b.Length));
     }

@@ -24,6 +24,7 @@ namespace InferenceServer.Training.Stages;
 /// <param name="ClipRange">How far ppo's probability ratio counts from one.</param>
 /// <param name="Lambda">Decay of generalized advantage estimation.</param>
 /// <param name="Epochs">Updates over the same samples in ppo.</param>
+/// <param name="Lora">Learn a low-rank change of the model to start from, and leave that as it is.</param>
 public sealed record StageConfig(
     int Seed = 1,
     int VocabularySize = 4096,
@@ -43,7 +44,8 @@ public sealed record StageConfig(
     double KlPenalty = 0.05,
     double ClipRange = 0.2,
     double Lambda = 0.95,
-    int Epochs = 1)
+    int Epochs = 1,
+    LoraOptions? Lora = null)
 {
     public Mixture Mixture { get; init; } = Mixture ?? new();
 
@@ -65,4 +67,5 @@ public sealed record RunState(
     long Updates = 0,
     long Pool = -1,
     int PoolPosition = 0,
-    ulong RandomState = 0);
+    ulong RandomState = 0,
+    LoraOptions? Lora = null);

@@ -1,7 +1,10 @@
+using System.Text.Json.Serialization.Metadata;
+using InferenceServer.Api.Adapters;
 using InferenceServer.Api.Anthropic;
 using InferenceServer.Api.Embeddings;
 using InferenceServer.Api.Feedback;
 using InferenceServer.Api.Library;
+using InferenceServer.Api.LlamaServer;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Ollama;
 using InferenceServer.Api.OpenAI;
@@ -21,7 +24,14 @@ namespace InferenceServer.Api;
 internal static class ApiRoutes
 {
     /// <summary>The last is for whatever no other claims.</summary>
-    public static ErrorShape[] ErrorShapes { get; } = [AnthropicErrors.Shape, OllamaErrors.Shape, ResponseErrors.Shape, ErrorResponse.Shape];
+    public static ErrorShape[] ErrorShapes { get; } = [AnthropicErrors.Shape, OllamaErrors.Shape, LlamaServerErrors.Shape, ResponseErrors.Shape, ErrorResponse.Shape];
+
+    /// <summary>What all endpoints send and take.</summary>
+    public static IReadOnlyList<IJsonTypeInfoResolver> Contracts { get; } =
+    [
+        OpenAIJson.Default, ChatJson.Default, CompletionJson.Default, ResponsesJson.Default, AnthropicJson.Default, OllamaJson.Default, OllamaEmbedJson.Default, LlamaServerJson.Default,
+        ModerationJson.Default, EmbeddingJson.Default, FeedbackJson.Default, LibraryJson.Default, AdapterJson.Default, TokenJson.Default, ServerJson.Default,
+    ];
 
     public static void AddServices(IServiceCollection services) =>
         services.AddSingleton<ChatCompletionEndpoint>().AddSingleton<CompletionEndpoint>().AddSingleton<ModelEndpoints>().AddSingleton<SessionEndpoints>().AddSingleton<HealthEndpoints>().AddSingleton<RequestEndpoints>();
@@ -52,6 +62,7 @@ internal static class ApiRoutes
         app.MapGet("/v1/models/{owner}/{id}", (Delegate)models.FindAsync).WithMetadata(QuietRoute.Marker).ExcludeFromDescription();
 
         LibraryRoutes.Map(app);
+        AdapterRoutes.Map(app);
         StoredCompletionRoutes.Map(app);
         ResponseRoutes.Map(app);
         ConversationRoutes.Map(app);
@@ -59,6 +70,7 @@ internal static class ApiRoutes
         ReplayRoutes.Map(app);
         MessagesRoutes.Map(app);
         OllamaRoutes.Map(app);
+        LlamaServerRoutes.Map(app);
         ModerationRoutes.Map(app);
         EmbeddingRoutes.Map(app);
         FeedbackRoutes.Map(app);

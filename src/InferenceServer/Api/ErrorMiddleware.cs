@@ -1,6 +1,7 @@
 // The outermost application middleware: every failure, ours or the framework's, leaves in the error shape of its dialect, and no stack trace leaves at all.
 
 using InferenceServer.Api.Library;
+using InferenceServer.Api.Streaming;
 using InferenceServer.Engine;
 using InferenceServer.Library;
 using InferenceServer.Operations;
@@ -31,9 +32,14 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
         {
             RequestProblem answer = Translate(http, error);
             RequestTrace.Of(http).Failed(answer, ErrorWriter.Explain(http.Request, answer));
-            if (http.Response.HasStarted)
+            if (http.RequestAborted.IsCancellationRequested)
+                return;
+            // A stream that has shown nothing but signs of life still ends in an error that its client can read.
+            if (http.Response.HasStarted && http.Items.ContainsKey(LoadSigns.Shown))
+                await ErrorWriter.WriteEventAsync(http, answer);
+            else if (http.Response.HasStarted)
                 http.Abort();
-            else if (!http.RequestAborted.IsCancellationRequested)
+            else
                 await AnswerAsync(http, answer, error is BadHttpRequestException bad ? bad.StatusCode : null);
         }
     }

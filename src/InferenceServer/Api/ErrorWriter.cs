@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 
 namespace InferenceServer.Api;
 
@@ -6,7 +7,11 @@ namespace InferenceServer.Api;
 /// <param name="Speaks">Whether a request is in this dialect.</param>
 /// <param name="Names">What the dialect calls fields.</param>
 /// <param name="Body">The answer's body; may change what the answer's head says.</param>
-internal sealed record ErrorShape(Func<HttpRequest, bool> Speaks, FieldNames Names, Func<HttpContext, RequestProblem, byte[]> Body);
+internal sealed record ErrorShape(Func<HttpRequest, bool> Speaks, FieldNames Names, Func<HttpContext, RequestProblem, byte[]> Body)
+{
+    /// <summary>From such a body to what a stream says that has begun.</summary>
+    public Func<string, string> Event { get; init; } = body => $"data: {body}\n\n";
+}
 
 /// <summary>Writes problems in the dialect of the request.</summary>
 internal static class ErrorWriter
@@ -34,6 +39,13 @@ internal static class ErrorWriter
     public static string Explain(HttpRequest request, RequestProblem problem) => problem.MessageAt(ShapeOf(request).Names.Of(problem.Where));
 
     private static ErrorShape ShapeOf(HttpRequest request) => Array.Find(ApiRoutes.ErrorShapes, shape => shape.Speaks(request))!;
+
+    /// <summary>Writes the problem as the last event of a stream that has begun.</summary>
+    public static async Task WriteEventAsync(HttpContext http, RequestProblem problem)
+    {
+        ErrorShape shape = ShapeOf(http.Request);
+        await http.Response.WriteAsync(shape.Event(Encoding.UTF8.GetString(shape.Body(http, problem))), http.RequestAborted);
+    }
 
     /// <summary>Writes the problem as the whole response. The response must not have started.</summary>
     /// <param name="status">Where HTTP itself has one that says more; null takes the kind's.</param>

@@ -13,6 +13,7 @@ internal sealed class FieldNames(params (string Field, string Name)[] own)
         (nameof(ChatRequest.ReasoningBudget), "reasoning_budget"),
         (nameof(ChatRequest.ReasoningEffort), "reasoning_effort"),
         (nameof(ChatRequest.TemplateArguments), "chat_template_kwargs"),
+        (nameof(GenerationOptions.Adapters), "lora"),
         (nameof(GenerationOptions.Choices), "n"),
         (nameof(GenerationOptions.IgnoreEndOfGeneration), "ignore_eos"),
         (nameof(GenerationOptions.LogitBias), "logit_bias"),

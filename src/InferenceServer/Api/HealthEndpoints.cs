@@ -29,7 +29,7 @@ internal sealed class HealthEndpoints(ModelCatalogue models, ServerIdentity iden
         HealthReport report = Report();
         // A probe that says "not now" has done what it is there for.
         RequestTrace.Of(http).IsAnsweredAsMeant = true;
-        return JsonAnswer.WriteAsync(http, report, OpenAIJson.Wire.HealthReport,
+        return JsonAnswer.WriteAsync(http, report, ServerJson.Wire.HealthReport,
             healthy(report) ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
     }
 
@@ -37,7 +37,7 @@ internal sealed class HealthEndpoints(ModelCatalogue models, ServerIdentity iden
     {
         ServedModel model = models.Models[0];
         EngineSnapshot now = model.Engine.Snapshot;
-        string? failure = model.Engine.Failure ?? models.Side.Select(model => model.Failure()).FirstOrDefault(reason => reason is not null);
+        string? failure = model.Engine.Failure ?? models.Side.Select(model => model.Engine.Failure).FirstOrDefault(reason => reason is not null);
         string status = failure is not null ? "failed" : readiness.IsDraining ? "draining" : readiness.IsWarm ? "ready" : "starting";
         return new HealthReport(status, failure, ServerVersion.Text, model.Id, identity.Backend, Math.Round(clock.GetElapsedTime(_started).TotalSeconds, 3),
             now.WaitingRequests, now.RunningRequests, now.CellsTotal - now.CellsFree, now.CellsTotal);

@@ -52,7 +52,7 @@ internal static class OpenApiDocument
             }
 
             if (context.JsonTypeInfo.Type.IsAssignableTo(typeof(SamplingParameters)))
-                SamplingFields.Describe(schema);
+                SamplingReader.Describe(schema);
             if (context.JsonTypeInfo.Type.GetCustomAttributes<JsonFormAttribute>().ToList() is { Count: > 0 } forms)
                 schema.AnyOf = [.. forms.Select(form => form.Describe())];
             object[] allowed = context.JsonPropertyInfo?.AttributeProvider?.GetCustomAttributes(typeof(AllowedValuesAttribute), false) ?? [];

@@ -41,7 +41,7 @@ internal sealed class RequestEndpoints(RecentRequests recent)
             && (!int.TryParse(given, NumberStyles.None, CultureInfo.InvariantCulture, out limit) || limit is < 1 or > RecentRequests.Kept))
             throw RequestProblem.Invalid($"{{where}} must be an integer from 1 to {RecentRequests.Kept}.", "limit", "out_of_range");
         List<RecentRequest> newest = [.. recent.Newest(StoreOwner.Of(http), limit).Select(request => Describe(request.Endpoint, request.Trace))];
-        return JsonAnswer.WriteAsync(http, new RequestList("list", newest), OpenAIJson.Wire.RequestList);
+        return JsonAnswer.WriteAsync(http, new RequestList("list", newest), ServerJson.Wire.RequestList);
     }
 
     private static RecentRequest Describe(string endpoint, RequestTrace trace)

@@ -33,6 +33,9 @@ internal sealed record RequestHints(string? SessionId, TimeSpan? Timeout, ApiKey
     /// <summary>Tells in headers what had to be done to the conversation, and what of its tools' schemas is left open.</summary>
     public static void Announce(HttpContext http, ChatTurn turn)
     {
+        // Signs of life have gone out with the head, while the model was loaded.
+        if (http.Response.HasStarted)
+            return;
         Announce(http, turn.Adaptations);
         IgnoredParameters.AnnounceLoosened(http.Response, turn.LoosenedSchemas);
     }

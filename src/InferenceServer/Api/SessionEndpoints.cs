@@ -41,7 +41,7 @@ internal sealed class SessionEndpoints(ModelCatalogue models)
         foreach (ServedModel model in models.Models)
             foreach (CachedSession session in await model.Engine.ListSessionsAsync(cacheNamespace))
                 sessions.Add(Describe(session, model));
-        await JsonAnswer.WriteAsync(http, new SessionList("list", sessions), OpenAIJson.Wire.SessionList);
+        await JsonAnswer.WriteAsync(http, new SessionList("list", sessions), ServerJson.Wire.SessionList);
     }
 
     public async Task DropAsync(HttpContext http)
@@ -52,7 +52,7 @@ internal sealed class SessionEndpoints(ModelCatalogue models)
             dropped |= await model.Engine.DropSessionAsync(Namespace(http), id);
         if (!dropped)
             throw new RequestProblem(ProblemKind.NotFound, $"There is no session '{id}' here.", "id", "session_not_found");
-        await JsonAnswer.WriteAsync(http, new SessionDeletion(id, "session.deleted", true), OpenAIJson.Wire.SessionDeletion);
+        await JsonAnswer.WriteAsync(http, new SessionDeletion(id, "session.deleted", true), ServerJson.Wire.SessionDeletion);
     }
 
     /// <summary>From the target as it was sent: routing leaves %2F as it is, and an id may hold a slash.</summary>

@@ -7,7 +7,10 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using InferenceServer.Configuration;
 using InferenceServer.Library;
+using InferenceServer.Llama;
+using InferenceServer.Models;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Commands;
@@ -164,17 +167,25 @@ internal static class LibraryCommands
             return bad.Length == 0 ? 0 : 1;
         });
 
-        Add("devices", "Show what this machine computes with, as llama.cpp sees it, and its memory.", ["devices", "devices --json"], [], [], (call, _) =>
+        Option<LlamaBackend?> backend = table.PlanOptions.OfType<Option<LlamaBackend?>>().Single();
+        Add("devices", "Show what this machine computes with, as llama.cpp sees it, and its memory.", ["devices", "devices --backend vulkan --json"], [], [backend], (call, _) =>
         {
-            IReadOnlyList<DeviceLine> devices = [.. MachineCommands.Devices().Select(MachineCommands.Describe)];
+            IReadOnlyList<DeviceLine> devices = [.. MachineCommands.Library(call.Parsed.GetValue(backend) ?? LlamaBackend.Auto).Devices.Select(MachineCommands.Describe)];
             call.Write(devices, CommandJson.Shown.IReadOnlyListDeviceLine, text => MachineCommands.Write(text, devices));
             return Task.FromResult(0);
         });
 
-        Argument<string> planned = Model("A GGUF file, or a model of the library.");
-        Add("plan", "Show whether a model fits into this machine's memory, and with which context.", ["plan chat", "plan models/chat.gguf --json"], [planned], [], (call, library) =>
+        Argument<string?> planned = new("MODEL") { Description = "A GGUF file, or a model of the library; as --model.", Arity = ArgumentArity.ZeroOrOne };
+        planned.CompletionSources.Add(Names);
+        Option<long?> hostMemory = OptionTable.Size("--host-memory", "Plan for a machine with so much memory, instead of this one's.", null);
+        Add("plan", "Show what a start with these options puts where, what fits at which context, and what it costs. With --device-memory it plans for GPUs that this machine does not have.",
+            ["plan chat", "plan models/chat.gguf --ctx-size 32768 --cache-type-k q8_0 --cache-type-v q8_0", "plan chat --device-memory 12GiB,8GiB --host-memory 64GiB --json"], [planned], [.. table.PlanOptions, hostMemory], (call, library) =>
         {
-            ModelPlan plan = MachineCommands.Plan(call.Parsed.GetValue(planned)!, library, MachineCommands.Devices());
+            ServerOptions options = table.Read(call.Parsed, environment);
+            using ModelFile file = ModelFile.Find(NamedModels.PathOf(call.Parsed.GetValue(planned) ?? options.Model.ModelPath, library), []);
+            LlamaLibrary llama = MachineCommands.Library(options.Backend);
+            IReadOnlyList<LlamaDevice> devices = MachineCommands.Devices(llama.Devices, options.Model.DeviceMemory, call.Parsed.GetValue(hostMemory));
+            ModelPlan plan = MachineCommands.Plan(options.Model with { ModelPath = file.Path }, call.Parsed.GetValue(planned) ?? options.Model.ModelPath ?? file.Id, llama, devices);
             call.Write(plan, CommandJson.Shown.ModelPlan, text => MachineCommands.Write(text, plan));
             return Task.FromResult(0);
         });
@@ -186,6 +197,11 @@ internal static class LibraryCommands
         completion.Add(shell);
         completion.SetAction(parsed => parsed.InvocationConfiguration.Output.WriteLine(ShellCompletion.Script(parsed.GetValue(shell)!)));
         table.Command.Add(completion);
+
+        Command schema = new("schema", "Print the JSON schema of server.json, for editors. It lies beside this program, too, as server.schema.json.");
+        examples.Add(schema, ["schema > server.schema.json"]);
+        schema.SetAction(parsed => parsed.InvocationConfiguration.Output.Write(ServerFileSchema.Write()));
+        table.Command.Add(schema);
 
         HelpOption help = table.Command.Options.OfType<HelpOption>().Single();
         help.Action = new HelpWithExamples((SynchronousCommandLineAction)help.Action!, examples);

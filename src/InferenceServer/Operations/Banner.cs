@@ -1,3 +1,4 @@
+using InferenceServer.Commands;
 using InferenceServer.Llama;
 using InferenceServer.Models;
 
@@ -18,6 +19,8 @@ internal static class Banner
         if (judge is not null)
             output.WriteLine($"  judges   {judge.Id}: {judge.Dimensions} classes, texts in pieces of {judge.MaxInputTokens} tokens");
         output.WriteLine($"  backend  {library.Description}, llama.cpp {library.Version} ({library.Reason})");
+        if (model.Plan.GpuLayers > 0)
+            output.WriteLine($"  memory   {string.Join(", ", model.Plan.Devices.Where(device => device.UsedBytes > 0).Select(device => $"{device.Name}: {ByteText.Of(device.UsedBytes)}{(device.Type is LlamaDeviceType.Cpu ? "" : $" of {ByteText.Of(device.FreeBytes)}, {device.Layers} of {model.Plan.LayerCount} layers")}"))}");
         foreach (string note in model.Notes)
             output.WriteLine($"  note     {note}");
         output.WriteLine($"  chat     {address}/   docs  {address}/docs   metrics  {address}/metrics");

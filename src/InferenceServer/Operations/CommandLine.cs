@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using InferenceServer.Commands;
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 
 namespace InferenceServer.Operations;
@@ -9,10 +10,14 @@ namespace InferenceServer.Operations;
 /// <param name="Options">Null when the process ends here.</param>
 /// <param name="ExitCode">What it ends with then.</param>
 /// <param name="Message">One line for stderr; null after <c>--help</c>, and after a command.</param>
-internal sealed record CommandLineResult(ServerOptions? Options, int ExitCode, string? Message);
+internal sealed record CommandLineResult(ServerOptions? Options, int ExitCode, string? Message)
+{
+    /// <summary>server.json as it was read.</summary>
+    public ServerConfiguration Configuration { get; init; } = ServerConfiguration.None;
+}
 
 /// <summary>
-/// Reads the options: command line before environment (INFERENCE_SERVER_CTX_SIZE) before appsettings.json (section InferenceServer, key ctx-size).
+/// Reads the options: command line before environment (INFERENCE_SERVER_CTX_SIZE) before server.json before appsettings.json (section InferenceServer, key ctx-size).
 /// Every source goes through the same parser, so all values are checked alike and an error can name where the value stood.
 /// </summary>
 internal static class CommandLine
@@ -34,18 +39,28 @@ internal static class CommandLine
         bool isServer = given.CommandResult.Command == table.Command;
         if (isServer && given.Action != table.Command.Action)
             return new CommandLineResult(null, given.Invoke(), null);
+        ServerConfiguration configuration = ServerConfiguration.None;
+        try
+        {
+            if (table.ConfigPath(given, environment) is { } path)
+                configuration = ServerFileReader.Load(path);
+        }
+        catch (ServerFileException error)
+        {
+            return Bad(error.Message);
+        }
         if (UnknownSetting(table, settings) is { } unknown)
             return Bad($"appsettings.json: {SettingsSection}:{unknown} is no option; see --help");
 
         List<string> all = [.. arguments];
         foreach (Option option in table.Options)
         {
-            // A command has only those options of the server that say where models lie.
-            if (given.GetResult(option) is { Implicit: false } || (!isServer && !option.Recursive))
+            // A command has only those options of the server that say where models lie, and those that it says it has.
+            if (given.GetResult(option) is { Implicit: false } || (!isServer && !option.Recursive && !given.CommandResult.Command.Options.Contains(option)))
                 continue;
             string variable = EnvironmentName(option);
-            (string? value, string source) = environment(variable) is { Length: > 0 } text
-                ? (text, variable)
+            (string? value, string source) = environment(variable) is { Length: > 0 } text ? (text, variable)
+                : configuration.Options.FirstOrDefault(chosen => chosen.Name == option.Name).Values is { } values ? (string.Join(',', values), configuration.Path!)
                 : (Setting(settings, option), "appsettings.json");
             if (value is null)
                 continue;
@@ -63,7 +78,7 @@ internal static class CommandLine
             return new CommandLineResult(null, complete.Invoke(), null);
         try
         {
-            return new CommandLineResult(table.Read(complete, environment), 0, null);
+            return new CommandLineResult(table.Read(complete, environment), 0, null) { Configuration = configuration };
         }
         catch (LibraryException error)
         {

@@ -44,7 +44,7 @@ internal sealed class ConventionalMetrics(MetricFactory factory)
     private static string? OperationOf(string endpoint) => endpoint switch
     {
         "/v1/chat/completions" or "/v1/responses" or "/v1/messages" or "/api/chat" => "chat",
-        "/v1/completions" or "/api/generate" => "text_completion",
+        "/v1/completions" or "/api/generate" or "/completion" => "text_completion",
         "/v1/embeddings" or "/api/embed" or "/api/embeddings" => "embeddings",
         _ => null,
     };

@@ -7,10 +7,10 @@ namespace InferenceServer.Operations;
 /// <summary>One engine's gauges and counters, read from its snapshot at each scrape.</summary>
 internal sealed class EngineCollector
 {
-    private readonly Gauge.Child _up, _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries, _draftModelBytes;
+    private readonly Gauge.Child _up, _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries, _adapters, _draftModelBytes;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
         _decodeRows, _failedSteps, _stepSeconds, _operationSeconds, _samplingSeconds, _deviceDraws, _graphReuses, _restores, _evicted, _evictedForIds, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
-        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _modelDraftsAccepted, _modelDraftsRejected, _draftSeconds, _forced;
+        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _modelDraftsAccepted, _modelDraftsRejected, _draftSeconds, _forced, _adapterChanges;
 
     private readonly ServedModel _model;
     private readonly List<Action> _removals = [];
@@ -47,11 +47,11 @@ internal sealed class EngineCollector
         _steps = Of(factory.CreateCounter("inference_engine_steps_total", "Decode calls.", "model"), id);
         _decodeSteps = Of(factory.CreateCounter("inference_decode_steps_total", "Steps that generated for at least one request.", "model"), id);
         _decodeRows = Of(factory.CreateCounter("inference_decode_rows_total",
-            "Generating rows of those steps; divided by inference_decode_steps_total: the mean batch.", "model"), id);
+            "Rows that generated; divided by inference_decode_steps_total: the mean batch.", "model"), id);
         _failedSteps = Of(factory.CreateCounter("inference_engine_failed_steps_total", "Decode calls that failed.", "model"), id);
-        _stepSeconds = Of(factory.CreateCounter("inference_engine_step_seconds_total", "Time spent in those calls; divided by inference_engine_steps_total: the mean step.", "model"), id);
-        _operationSeconds = Of(factory.CreateCounter("inference_engine_operation_seconds_total", "Time spent on the KV pool between calls: sharing, saving and restoring.", "model"), id);
-        _samplingSeconds = Of(factory.CreateCounter("inference_engine_sampling_seconds_total", "Time spent on sampling after those calls.", "model"), id);
+        _stepSeconds = Of(factory.CreateCounter("inference_engine_step_seconds_total", "Time spent in decode calls; divided by inference_engine_steps_total: the mean step.", "model"), id);
+        _operationSeconds = Of(factory.CreateCounter("inference_engine_operation_seconds_total", "Time spent on the KV pool between decode calls: sharing, saving and restoring.", "model"), id);
+        _samplingSeconds = Of(factory.CreateCounter("inference_engine_sampling_seconds_total", "Time spent on sampling after decode calls.", "model"), id);
         _deviceDraws = Of(factory.CreateCounter("inference_engine_device_draws_total",
             "Tokens that the device drew; the host drew the others.", "model"), id);
         _graphReuses = Of(factory.CreateCounter("inference_engine_graph_reuses_total",
@@ -72,7 +72,7 @@ internal sealed class EngineCollector
         _recomputed = Of(factory.CreateCounter("inference_recomputed_tokens_total", "Tokens computed again after a preemption.", "model"), id);
         _wasted = Of(factory.CreateCounter("inference_wasted_tokens_total", "Generated tokens of requests that were cancelled.", "model"), id);
         _evicted = Of(factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model"), id);
-        _evictedForIds = Of(factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Evicted tokens that left for want of a sequence id and not of cells; llama.cpp has 256 ids.", "model"), id);
+        _evictedForIds = Of(factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Evicted tokens that left because sequence ids ran out, not cells. llama.cpp has 256 ids.", "model"), id);
         _preemptions = Of(factory.CreateCounter("inference_preemptions_total", "Running requests that made room and resumed later.", "model"), id);
         Counter drafts = factory.CreateCounter("inference_draft_tokens_total",
             "Guessed tokens that were verified beside others, by who guessed (text: the prompt, the reply so far or a prediction; model: the draft model) and by what came of them.", "model", "source", "outcome");
@@ -83,6 +83,9 @@ internal sealed class EngineCollector
         _draftSeconds = Of(factory.CreateCounter("inference_draft_seconds_total", "Time spent in the draft model, between decode calls.", "model"), id);
         _draftModelBytes = Of(factory.CreateGauge("inference_draft_model_bytes", "Weights and KV pool of the draft model; 0 without one.", "model"), id);
         _forced = Of(factory.CreateCounter("inference_forced_tokens_total", "Generated tokens that a grammar left no choice about; they were not sampled.", "model"), id);
+        _adapters = Of(factory.CreateGauge("inference_lora_adapters", "LoRA adapters that are loaded.", "model"), id);
+        _adapterChanges = Of(factory.CreateCounter("inference_lora_changes_total",
+            "Decode calls with other LoRA adapters than the call before, for which llama.cpp built its graphs anew.", "model"), id);
         Of(factory.CreateGauge("inference_model_bytes", "Weights of a loaded model.", "model"), id).Set(model.File.SizeBytes);
         if (model.Engine.KvPoolBytes is { } bytes)
             Of(factory.CreateGauge("inference_kv_pool_bytes", "The KV pool, used or not; absent for models that keep more than keys and values of every token.", "model"), id).Set(bytes);
@@ -92,6 +95,7 @@ internal sealed class EngineCollector
     public void Read()
     {
         _up.Set(_model.Engine.Failure is null ? 1 : 0);
+        _adapters.Set(_model.Adapters.All.Count);
         Copy(_model.Engine.Snapshot);
     }
 
@@ -128,6 +132,7 @@ internal sealed class EngineCollector
         _hostBytes.Set(now.HostCacheBytes);
         _decodeStep.Set(now.DecodeStepSeconds);
         _failedSteps.IncTo(now.FailedSteps);
+        _adapterChanges.IncTo(now.AdapterChanges);
         _stepSeconds.IncTo(now.StepSeconds);
         _operationSeconds.IncTo(now.OperationSeconds);
         _samplingSeconds.IncTo(now.SamplingSeconds);

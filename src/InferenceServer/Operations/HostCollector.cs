@@ -7,7 +7,7 @@ namespace InferenceServer.Operations;
 internal static class HostCollector
 {
     /// <param name="changed">Told of each model that was loaded, and of each that is about to go.</param>
-    public static void Add(MetricFactory factory, CollectorRegistry registry, ModelHost host, Action<ServedModel, bool> changed)
+    public static void Add(MetricFactory factory, CollectorRegistry registry, ModelHost host, Action<HostedModel, bool> changed)
     {
         host.Changed = changed;
         Counter loads = factory.CreateCounter("inference_model_loads_total", "Loads of models on demand, by outcome.", "outcome");

@@ -13,9 +13,6 @@ internal static class MemoryCollector
     /// <param name="devices">As they are at that moment.</param>
     public static void Add(MetricFactory factory, CollectorRegistry registry, ModelCatalogue models, Func<IReadOnlyList<LlamaDevice>> devices, TimeProvider clock)
     {
-        Gauge weights = factory.CreateGauge("inference_model_bytes", "Weights of a loaded model.", "model");
-        foreach (ServedEmbedder model in models.Side)
-            weights.WithLabels(model.Id).Set(model.File.SizeBytes);
         Gauge memory = factory.CreateGauge("inference_device_memory_bytes", "Memory of a device that llama.cpp uses, whoever takes it, by state: total, or free of that.", "device", "state");
         Gauge process = factory.CreateGauge("process_resident_memory_bytes", "Memory of this process that is in RAM, mapped weights included.");
 
@@ -31,7 +28,7 @@ internal static class MemoryCollector
                 last = now;
                 process.Set(Environment.WorkingSet);
                 // A device that has failed may not come back from a call, or take the process along: then the last numbers stay.
-                if (models.Models.Any(model => model.Engine.Failure is not null) || models.Side.Any(model => model.Failure() is not null))
+                if (models.Models.Any(model => model.Engine.Failure is not null) || models.Side.Any(model => model.Engine.Failure is not null))
                     return;
                 // Helpers such as BLAS have no memory of their own; and where all of it is free nobody has counted (the host, on a Mac).
                 foreach (LlamaDevice device in devices().Where(device => device.FreeBytes < device.TotalBytes))

@@ -3,6 +3,7 @@ using System.CommandLine.Completions;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Net;
+using InferenceServer.Configuration;
 using InferenceServer.Engine;
 using InferenceServer.Library;
 using InferenceServer.Llama;
@@ -36,6 +37,8 @@ internal sealed class OptionTable
         ["metal"] = LlamaBackend.Metal,
     };
 
+    private static readonly Dictionary<string, SplitMode> SplitModes = new(StringComparer.OrdinalIgnoreCase) { ["none"] = SplitMode.None, ["layer"] = SplitMode.Layer, ["row"] = SplitMode.Row };
+
     private static readonly Dictionary<string, Switch> Switches = new(StringComparer.OrdinalIgnoreCase) { ["on"] = Switch.On, ["off"] = Switch.Off };
 
     private static readonly Dictionary<string, ModerationMode> ModerationModes = new(StringComparer.OrdinalIgnoreCase)
@@ -44,6 +47,8 @@ internal sealed class OptionTable
         ["flag"] = ModerationMode.Flag,
         ["refuse"] = ModerationMode.Refuse,
     };
+
+    public const string AdapterForm = "NAME=PATH[@SCALE]";
 
     private const long DefaultDiskBytes = 8L << 30;
 
@@ -56,6 +61,9 @@ internal sealed class OptionTable
         Off,
         On,
     }
+
+    private readonly Option<string?> _config = Text("--config", "FILE",
+        "A file of models and options; see docs/configuration.md. Default: server.json of the current directory, if it is there.");
 
     private readonly Option<string?> _model = Text("--model", "MODEL",
         "A GGUF file, a model of the library by its name, or one to fetch: hf:owner/repo[:quant] or ollama:name[:tag]. Default: models/chat-small.gguf, or a tiny random model where there is none.");
@@ -73,6 +81,9 @@ internal sealed class OptionTable
         Description = "A guess that --draft-model takes to be less likely ends its draft. Default: 0.5.",
         CustomParser = result => float.TryParse(One(result), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out float value) && value is >= 0 and <= 1 ? value : Fail<float?>(result, "a number from 0 to 1"),
     };
+    private readonly Option<string[]> _lora = List("--lora", AdapterForm,
+        "A LoRA adapter of the model, a GGUF file; repeatable. Requests choose it as the model MODEL:NAME, where it counts SCALE times (1 if absent), or in their field lora.",
+        text => Adapter(text) is not null, $"a name of {AdapterOptions.NameForm}, =, and the path of a GGUF file, which @ and a number from -{AdapterOptions.MostScale} to {AdapterOptions.MostScale} may follow");
 
     private readonly Option<string?> _modelsDirectory = Text("--models-dir", "DIR",
         "The library of models: in this folder, which several servers may share. Default: InferenceServer/models in the user's data folder.");
@@ -115,6 +126,27 @@ internal sealed class OptionTable
         CustomParser = result => One(result).Equals("auto", StringComparison.OrdinalIgnoreCase)
             ? null
             : Integer(One(result), 0, 10_000) ?? Fail<int?>(result, "auto or an integer from 0 to 10000"),
+    };
+
+    private readonly Option<SplitMode?> _splitMode = Choice("--split-mode", "How a model lies on several GPUs: none takes one of them, layer gives each whole layers, row gives each a part of every matrix where the backend can.", SplitModes, SplitMode.Layer);
+
+    private readonly Option<float[]?> _tensorSplit = new("--tensor-split")
+    {
+        HelpName = "N,N",
+        Description = "Each GPU's share of the model, such as 3,1. Default: what fits, each as full as the others.",
+        CustomParser = result => Parts(One(result), part => float.TryParse(part, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out float share) && float.IsFinite(share) ? share : (float?)null) is { } shares && shares.Sum() > 0
+            ? shares : Fail<float[]?>(result, "a share for each GPU such as 3,1, not all 0"),
+    };
+
+    private readonly Option<int> _mainGpu = Number("--main-gpu", "The GPU that has all with --split-mode none, and small tensors and the KV cache with row; the first is 0.", 0, 63, 0);
+    private readonly Option<bool> _cpuMoe = new("--cpu-moe") { Description = "Leave the experts of a mixture of experts to the CPU; the rest of each layer may lie on the GPU." };
+    private readonly Option<int?> _cpuMoeLayers = Number("--n-cpu-moe", "Leave the experts of the first N layers to the CPU. Default: as few as must, for all other weights to lie on the GPU.", 0, 10_000);
+
+    private readonly Option<long[]?> _deviceMemory = new("--device-memory")
+    {
+        HelpName = "BYTES,BYTES",
+        Description = "Most memory that the model may take of each GPU, such as 6GiB,4GiB. Default: what is free.",
+        CustomParser = result => Parts(One(result), Bytes) ?? Fail<long[]?>(result, "bytes for each GPU such as 6GiB,4GiB"),
     };
 
     private readonly Option<Switch?> _kvUnified = Choice("--kv-unified", "One pool of KV cells for all sequences, so that prefixes are shared without copying.", Switches, Switch.On);
@@ -177,7 +209,7 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _model, _embeddingModel, _draftModel, _draftMax, _draftLeastProbability, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _kvUnified, _deterministic, _cacheTypeK,
+            _config, _model, _lora, _embeddingModel, _draftModel, _draftMax, _draftLeastProbability, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -187,11 +219,30 @@ internal sealed class OptionTable
             Command.Add(option);
         }
 
-        foreach (Option option in (Option[])[_modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline])
+        foreach (Option option in (Option[])[_config, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline])
             option.Recursive = true;
     }
 
     public RootCommand Command { get; }
+
+    /// <summary>The file that other options come from.</summary>
+    public Option Config => _config;
+
+    /// <summary>The file of models and options; null where none is named and none is there.</summary>
+    public string? ConfigPath(ParseResult parsed, Func<string, string?> environment) =>
+        parsed.GetValue(_config) ?? (environment("INFERENCE_SERVER_CONFIG") is { Length: > 0 } named ? named : File.Exists(ServerFileReader.DefaultName) ? ServerFileReader.DefaultName : null);
+
+    /// <summary>Those that one of several models may have for itself.</summary>
+    public IReadOnlyList<Option> OfOneModel =>
+    [
+        _lora, _draftModel, _draftMax, _draftLeastProbability, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK, _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _chatTemplate,
+    ];
+
+    /// <summary>Those of the server that a plan of its memory depends on.</summary>
+    public IReadOnlyList<Option> PlanOptions =>
+    [
+        _model, _backend, _contextSize, _maxSequences, _batchSize, _microBatchSize, _cacheTypeK, _cacheTypeV, _kvUnified, _deterministic, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory,
+    ];
 
     /// <summary>Ours, without <c>--help</c> and <c>--version</c>.</summary>
     public IReadOnlyList<Option> Options { get; }
@@ -219,28 +270,11 @@ internal sealed class OptionTable
         AllowPull = (parsed.GetValue(_allowPull) ?? (IPAddress.IsLoopback(IPAddress.Parse(parsed.GetValue(_host)!)) ? Switch.On : Switch.Off)) is Switch.On,
         ModelMemory = parsed.GetValue(_modelMemory),
         KeepAlive = TimeSpan.FromSeconds(parsed.GetValue(_keepAlive)),
-        Model = new ModelOptions
+        Model = ReadModel(parsed, new ModelOptions()) with
         {
             ModelPath = parsed.GetValue(_model),
             EmbeddingModelPath = parsed.GetValue(_embeddingModel),
             ModerationModelPath = parsed.GetValue(_moderationModel),
-            DraftModelPath = parsed.GetValue(_draftModel),
-            LongestDraft = parsed.GetValue(_draftMax),
-            LeastDraftProbability = parsed.GetValue(_draftLeastProbability) ?? 0.5f,
-            ChatTemplatePath = parsed.GetValue(_chatTemplate),
-            ContextSize = parsed.GetValue(_contextSize),
-            MaxSequences = parsed.GetValue(_maxSequences),
-            Threads = parsed.GetValue(_threads),
-            BatchSize = parsed.GetValue(_batchSize),
-            MicroBatchSize = Math.Min(parsed.GetValue(_microBatchSize), parsed.GetValue(_batchSize)),
-            GpuLayers = parsed.GetValue(_gpuLayers),
-            KvUnified = parsed.GetValue(_kvUnified) is not Switch.Off,
-            Deterministic = parsed.GetValue(_deterministic),
-            CacheTypeK = parsed.GetValue(_cacheTypeK) ?? KvType.F16,
-            CacheTypeV = parsed.GetValue(_cacheTypeV) ?? KvType.F16,
-            MaxQueue = parsed.GetValue(_maxQueue),
-            TargetInterTokenSeconds = parsed.GetValue(_targetItl) / 1000.0,
-            HostCacheBytes = parsed.GetValue(_cacheRam),
             DiskCacheDirectory = parsed.GetValue(_cacheDirectory),
             DiskCacheBytes = parsed.GetValue(_cacheDisk),
         },
@@ -259,6 +293,51 @@ internal sealed class OptionTable
         ModerationRulesPath = parsed.GetValue(_moderationRules),
         AllowedHosts = Listed(parsed, _allowedHosts),
     };
+
+    /// <summary>The options of one model: those that are given, and the others as they are.</summary>
+    public ModelOptions ReadModel(ParseResult parsed, ModelOptions others)
+    {
+        int batch = Given(_batchSize, others.BatchSize);
+        return others with
+        {
+            Adapters = Given(_lora, []) is { Length: > 0 } adapters ? [.. adapters.Select(text => Adapter(text)!)] : others.Adapters,
+            DraftModelPath = Given(_draftModel, others.DraftModelPath),
+            LongestDraft = Given(_draftMax, others.LongestDraft),
+            LeastDraftProbability = Given(_draftLeastProbability, null) ?? others.LeastDraftProbability,
+            ChatTemplatePath = Given(_chatTemplate, others.ChatTemplatePath),
+            ContextSize = Given(_contextSize, others.ContextSize),
+            MaxSequences = Given(_maxSequences, others.MaxSequences),
+            Threads = Given(_threads, others.Threads),
+            BatchSize = batch,
+            MicroBatchSize = Math.Min(Given(_microBatchSize, others.MicroBatchSize), batch),
+            GpuLayers = Given(_gpuLayers, others.GpuLayers),
+            SplitMode = Given(_splitMode, null) ?? others.SplitMode,
+            TensorSplit = Given(_tensorSplit, null) is { Length: > 0 } split ? split : others.TensorSplit,
+            MainGpu = Given(_mainGpu, others.MainGpu),
+            CpuExpertLayers = Given(_cpuMoe, false) ? int.MaxValue : Given(_cpuMoeLayers, others.CpuExpertLayers),
+            DeviceMemory = Given(_deviceMemory, null) is { Length: > 0 } memory ? memory : others.DeviceMemory,
+            KvUnified = Given(_kvUnified, null) is { } unified ? unified is Switch.On : others.KvUnified,
+            Deterministic = Given(_deterministic, others.Deterministic),
+            CacheTypeK = Given(_cacheTypeK, null) ?? others.CacheTypeK,
+            CacheTypeV = Given(_cacheTypeV, null) ?? others.CacheTypeV,
+            MaxQueue = Given(_maxQueue, others.MaxQueue),
+            TargetInterTokenSeconds = Given(_targetItl, null) / 1000.0 ?? others.TargetInterTokenSeconds,
+            HostCacheBytes = Given(_cacheRam, others.HostCacheBytes),
+        };
+
+        T Given<T>(Option<T> option, T otherwise) => parsed.GetResult(option) is { Implicit: false } ? parsed.GetValue(option)! : otherwise;
+    }
+
+    /// <summary>Null where it is none. What follows the last @ is a scale if it is a number; paths may hold such signs, too.</summary>
+    private static AdapterOptions? Adapter(string text)
+    {
+        int equals = text.IndexOf('=', StringComparison.Ordinal), at = text.LastIndexOf('@');
+        if (equals < 0 || !AdapterOptions.IsName(text[..equals]))
+            return null;
+        bool isScaled = float.TryParse(at > equals ? text.AsSpan(at + 1) : default, NumberStyles.Float, CultureInfo.InvariantCulture, out float scale);
+        string path = isScaled ? text[(equals + 1)..at] : text[(equals + 1)..];
+        return path.Length > 0 && (!isScaled || Math.Abs(scale) <= AdapterOptions.MostScale) ? new AdapterOptions(text[..equals], path, isScaled ? scale : 1) : null;
+    }
 
     private static string[] Listed(ParseResult parsed, Option<string[]> option) => parsed.GetValue(option) is { Length: > 0 } values ? values : [];
 
@@ -312,13 +391,21 @@ internal sealed class OptionTable
     };
 
     /// <summary>Bytes, with a binary suffix or without: 1GiB, 512M, 0.</summary>
-    private static Option<long?> Size(string name, string description, long? standard) => new(name)
+    internal static Option<long?> Size(string name, string description, long? standard) => new(name)
     {
         HelpName = "BYTES",
         Description = description,
         DefaultValueFactory = _ => standard,
         CustomParser = result => Bytes(One(result)) ?? Fail<long?>(result, "a number of bytes such as 512MiB or 2GiB"),
     };
+
+    /// <summary>Values between commas; null where there is none, or one is wrong.</summary>
+    private static T[]? Parts<T>(string text, Func<string, T?> read)
+        where T : struct
+    {
+        T?[] parts = [.. text.Split(',', StringSplitOptions.TrimEntries).Select(read)];
+        return parts.All(part => part is not null) ? [.. parts.Select(part => part!.Value)] : null;
+    }
 
     private static long? Bytes(string text)
     {

@@ -13,7 +13,7 @@ internal sealed class ReplayMetrics(MetricFactory factory)
 
     private readonly Gauge _readerless = factory.CreateGauge("inference_readerless_generations", "Generations that go on without a reader now.");
     private readonly Gauge _answers = factory.CreateGauge("inference_recorded_answers", "Answers that can be asked for again, those that are being made included.");
-    private readonly Gauge _bytes = factory.CreateGauge("inference_recorded_bytes", "What they take.");
+    private readonly Gauge _bytes = factory.CreateGauge("inference_recorded_bytes", "Memory that answers which can be asked for again take.");
 
     public void Answered(string outcome) => _answered.WithLabels(outcome).Inc();
 

@@ -50,7 +50,7 @@ internal sealed partial class ServerLifecycle(
     {
         readiness.Drains();
         LogDraining(log, options.DrainTimeout.TotalSeconds);
-        await Task.WhenAll([.. models.Models.Select(model => model.Engine.StopAsync(options.DrainTimeout)), .. models.Side.Select(model => model.Stop(options.DrainTimeout))]);
+        await Task.WhenAll([.. models.Models.Select(model => model.Engine.StopAsync(options.DrainTimeout)), .. models.Side.Select(model => model.Engine.StopAsync(options.DrainTimeout))]);
     }
 
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;

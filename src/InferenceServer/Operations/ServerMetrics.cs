@@ -14,6 +14,7 @@ internal sealed class ServerMetrics
 {
     private readonly CollectorRegistry _registry = Metrics.NewCustomRegistry();
     private readonly ConcurrentDictionary<ServedModel, EngineCollector> _engines = new(ReferenceEqualityComparer.Instance);
+    private readonly ConcurrentDictionary<ServedEmbedder, EmbeddingCollector> _embedders = new(ReferenceEqualityComparer.Instance);
     private readonly Counter _requests;
     private readonly Histogram _durations;
 
@@ -25,7 +26,7 @@ internal sealed class ServerMetrics
             ["endpoint"], new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 2, 18) });
         TimeToFirstToken = factory.CreateHistogram("inference_time_to_first_token_seconds", "From a request's arrival to its first token.",
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.004, 2, 14) });
-        InterToken = factory.CreateHistogram("inference_inter_token_seconds", "Between two tokens of one choice.",
+        InterToken = factory.CreateHistogram("inference_inter_token_seconds", "Time between two tokens of one choice.",
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 1.6, 16) });
         QueueTime = factory.CreateHistogram("inference_queue_seconds", "From submission to the engine until the first step that worked on it.",
             new HistogramConfiguration { Buckets = Histogram.ExponentialBuckets(0.001, 2, 16) });
@@ -38,21 +39,35 @@ internal sealed class ServerMetrics
         Pulls = new PullMetrics(factory);
         foreach (ServedModel model in models.Models)
             _engines[model] = new EngineCollector(factory, model);
+        foreach (ServedEmbedder model in models.Side)
+            _embedders[model] = new EmbeddingCollector(factory, model);
         if (models.OnDemand is { } host)
-            HostCollector.Add(factory, _registry, host, (model, isLoaded) =>
+            HostCollector.Add(factory, _registry, host, (hosted, isLoaded) =>
             {
-                if (isLoaded)
-                    _engines[model] = new EngineCollector(factory, model);
-                else if (_engines.TryRemove(model, out EngineCollector? gone))
-                    gone.Remove();
+                if (hosted.Chat is { } chat)
+                {
+                    if (isLoaded)
+                        _engines[chat] = new EngineCollector(factory, chat);
+                    else if (_engines.TryRemove(chat, out EngineCollector? gone))
+                        gone.Remove();
+                }
+                if (hosted.Embedder is { } embedder)
+                {
+                    if (isLoaded)
+                        _embedders[embedder] = new EmbeddingCollector(factory, embedder);
+                    else if (_embedders.TryRemove(embedder, out EmbeddingCollector? gone))
+                        gone.Remove();
+                }
             });
+        if (options.Configuration is { Current.Path: not null } configuration)
+            ConfigurationCollector.Add(factory, _registry, configuration);
         _registry.AddBeforeCollectCallback(() =>
         {
             foreach (EngineCollector engine in _engines.Values)
                 engine.Read();
+            foreach (EmbeddingCollector embedder in _embedders.Values)
+                embedder.Read();
         });
-        foreach (ServedEmbedder model in models.Side)
-            EmbeddingCollector.Add(factory, _registry, model);
         MemoryCollector.Add(factory, _registry, models, options.Devices, options.Clock);
     }
 

@@ -1,3 +1,4 @@
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Moderation;
@@ -37,6 +38,9 @@ internal sealed record WebHostOptions
 
     /// <summary>Models that are here under names, loaded or not; null for none. Disposed by whoever opened it.</summary>
     public ModelLibrary? Library { get; init; }
+
+    /// <summary>server.json as it is now; null for none. Disposed by whoever opened it.</summary>
+    public LiveConfiguration? Configuration { get; init; }
 
     /// <summary>Whether models may be fetched, made and deleted over HTTP.</summary>
     public bool AllowPull { get; init; }

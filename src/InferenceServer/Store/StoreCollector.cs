@@ -9,7 +9,7 @@ internal static class StoreCollector
     {
         Counter writes = factory.CreateCounter("inference_store_writes_total", "Changes to what is stored: made, and on the disk; or failed.", "outcome");
         Counter commits = factory.CreateCounter("inference_store_commits_total", "Flushes of the store to the disk; changes that wait together share one.");
-        Counter seconds = factory.CreateCounter("inference_store_commit_seconds_total", "Time that these took; divided by inference_store_commits_total: the mean.");
+        Counter seconds = factory.CreateCounter("inference_store_commit_seconds_total", "Time spent on flushes of the store to the disk; divided by inference_store_commits_total: the mean.");
         Counter deleted = factory.CreateCounter("inference_store_deleted_total", "Stored entries that were deleted for their age, or because too much was stored.");
         Gauge bytes = factory.CreateGauge("inference_store_bytes", "Size of the store's files.");
         registry.AddBeforeCollectCallback(() =>

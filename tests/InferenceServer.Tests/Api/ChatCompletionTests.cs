@@ -145,7 +145,7 @@ public sealed partial class ChatCompletionTests
                 for (int i = 0; i < 5; i++)
                 {
                     reply.Token($"{i}");
-                    await Task.Delay(2);
+                    await Task.Yield();
                 }
 
                 reply.Finish();

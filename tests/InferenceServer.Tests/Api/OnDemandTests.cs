@@ -1,5 +1,7 @@
 using System.Text.Json;
+using InferenceServer.Configuration;
 using InferenceServer.Models;
+using InferenceServer.Tests.Docs;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 
@@ -11,14 +13,15 @@ public sealed class OnDemandTests
     private readonly FakeTimeProvider _clock = new();
     private int _loads;
 
-    private ModelHost Host(Func<Task>? loading = null) => new(
+    private ModelHost Host(Func<Task>? loading = null, float progress = 0) => new(
         new ModelHostOptions { Room = 1000 },
-        name => !ModelCatalogue.IsNamed("second", name) ? null : new LoadableModel("second", 10, async _ =>
+        name => !ModelCatalogue.IsNamed("second", name) ? null : new LoadableModel("second", () => 10, async (_, told) =>
         {
+            told.Report(progress);
             Interlocked.Increment(ref _loads);
             await (loading?.Invoke() ?? Task.CompletedTask);
-            ServedModel served = TestHost.Served(new ScriptedEngine { Script = reply => reply.SayAsync("From the second") }) with { Id = "second", System = "Be brief." };
-            return new HostedModel(served, 10, () => ValueTask.CompletedTask);
+            ServedModel served = TestHost.Served(new ScriptedEngine { Script = reply => reply.SayAsync("From the second") }) with { Id = "second", Settings = () => new ModelSettings { System = "Be brief." } };
+            return new HostedModel(served, null, 10, () => ValueTask.CompletedTask);
         }), _clock, NullLogger.Instance);
 
     public static TheoryData<string, string> Requests => new()
@@ -96,6 +99,88 @@ public sealed class OnDemandTests
         Assert.True((int)answer.StatusCode == 503 && text.Contains("the file ends early", StringComparison.Ordinal), text);
         await server.PostJsonAsync("/v1/chat/completions", """{"model":"scripted","messages":[{"role":"user","content":"Hi"}]}""");
         Assert.Contains("inference_model_loads_total{outcome=\"failed\"} 1", await server.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative)), StringComparison.Ordinal);
+    }
+
+    public static TheoryData<string, string, string, string> Streams => new()
+    {
+        { "/v1/chat/completions", """{"model":"second","stream":true,"messages":[{"role":"user","content":"Hi"}]}""", ": loading model, 40", "data: {\"error\":{\"message\":" },
+        { "/v1/completions", """{"model":"second","stream":true,"prompt":"Hi"}""", ": loading model, 40", "data: {\"error\":{\"message\":" },
+        { "/v1/responses", """{"model":"second","stream":true,"input":"Hi","store":false}""", ": loading model, 40", "event: error\ndata: {\"type\":\"error\",\"code\":\"model_load_failed\"" },
+        { "/v1/messages", """{"model":"second","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}""", ": loading model, 40", "event: error\ndata: {\"type\":\"error\",\"error\":{" },
+        { "/api/chat", """{"model":"second","messages":[{"role":"user","content":"Hi"}]}""", "\"done\":false,\"status\":\"loading model, 40", "{\"error\":\"" },
+        { "/api/generate", """{"model":"second","prompt":"Hi"}""", "\"response\":\"\",\"done\":false,\"status\":\"loading model, 40", "{\"error\":\"" },
+    };
+
+    /// <summary>Proxies cut what is silent, and somebody looks at a screen.</summary>
+    [Theory]
+    [MemberData(nameof(Streams))]
+    public async Task A_stream_shows_signs_of_life_while_its_model_is_loaded_and_goes_on_as_ever(string path, string body, string sign, string error)
+    {
+        foreach (bool fails in (bool[])[false, true])
+        {
+            TaskCompletionSource loaded = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            await using ModelHost host = Host(() => loaded.Task, progress: 0.4f);
+            await using TestHost server = await TestHost.StartAsync(TestHost.Served(new ScriptedEngine()), _clock, onDemand: host);
+            Task<HttpResponseMessage> asking = server.PostAsync(path, body);
+            await Eventually.PassesUntilAsync(_clock, () => asking.IsCompleted);
+            using HttpResponseMessage answer = await asking;
+            Assert.True(answer.IsSuccessStatusCode);
+            if (fails)
+                loaded.SetException(new InvalidDataException("the file ends early"));
+            else
+                loaded.SetResult();
+            string text = await answer.Content.ReadAsStringAsync();
+            Assert.Contains(sign, text, StringComparison.Ordinal);
+            Assert.Contains(fails ? error : "From the second", text, StringComparison.Ordinal);
+            Assert.Equal(fails, text.Contains("the file ends early", StringComparison.Ordinal));
+        }
+    }
+
+    /// <summary>An embedding model is a model of the library as any other.</summary>
+    [Theory]
+    [InlineData("/v1/embeddings", """{"model":"vectors","input":"Hi"}""")]
+    [InlineData("/api/embed", """{"model":"vectors","input":"Hi","keep_alive":"10s"}""")]
+    public async Task An_embedding_model_is_loaded_by_its_name_or_another_and_leaves_with_its_series(string path, string body)
+    {
+        ServedEmbedder served = EmbeddingProbes.Models[0] with { Id = "vectors" };
+        await using ModelHost host = new(new ModelHostOptions { Room = 1000, KeepAlive = TimeSpan.FromSeconds(10) },
+            name => ModelCatalogue.IsNamed("vectors", name) ? new LoadableModel("vectors", () => 10, (_, _) => Task.FromResult(new HostedModel(null, served, 10, () => ValueTask.CompletedTask))) : null, _clock, NullLogger.Instance);
+        using LiveConfiguration configuration = new(ServerFileReader.Read("""{"models":{"vectors":{"model":"v.gguf","aliases":["text-embedding-3-small"]}}}"""u8, "server.json"), _clock, NullLogger.Instance);
+        await using TestHost server = await TestHost.StartAsync(TestHost.Served(new ScriptedEngine()), onDemand: host, configuration: configuration);
+        foreach (string name in (string[])["vectors", "text-embedding-3-small"])
+        {
+            using HttpResponseMessage answer = await server.PostAsync(path, body.Replace("vectors", name, StringComparison.Ordinal));
+            Assert.True(answer.IsSuccessStatusCode, await answer.Content.ReadAsStringAsync());
+        }
+        Assert.Equal(1, host.Loads);
+        JsonElement listed = JsonDocument.Parse(await server.Client.GetStringAsync(new Uri("/v1/models/text-embedding-3-small", UriKind.Relative))).RootElement;
+        Assert.Equal(("vectors", "loaded", "embedding", "text-embedding-3-small"),
+            (listed.GetProperty("id").GetString(), listed.GetProperty("state").GetString(), listed.GetProperty("capabilities")[0].GetString(), listed.GetProperty("aliases")[0].GetString()));
+        await ErrorTests.AssertErrorAsync(await server.PostAsync("/v1/chat/completions", """{"model":"vectors","messages":[{"role":"user","content":"Hi"}]}"""), 400, "model", "invalid_value");
+        Assert.Contains("inference_embedding_inputs_total{model=\"vectors\"}", await MetricsAsync(), StringComparison.Ordinal);
+        await Eventually.PassesUntilAsync(_clock, () => host.Unloads == 1);
+        Assert.DoesNotContain("inference_embedding_inputs_total{model=\"vectors\"}", await MetricsAsync(), StringComparison.Ordinal);
+
+        Task<string> MetricsAsync() => server.Client.GetStringAsync(new Uri("/metrics", UriKind.Relative));
+    }
+
+    /// <summary>What a model's owner set holds for requests that say nothing else, in every dialect.</summary>
+    [Theory]
+    [InlineData("/v1/chat/completions", """{"model":"scripted","messages":[{"role":"user","content":"Hi"}]}""", "\"temperature\":1")]
+    [InlineData("/v1/responses", """{"model":"scripted","input":"Hi","store":false}""", "\"temperature\":1")]
+    [InlineData("/v1/messages", """{"model":"scripted","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}""", "\"temperature\":1")]
+    [InlineData("/api/chat", """{"model":"scripted","stream":false,"messages":[{"role":"user","content":"Hi"}]}""", "\"options\":{\"temperature\":1}")]
+    public async Task Sampling_of_a_model_holds_unless_a_request_says_otherwise(string path, string body, string given)
+    {
+        ScriptedEngine engine = new();
+        ServerConfiguration file = ServerFileReader.Read("""{"models":{"scripted":{"model":"v.gguf","sampling":{"temperature":0.25,"stop":"END"}}}}"""u8, "server.json");
+        await using TestHost server = await TestHost.StartAsync(TestHost.Served(engine) with { Settings = () => file.Models[0].Settings });
+        JsonElement answer = await server.PostJsonAsync(path, body);
+        await server.PostJsonAsync(path, body.Replace("}]}", $"}}],{given}}}", StringComparison.Ordinal).Replace("\"store\":false", $"\"store\":false,{given}", StringComparison.Ordinal));
+        Assert.Equal([0.25f, 1], engine.Submitted.Select(generation => generation.Request.Sampling.Temperature));
+        Assert.All(engine.Submitted, generation => Assert.Equal("END", Assert.Single(generation.Request.StopStrings)));
+        if (answer.TryGetProperty("temperature", out JsonElement told))
+            Assert.Equal(0.25f, told.GetSingle());
     }
 
     private static async Task<string[]> IdsAsync(TestHost server) =>

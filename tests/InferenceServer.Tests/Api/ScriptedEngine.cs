@@ -59,8 +59,37 @@ internal sealed class ScriptedEngine : IInferenceEngine
             throw refusal;
         Generation generation = new(request);
         Submitted.Enqueue(generation);
-        _ = Task.Run(() => Script(new ScriptedReply(generation)));
+        _ = Task.Run(() => PlayAsync(new ScriptedReply(generation)));
         return generation;
+    }
+
+    /// <summary>Says "partial", and fails when the test says so: once its client has that.</summary>
+    public static (ScriptedEngine Engine, Action Fail) FailingMidway()
+    {
+        TaskCompletionSource failure = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        ScriptedEngine engine = new()
+        {
+            Script = async reply =>
+            {
+                reply.Token("partial");
+                await failure.Task;
+                reply.Finish(FinishReason.Failed, error: "decode returned -3");
+            },
+        };
+        return (engine, failure.SetResult);
+    }
+
+    private async Task PlayAsync(ScriptedReply reply)
+    {
+        try
+        {
+            await Script(reply);
+        }
+        catch (Exception error)
+        {
+            // What goes wrong in a script reaches the test as a failed reply.
+            reply.Finish(FinishReason.Failed, error: $"the script failed: {error.Message}");
+        }
     }
 }
 
@@ -105,8 +134,7 @@ internal sealed class ScriptedReply(Generation generation)
     /// <summary>Waits, within limits, until the HTTP side cancels, then ends as the engine would.</summary>
     public async Task UntilCancelledAsync()
     {
-        for (int i = 0; i < 2000 && !Cancelled; i++)
-            await Task.Delay(5);
+        await Eventually.HoldsAsync(() => Cancelled);
         Finish(FinishReason.Cancelled);
     }
 }

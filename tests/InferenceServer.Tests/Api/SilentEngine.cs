@@ -24,11 +24,7 @@ internal sealed class SilentEngine
     public async Task<HttpResponseMessage> AskAsync(TestHost host, string path, string body)
     {
         Task<HttpResponseMessage> asking = host.PostAsync(path, body);
-        for (int i = 0; i < 400 && !asking.IsCompleted; i++)
-        {
-            Clock.Advance(TimeSpan.FromSeconds(1));
-            await Task.Delay(10);
-        }
+        await Eventually.PassesUntilAsync(Clock, () => asking.IsCompleted);
         HttpResponseMessage answer = await asking;
         _release.SetResult();
         return answer;

@@ -14,18 +14,11 @@ public sealed class StreamTests
     [Fact]
     public async Task A_stream_that_fails_midway_sends_an_error_event_and_ends_without_DONE()
     {
-        ScriptedEngine engine = new()
-        {
-            Script = async reply =>
-            {
-                reply.Token("partial");
-                await Task.Delay(50);
-                reply.Finish(FinishReason.Failed, error: "decode returned -3");
-            },
-        };
+        (ScriptedEngine engine, Action fail) = ScriptedEngine.FailingMidway();
         await using TestHost host = await TestHost.StartAsync(engine);
 
         using HttpResponseMessage answer = await host.PostAsync(Chat, Body);
+        fail();
         string stream = await answer.Content.ReadAsStringAsync();
 
         Assert.True(answer.IsSuccessStatusCode);
@@ -80,11 +73,7 @@ public sealed class StreamTests
         await ReadUntilAsync(stream, text, "before");
         // Time passes in small steps until the ping is there: the pump may still be on its way to wait.
         Task reading = ReadUntilAsync(stream, text, ": ping\n\n");
-        for (int i = 0; i < 400 && !reading.IsCompleted; i++)
-        {
-            clock.Advance(TimeSpan.FromSeconds(1));
-            await Task.Delay(10);
-        }
+        await Eventually.PassesUntilAsync(clock, () => reading.IsCompleted);
 
         await reading;
         release.SetResult();
@@ -136,7 +125,7 @@ public sealed class StreamTests
                 for (int i = 0; i < 20; i++)
                 {
                     reply.Token(name);
-                    await Task.Delay(1);
+                    await Task.Yield();
                 }
 
                 reply.Finish();

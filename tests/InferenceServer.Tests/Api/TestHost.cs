@@ -2,6 +2,7 @@ using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
 using InferenceServer.Chat;
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
@@ -57,7 +58,7 @@ internal sealed class TestHost : IAsyncDisposable
         StartAsync(Served(engine) with { Replies = replies ?? ServedReplies.Plain }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices, library, allowPull);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false, ModelHost? onDemand = null)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false, ModelHost? onDemand = null, LiveConfiguration? configuration = null)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -78,7 +79,8 @@ internal sealed class TestHost : IAsyncDisposable
             Devices = devices ?? (() => []),
             Library = library,
             AllowPull = allowPull,
-        }, new ModelCatalogue([model], embedders) { OnDemand = onDemand });
+            Configuration = configuration,
+        }, new ModelCatalogue([model], embedders) { OnDemand = onDemand, NameOf = name => configuration?.Current.NameOf(name) ?? name });
         await app.StartAsync();
         return new TestHost(app);
     }

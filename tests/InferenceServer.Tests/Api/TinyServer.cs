@@ -19,6 +19,11 @@ public class TinyServer : IAsyncLifetime
 
     protected virtual bool Deterministic => false;
 
+    /// <summary>Options of the server besides those that all have.</summary>
+    protected virtual IReadOnlyList<string> MoreArguments => [];
+
+    protected virtual bool AllowPull => false;
+
     /// <summary>Names of control tokens besides ChatML's.</summary>
     protected virtual IReadOnlyList<string> ControlTokens => [];
 
@@ -46,12 +51,12 @@ public class TinyServer : IAsyncLifetime
             await File.WriteAllTextAsync(template[1], source);
         }
         ServerOptions options = CommandLine.Read(
-            ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile(), .. template, .. Deterministic ? ["--deterministic"] : Array.Empty<string>()],
+            ["--ctx-size", "16384", "--threads", "1", "--batch-size", "256", "--model", TinyModelFile(), .. template, .. Deterministic ? ["--deterministic"] : Array.Empty<string>(), .. MoreArguments],
             new Microsoft.Extensions.Configuration.ConfigurationBuilder().Build(), _ => null).Options!;
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
         _model = ModelLoader.Load(options.Model, library, NullLoggerFactory.Instance, TimeProvider.System);
         // The warm-up is a chat, which such a model has not.
-        _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access, store: Store);
+        _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access, store: Store, allowPull: AllowPull);
     }
 
     public virtual async Task DisposeAsync()

@@ -11,7 +11,8 @@ namespace InferenceServer.Tests.Docs;
 public sealed class BodyExampleTests(KeepingServer tiny, EmbeddingServer embedding, RankingServer ranking) : IClassFixture<KeepingServer>, IClassFixture<EmbeddingServer>, IClassFixture<RankingServer>
 {
     // What needs another model than one that chats, and a host that has it.
-    private static readonly string[] ForEmbedders = ["/v1/embeddings", "/api/embed", "/api/embeddings"], ForRankers = ["/v1/rerank"], ForLibraries = ["/api/pull", "/api/create", "/api/copy", "/api/delete"];
+    private static readonly string[] ForEmbedders = ["/v1/embeddings", "/api/embed", "/api/embeddings"], ForRankers = ["/v1/rerank"], ForLibraries = ["/api/pull", "/api/create", "/api/copy", "/api/delete"],
+        ForAdapters = ["/lora-adapters", "/v1/load_lora_adapter", "/v1/unload_lora_adapter"];
 
     [Fact]
     public async Task Every_body_that_the_description_offers_is_answered()
@@ -44,6 +45,12 @@ public sealed class BodyExampleTests(KeepingServer tiny, EmbeddingServer embeddi
                 using HttpResponseMessage answer = await host.Client.SendAsync(request);
                 string text = await answer.Content.ReadAsStringAsync();
                 Assert.True((int)answer.StatusCode == 400 && text.Contains("no library of models", StringComparison.Ordinal), $"{path}: {(int)answer.StatusCode} {text}");
+            }
+            else if (ForAdapters.Contains(path))
+            {
+                // What they change is everybody's, and this host allows nobody to.
+                (int status, string text) = await SendAsync(host, path, body);
+                Assert.True(status == 403 && text.Contains("pull_not_allowed", StringComparison.Ordinal), $"{path}: {status} {text}");
             }
             else if (path == "/v1/feedback")
             {

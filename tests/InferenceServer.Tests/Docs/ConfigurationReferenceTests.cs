@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using InferenceServer.Configuration;
 using InferenceServer.Operations;
 using Microsoft.Extensions.Configuration;
 
@@ -9,6 +10,9 @@ public sealed partial class ConfigurationReferenceTests
 {
     [Fact]
     public Task The_page_lists_every_option() => GeneratedPage.CheckAsync("configuration.md", ConfigurationReference.Write());
+
+    [Fact]
+    public Task The_schema_beside_the_program_is_that_of_the_contracts() => GeneratedPage.CheckAsync("../src/InferenceServer/server.schema.json", ServerFileSchema.Write());
 
     [Fact]
     public void The_environment_variables_of_the_page_are_those_that_the_server_reads()

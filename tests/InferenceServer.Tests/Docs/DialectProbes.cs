@@ -15,6 +15,7 @@ internal static class DialectProbes
         ["/v1/messages/count_tokens"] = $"\"model\":\"scripted\",{User}",
         [OllamaChat] = $"\"model\":\"scripted\",\"stream\":false,{User}",
         [OllamaGenerate] = "\"model\":\"scripted\",\"stream\":false,\"prompt\":\"Hi\"",
+        ["/completion"] = "\"prompt\":\"Hi\"",
         ["/api/show"] = "\"model\":\"scripted\"",
     };
 
@@ -57,6 +58,7 @@ internal static class DialectProbes
         .. FieldProbes.Of(OllamaGenerate,
             ("template", "\"template\":\"{{ .Prompt }}\""), ("context", "\"context\":[1,2]"), ("images", "\"images\":[\"aGk=\"]"),
             ("system", "\"system\":\"x\",\"raw\":true"), ("suffix", "\"suffix\":\"x\""), ("anything else", "\"surprise\":1")),
+        .. FieldProbes.Of("/completion", ("repeat_last_n", "\"repeat_penalty\":1.1,\"repeat_last_n\":64"), ("cache_prompt", "\"cache_prompt\":true"), ("id_slot", "\"id_slot\":-1"), ("samplers", "\"samplers\":[\"top_k\"]"), ("anything else", "\"surprise\":1")),
         .. FieldProbes.Of("/api/show", ("name", "\"name\":\"scripted\""), ("verbose", "\"verbose\":true"), ("anything else", "\"surprise\":1")),
     ];
 

@@ -43,9 +43,6 @@ internal static class EmbeddingProbes
         Vocabulary = ScriptedVocabulary.Instance,
         Dimensions = 4,
         MaxInputTokens = 64,
-        Embed = (inputs, _) => Task.FromResult<float[][]>([.. inputs.Select(input => (float[])[1, 2, 3, input.Length])]),
-        Snapshot = () => default,
-        Failure = () => null,
-        Stop = _ => Task.CompletedTask,
+        Engine = new ScriptedEmbedding((inputs, _) => Task.FromResult<float[][]>([.. inputs.Select(input => (float[])[1, 2, 3, input.Length])])),
     };
 }

@@ -21,9 +21,9 @@ public sealed class MetricsReferenceTests
     {
         Id = "judge",
         Dimensions = 2,
-        Embed = (inputs, _) => inputs.Any(input => string.Concat(input.Select(token => (char)token)).Contains(Unjudged, StringComparison.Ordinal))
+        Engine = new ScriptedEmbedding((inputs, _) => inputs.Any(input => string.Concat(input.Select(token => (char)token)).Contains(Unjudged, StringComparison.Ordinal))
             ? throw new EmbeddingFailedException("The device gave up.")
-            : Task.FromResult<float[][]>([.. inputs.Select(_ => (float[])[-9, 9])]),
+            : Task.FromResult<float[][]>([.. inputs.Select(_ => (float[])[-9, 9])])),
     };
 
     [Fact]

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using InferenceServer.Api;
+using InferenceServer.Chat;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Models;
 using InferenceServer.Tests.Api;
@@ -22,10 +23,10 @@ public sealed class RequiredFieldTests
     private const string Function = "{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":{\"type\":\"object\"},\"strict\":true}}";
     private const string Custom = "{\"type\":\"custom\",\"custom\":{\"name\":\"c\",\"description\":\"d\",\"format\":{\"type\":\"text\"}}}";
     private static readonly string Sampling = string.Join(',', SamplingFields.All.Select(field => string.Create(CultureInfo.InvariantCulture, $"\"{field.Name}\":{field.Get(SamplingOptions.Default)}"))) + ",\"dry_sequence_breakers\":[\"x\"]";
-    private static readonly string Common = "\"max_tokens\":5,\"stop\":[\"x\"],\"n\":1,\"seed\":1,\"temperature\":1,\"top_p\":1,\"presence_penalty\":0,\"frequency_penalty\":0,"
-        + Sampling + ",\"logit_bias\":{\"65\":1},\"ignore_eos\":false,\"service_tier\":\"auto\",\"timeout_ms\":60000,\"cache_salt\":\"s\",\"prompt_cache_key\":\"k\",\"x_cache_report\":true,\"timing\":true,\"user\":\"u\"";
+    private static readonly string Common = "\"max_tokens\":5,\"stop\":[\"x\"],\"n\":1,\"seed\":1,"
+        + Sampling + ",\"logit_bias\":{\"65\":1},\"lora\":[],\"ignore_eos\":false,\"service_tier\":\"auto\",\"timeout_ms\":60000,\"cache_salt\":\"s\",\"prompt_cache_key\":\"k\",\"x_cache_report\":true,\"timing\":true,\"user\":\"u\"";
     private static readonly string OllamaCommon = "\"stream\":false,\"format\":\"json\",\"think\":false,\"keep_alive\":\"5m\",\"truncate\":true,\"shift\":true,\"timing\":true,"
-        + "\"options\":{" + Sampling + ",\"num_predict\":5,\"temperature\":1,\"top_p\":1,\"seed\":1,\"stop\":[\"x\"],\"repeat_penalty\":1,\"repeat_last_n\":-1,\"presence_penalty\":0,\"frequency_penalty\":0}";
+        + "\"options\":{" + Sampling + ",\"num_predict\":5,\"seed\":1,\"stop\":[\"x\"],\"repeat_penalty\":1,\"repeat_last_n\":-1}";
 
     /// <summary>For each route bodies that together have all its fields; no member of one needs another.</summary>
     private static readonly (string Route, string Body)[] Full =
@@ -49,8 +50,8 @@ public sealed class RequiredFieldTests
         ("/v1/chat/completions", $"{Model},\"messages\":[{User},{{\"role\":\"assistant\",\"refusal\":\"No.\"}},{User}]"),
         ("/v1/completions", $"{Model},\"prompt\":\"Hi\",{Common},\"logprobs\":1,\"echo\":false,\"best_of\":1,\"parse_special\":false"),
         ("/v1/responses", $"{Model},\"input\":\"Hi\",\"instructions\":\"x\",\"store\":true,\"background\":false,\"max_output_tokens\":5,\"max_tool_calls\":5,\"metadata\":{{\"a\":\"b\"}},\"reasoning\":{{\"effort\":\"low\",\"summary\":\"auto\"}},"
-            + $"\"text\":{{\"format\":{{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":{Schema},\"description\":\"d\",\"strict\":true}},\"verbosity\":\"medium\"}},\"temperature\":1,\"top_p\":1,\"truncation\":\"auto\",\"service_tier\":\"auto\",\"prompt_cache_key\":\"k\","
-            + "\"safety_identifier\":\"s\",\"user\":\"u\"," + Sampling + ",\"ignore_eos\":false,\"x_cache_report\":true,\"timing\":true,\"include\":[\"message.output_text.logprobs\"],"
+            + $"\"text\":{{\"format\":{{\"type\":\"json_schema\",\"name\":\"n\",\"schema\":{Schema},\"description\":\"d\",\"strict\":true}},\"verbosity\":\"medium\"}},\"truncation\":\"auto\",\"service_tier\":\"auto\",\"prompt_cache_key\":\"k\","
+            + "\"safety_identifier\":\"s\",\"user\":\"u\"," + Sampling + ",\"lora\":[],\"ignore_eos\":false,\"x_cache_report\":true,\"timing\":true,\"include\":[\"message.output_text.logprobs\"],"
             + "\"moderation\":{\"model\":\"omni-moderation-latest\",\"policy\":{\"input\":{\"mode\":\"score\"},\"output\":{\"mode\":\"score\"}}}"),
         ("/v1/responses", $"{Model},\"input\":\"Hi\",\"grammar\":\"root ::= \\\"a\\\"\""),
         ("/v1/responses", $"{Model},\"input\":\"Hi\",\"regex\":\"a+\""),
@@ -70,6 +71,8 @@ public sealed class RequiredFieldTests
             + "{\"role\":\"tool\",\"content\":\"x\",\"tool_name\":\"f\"}],\"tools\":[" + Function + "],\"logprobs\":true"),
         ("/api/chat", $"{Model},\"stream\":false,\"messages\":[{{\"role\":\"user\",\"content\":\"x\"}}],\"logprobs\":true"),
         ("/api/generate", $"{Model},{OllamaCommon},\"prompt\":\"x\",\"system\":\"x\",\"raw\":false,\"logprobs\":true"),
+        ("/completion", $"{Model},\"prompt\":\"x\",{Sampling},\"lora\":[],\"n_predict\":5,\"stop\":[\"x\"],\"seed\":1,\"repeat_penalty\":1,\"repeat_last_n\":-1,\"ignore_eos\":false,\"n_probs\":0,\"t_max_predict_ms\":60000,\"stream\":false,\"json_schema\":{Schema}"),
+        ("/completion", $"{Model},\"prompt\":[72],\"grammar\":\"root ::= \\\"a\\\"\""),
         ("/api/show", Model),
         ("/api/embed", "\"model\":\"embedder\",\"input\":[\"x\"],\"truncate\":true,\"dimensions\":2"),
         ("/api/embeddings", "\"model\":\"embedder\",\"prompt\":\"x\""),

@@ -99,9 +99,7 @@ public sealed class InferenceEngineTests
                 for (int i = 0; i < replies.Length; i++)
                     replies[i] = (await first.RunAsync(TinyEngine.Greedy(first.Tokens(Words(60, i))))).Tokens;
             await using TinyEngine second = new(options: options);
-            using CancellationTokenSource limit = new(TimeSpan.FromSeconds(30));
-            while (second.Engine.Snapshot.DiskCacheEntries == 0)
-                await Task.Delay(5, limit.Token);
+            await Eventually.HoldsAsync(() => second.Engine.Snapshot.DiskCacheEntries > 0);
             for (int i = 0; i < replies.Length; i++)
             {
                 int[] prompt = second.Tokens(Words(60, i));
@@ -217,12 +215,7 @@ public sealed class InferenceEngineTests
         await using InferenceEngine engine = new(new EngineOptions { StepTimeLimit = TimeSpan.FromSeconds(120) }, decoder, null, ScriptedDecoder.Vocabulary, time, NullLogger.Instance);
         Assert.Null(engine.Failure);
         Generation stuck = engine.Submit(new GenerationRequest { PromptTokens = new[] { 1, 2, 3 }, MaxTokens = 4 });
-        for (int i = 0; engine.Failure is null; i++)
-        {
-            Assert.True(i < 1000, "the watchdog sleeps");
-            await Task.Delay(5);
-            time.Advance(TimeSpan.FromSeconds(1));
-        }
+        await Eventually.PassesUntilAsync(time, () => engine.Failure is not null);
         Assert.Contains("step 1, of 3 rows", engine.Failure, StringComparison.Ordinal);
         Assert.Throws<EngineUnavailableException>(() => engine.Submit(stuck.Request));
         hang.Set();

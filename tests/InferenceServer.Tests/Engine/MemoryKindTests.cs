@@ -134,9 +134,7 @@ public sealed class MemoryKindTests(ITestOutputHelper output)
                 Assert.Equal((0, 0L), (end.CellsPrivate + end.CellsPinned, end.FailedSteps + end.DiskErrors));
             }
             await using TinyEngine second = new(architecture, cells: 512, options: options);
-            using CancellationTokenSource limit = new(TimeSpan.FromSeconds(30));
-            while (second.Engine.Snapshot.DiskCacheEntries == 0)
-                await Task.Delay(5, limit.Token);
+            await Eventually.HoldsAsync(() => second.Engine.Snapshot.DiskCacheEntries > 0);
             foreach (Cold each in cold)
             {
                 (int[] reply, GenerationResult result) = await second.RunAsync(TinyEngine.Greedy(each.Prompt, ReplyTokens));

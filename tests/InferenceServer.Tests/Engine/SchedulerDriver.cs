@@ -183,7 +183,7 @@ internal sealed class SchedulerDriver : IDisposable
     public void AssertReply(Generation generation)
     {
         GenerationRequest request = generation.Request;
-        Assert.Equal(ScriptedDecoder.Reply(request.PromptTokens.Span, request.MaxTokens, Limits.ContextLength), TokensOf(generation));
+        Assert.Equal(ScriptedDecoder.Reply(request.PromptTokens.Span, request.MaxTokens, Limits.ContextLength, request.Adapters), TokensOf(generation));
         Assert.NotNull(ResultOf(generation));
     }
 }

@@ -3,6 +3,7 @@ using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
+using InferenceServer.Llama;
 
 namespace InferenceServer.Tests.Engine;
 
@@ -10,7 +11,7 @@ namespace InferenceServer.Tests.Engine;
 /// A decoder without a model: it keeps every cell as data and refuses whatever the native memory would compute wrongly. A cell knows
 /// the whole history it was computed from, and the "model" is a function of that history, so a reply that used a foreign, missing or
 /// misplaced cell differs from <see cref="Reply"/>. Where the limits ask for checkpoints each sequence has a state beside its cells, which goes
-/// forward only.
+/// forward only. Histories begin with what the step's adapters are, so that a cell of other adapters is a foreign one.
 /// </summary>
 internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
 {
@@ -26,6 +27,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
 
     private readonly Checkpoint?[] _states = new Checkpoint?[limits.SequenceIds];
     private ulong[] _histories = [];
+    private ulong _origin;
 
     private sealed record Cell(int Token, ulong History);
 
@@ -57,15 +59,23 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
 
     public int ComputedRows { get; private set; }
 
+    /// <summary>Adapters that were freed, in order.</summary>
+    public List<EngineAdapter> Freed { get; } = [];
+
+    /// <summary>Of an adapter by this name that scripted steps can compute with.</summary>
+    public static EngineAdapter Adapter(string name, Action<EngineAdapter>? unused = null) => new(new LlamaAdapterFile($"{name}.gguf", name, 4, 8, 100), null, unused ?? (static _ => { }));
+
+    public static AdapterSet Adapters(string name, float scale = 1) => AdapterSet.Of([(Adapter(name), scale)]);
+
     /// <summary>Released once a rest.</summary>
     public SemaphoreSlim Rests { get; } = new(0);
 
     public int UsedCells => _sequences.SelectMany(s => s.Values).Distinct(ReferenceEqualityComparer.Instance).Count();
 
     /// <summary>What the model answers to a prompt: the ground truth, computed without any cache.</summary>
-    public static int[] Reply(ReadOnlySpan<int> prompt, int maxTokens, int contextLength = int.MaxValue)
+    public static int[] Reply(ReadOnlySpan<int> prompt, int maxTokens, int contextLength = int.MaxValue, AdapterSet? adapters = null)
     {
-        ulong history = 0;
+        ulong history = Origin(adapters ?? AdapterSet.None);
         foreach (int token in prompt)
             history = Next(history, token);
         List<int> reply = [];
@@ -127,6 +137,9 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         List<int> drawn = [.. plan.Rows.Where(row => row.WantsLogits && row.SequenceId < Limits.DrawnIds).Select(row => row.SequenceId)];
         Assert.Equal(drawn.Distinct().Count(), drawn.Count);
         Assert.DoesNotContain(plan.Slices, slice => plan.Rows[slice.LastRow].SequenceId < Limits.DrawnIds && !slice.Sequence.CanBeDrawn);
+        Assert.All(plan.Slices, slice => Assert.Equal(plan.Adapters, slice.Sequence.Adapters));
+        Assert.DoesNotContain(plan.Adapters.Adapters, applied => Freed.Contains(applied.Adapter));
+        _origin = Origin(plan.Adapters);
         _histories = new ulong[plan.Rows.Count];
         for (int i = 0; i < plan.Rows.Count; i++)
             _histories[i] = Compute(plan.Rows[i]);
@@ -168,11 +181,24 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         Array.Clear(_states);
     }
 
+    public EngineAdapter LoadAdapter(LlamaAdapterFile file, Action<EngineAdapter> unused) =>
+        file.Path == "unloadable.gguf" ? throw new LlamaException($"llama.cpp cannot load {file.Path}") : new EngineAdapter(file, null, unused);
+
+    public void FreeAdapter(EngineAdapter adapter) => Freed.Add(adapter);
+
     public void Rest() => Rests.Release();
 
     public void Dispose() => Rests.Dispose();
 
     internal static ulong Next(ulong history, int token) => (history ^ (ulong)(token + 1)) * 0x9E3779B97F4A7C15UL + 0x2545F4914F6CDD1DUL;
+
+    private static ulong Origin(AdapterSet adapters)
+    {
+        ulong origin = 0;
+        foreach (char c in adapters.Key)
+            origin = Next(origin, c);
+        return origin;
+    }
 
     internal static int Choose(ulong history) => (int)((history >> 40) % VocabularySize);
 
@@ -184,7 +210,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         Assert.True(row.Position == 0 || cells.TryGetValue(row.Position - 1, out before), $"sequence {row.SequenceId} lacks position {row.Position - 1}");
         Assert.Equal(row.Position, cells.Count);
         Assert.InRange(row.Token, 0, VocabularySize - 1);
-        ulong history = Next(before?.History ?? 0, row.Token);
+        ulong history = Next(before?.History ?? _origin, row.Token);
         if (Limits.CheckpointBytes > 0)
         {
             Checkpoint? state = _states[row.SequenceId];

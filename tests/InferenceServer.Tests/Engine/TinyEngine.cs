@@ -30,7 +30,7 @@ internal sealed class TinyEngine : IAsyncDisposable
         try
         {
             Engine = InferenceEngine.Start((options ?? new EngineOptions()) with { CheckInvariants = true, Device = options?.Device ?? DeviceProfile.TwoCores }, _model, context, new FakeTimeProvider(), NullLogger.Instance,
-                _draft is null ? null : new DraftModel(_draft, LongestDraft: 4, LeastProbability: 0));
+                _draft is null ? null : new DraftModel(_draft, LongestDraft: 4, LeastProbability: 0, Cells: cells));
         }
         catch
         {

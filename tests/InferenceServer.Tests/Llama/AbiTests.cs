@@ -39,6 +39,7 @@ public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
         (typeof(LlamaSampler), "struct llama_sampler"),
         (typeof(LlamaSamplerData), "struct llama_sampler_data"),
         (typeof(LlamaSamplerInterface), "struct llama_sampler_i"),
+        (typeof(LLamaModelTensorBufferOverride), "struct llama_model_tensor_buft_override"),
     ];
 
     /// <summary>Each struct that the bridge has in two forms: LLamaSharp's type, the bridge's and the release's, and the members in LLamaSharp's order by the bridge's names and the header's.</summary>
@@ -128,6 +129,8 @@ public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
             yield return ($"GGML_TYPE_{type}", (long)type);
         yield return ("LLAMA_POOLING_TYPE_RANK", (long)PoolingType.Rank);
         yield return ("LLAMA_POOLING_TYPE_LAST", (long)PoolingType.Last);
+        yield return ("LLAMA_SPLIT_MODE_ROW", (long)SplitMode.Row);
+        yield return ("LLAMA_LOAD_MODE_NONE", (long)LLamaLoadMode.None);
         yield return ("LLAMA_FLASH_ATTN_TYPE_AUTO", (long)FlashAttention.Auto);
         yield return ("LLAMA_FLASH_ATTN_TYPE_ENABLED", (long)FlashAttention.On);
         yield return ("LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY", (long)StateFlags.Partial);
@@ -204,7 +207,12 @@ public sealed class AbiTests(LlamaFixture llama, ITestOutputHelper output)
 
     private static FieldInfo[] Fields(Type mirror) => mirror.GetFields(BindingFlags.Instance | BindingFlags.Public);
 
-    private static string NativeName(FieldInfo field) => field.Name.Replace("caps_", "caps.", StringComparison.Ordinal);
+    private static string NativeName(FieldInfo field) => field.Name switch
+    {
+        nameof(LLamaModelTensorBufferOverride.Pattern) => "pattern",
+        nameof(LLamaModelTensorBufferOverride.BufferType) => "buft",
+        var name => name.Replace("caps_", "caps.", StringComparison.Ordinal),
+    };
 
     private static long SizeOf(Type mirror) =>
         (int)typeof(Unsafe).GetMethod(nameof(Unsafe.SizeOf))!.MakeGenericMethod(mirror).Invoke(null, null)!;

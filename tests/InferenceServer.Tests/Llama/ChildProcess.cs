@@ -5,6 +5,8 @@ using InferenceServer.Engine;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Library;
 using InferenceServer.Llama;
+using InferenceServer.Llama.Native;
+using InferenceServer.Llama.Placement;
 
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -15,7 +17,7 @@ namespace InferenceServer.Tests.Llama;
 /// The test assembly's own entry point. A process holds one backend of llama.cpp, so a test of another one runs this assembly again:
 /// <c>greedy BACKEND MODEL COUNT [SOURCE]</c> prints what decoding gives, <c>engine BACKEND MODEL</c> what an engine replies with a step in flight,
 /// <c>drawn BACKEND MODEL [SOURCE]</c> compares tokens drawn by the device with those drawn from its logits, <c>load MODEL...</c> loads models and prints their
-/// descriptions and every warning, <c>abort WORDS</c> has ggml give up with these, <c>pull FOLDER HUB MODEL</c> fetches a model in small ranges. It answers a
+/// descriptions and every warning, <c>placed BACKEND MODEL COUNT [cpu-moe] MEMORY...</c> decodes as a plan within each part of the memory places the model, <c>abort WORDS</c> has ggml give up with these, <c>pull FOLDER HUB MODEL</c> fetches a model in small ranges. It answers a
 /// <see cref="BackendTrial"/> as well.
 /// </summary>
 internal static class ChildProcess
@@ -112,6 +114,38 @@ internal static class ChildProcess
         return lines;
     }
 
+    /// <summary>The lines that <c>placed</c> prints: for each part of the memory that the model would take on the GPUs, what the plan is, what llama.cpp took beside it, and the tokens.</summary>
+    public static IEnumerable<string> Placed(LlamaLibrary library, string path, int count, LlamaModelOptions options, IEnumerable<double> memory)
+    {
+        ModelFacts facts = ModelFacts.Read(path, library.Devices);
+        var request = new PlanRequest { Model = options, Context = LlamaFixture.Options(), Cells = LlamaFixture.Options().CellCount };
+        facts = MemoryProbe.Ask(library, facts, MemoryPlanner.Plan(facts, library.Devices, request));
+        MemoryPlan whole = MemoryPlanner.Plan(facts, library.Devices, request);
+        foreach (double part in memory)
+        {
+            MemoryPlan plan = MemoryPlanner.Plan(facts, [.. library.Devices.Select(device => whole.Gpus.FirstOrDefault(gpu => gpu.Name == device.Name) is { } gpu ? device with { FreeBytes = MemoryPlanner.FreeFor((long)(gpu.UsedBytes * part) + 1) } : device)], request);
+            LlamaModel? model = null;
+            LlamaContext? context = null;
+            MemoryProbe.Answer took = MemoryProbe.Read(NativeLog.LinesOf(() =>
+            {
+                model = LlamaModel.Load(library, facts, plan.Model, null, CancellationToken.None);
+                context = new LlamaContext(model, plan.Context, NullLogger.Instance);
+            }));
+            using (model)
+            using (context)
+            {
+                int[] prompt = model!.Vocab.Tokenize(Prompt, addSpecial: false, parseSpecial: true);
+                float[] logits = [];
+                // In steps so small that a device does not take over what lies on the CPU (ggml's op_offload begins at 32 rows).
+                for (int start = 0; start < prompt.Length; start += 16)
+                    logits = context!.Feed(0, prompt.AsSpan(start, Math.Min(16, prompt.Length - start)), start);
+                int[] tokens = context!.Greedy(0, logits, prompt.Length, count);
+                yield return string.Create(CultureInfo.InvariantCulture,
+                    $"layers {plan.GpuLayers} experts {plan.Model.CpuExpertLayers} cards {string.Join('+', plan.Gpus.Select(gpu => gpu.Layers))} planned {plan.Gpus.Select(gpu => gpu.ComputeBytes).DefaultIfEmpty().Max()} took {took.Device} tokens {string.Join(' ', tokens)}");
+            }
+        }
+    }
+
     private static void LoadAll(string[] paths)
     {
         var log = new RecordingLogger();
@@ -154,6 +188,13 @@ internal static class ChildProcess
                 case ["drawn", string backend, string path, .. string[] source]:
                     var drawing = new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend), Source = source is [string build] ? Enum.Parse<NativeSource>(build) : null, Trial = new BackendTrial(Program, Path.Combine(Path.GetDirectoryName(path)!, "trials.json")) };
                     Console.WriteLine(DeviceSamplingTests.Compare(LlamaLibrary.Load(drawing, NullLogger.Instance), path));
+                    return 0;
+                case ["placed", string backend, string path, string count, .. string[] memory]:
+                    LlamaLibrary placing = LlamaLibrary.Load(
+                        new LlamaLibraryOptions { Backend = Enum.Parse<LlamaBackend>(backend), Trial = new BackendTrial(Program, Path.Combine(Path.GetDirectoryName(path)!, "trials.json")) }, NullLogger.Instance);
+                    LlamaModelOptions asked = new() { CpuExpertLayers = memory.Contains("cpu-moe") ? int.MaxValue : null };
+                    foreach (string line in Placed(placing, path, int.Parse(count, CultureInfo.InvariantCulture), asked, memory.Where(part => part != "cpu-moe").Select(part => double.Parse(part, CultureInfo.InvariantCulture))))
+                        Console.WriteLine(line);
                     return 0;
                 case ["load", .. string[] paths]:
                     LoadAll(paths);

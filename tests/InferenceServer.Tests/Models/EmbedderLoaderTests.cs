@@ -1,4 +1,5 @@
 using InferenceServer.Llama;
+using InferenceServer.Llama.Placement;
 using InferenceServer.Llama.TestModels;
 using InferenceServer.Models;
 using InferenceServer.Operations;
@@ -31,7 +32,7 @@ public sealed class EmbedderLoaderTests : IDisposable
         await using LoadedEmbedders embedders = await EmbedderLoader.LoadAsync(options.Model, Library, chat, NullLoggerFactory.Instance);
         List<float[]> vectors = [];
         foreach (ServedEmbedder embedder in embedders.Served)
-            vectors.Add((await embedder.Embed([[1, 2, 3]], CancellationToken.None))[0]);
+            vectors.Add((await embedder.Engine.EmbedAsync([[1, 2, 3]], CancellationToken.None))[0]);
         return (chat.Served.Id, [.. embedders.Served], [.. vectors]);
     }
 
@@ -64,7 +65,7 @@ public sealed class EmbedderLoaderTests : IDisposable
         Assert.Equal(1_000_000, ModelLoader.SideModelBytes(Options("--embedding-model", embedder), chat));
         Assert.Equal(2_000_000, ModelLoader.SideModelBytes(Options("--embedding-model", embedder, "--moderation-model", embedder), chat));
         Assert.Equal(0, ModelLoader.SideModelBytes(Options("--embedding-model", embedder), embedder));
-        Assert.Equal([4096, 3072, 1024], ((long[])[0, 1024 * 1000, 1L << 40]).Select(reserved => ModelLoader.CellsThatFit(4096 * 1000, reserved, 1000)));
+        Assert.Equal([4096, 3072, 1024], ((long[])[0, 1024, 1L << 40]).Select(reserved => MemoryPlanner.PoolBudget(4096, reserved)));
     }
 
     [Fact]

@@ -28,20 +28,25 @@ public sealed class ModelHostTests
 
         public Func<string, Task> Loading { get; set; } = _ => Task.CompletedTask;
 
-        private LoadableModel? Find(string name) => !_sizes.TryGetValue(name, out long bytes) ? null : new LoadableModel(name.ToLowerInvariant(), bytes, async _ =>
+        /// <summary>What is said of a model besides its size.</summary>
+        public Func<LoadableModel, LoadableModel> Says { get; set; } = model => model;
+
+        private LoadableModel? Find(string name) => !_sizes.TryGetValue(name, out long bytes) ? null : Says(new LoadableModel(name.ToLowerInvariant(), () => bytes, async (_, _) =>
         {
             string id = name.ToLowerInvariant();
             await Loading(id);
             lock (Log)
                 Log.Add($"+{id}");
             Engines[id] = new ScriptedEngine();
-            return new HostedModel(TestHost.Served(Engines[id]) with { Id = id }, bytes, () =>
+            return new HostedModel(TestHost.Served(Engines[id]) with { Id = id }, null, bytes, () =>
             {
                 lock (Log)
                     Log.Add($"-{id}");
                 return ValueTask.CompletedTask;
             });
-        });
+        }));
+
+        public void Forget(string name) => _sizes.Remove(name);
 
         public async Task<ModelHost.Lease> UseAsync(string name) => (await Host.UseAsync(name, null, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(20)))!;
 
@@ -69,7 +74,7 @@ public sealed class ModelHostTests
         Assert.Equal("loading", Assert.Single(stage.Host.Status).State);
         gate.SetResult();
         ModelHost.Lease[] leases = await Task.WhenAll(all);
-        Assert.Single(leases.Select(lease => lease.Model).Distinct());
+        Assert.Single(leases.Select(lease => lease.Hosted.Chat).Distinct());
         await stage.LogIsAsync("+a");
         Assert.Null(await stage.Host.UseAsync("unknown", null, CancellationToken.None));
     }
@@ -127,6 +132,66 @@ public sealed class ModelHostTests
     }
 
     [Fact]
+    public async Task A_pinned_model_stays_and_who_needs_its_room_is_told_so()
+    {
+        Stage stage = new(2 * Unit) { Says = model => model.Id == "a" ? model with { IsPinned = true } : model };
+        await stage.TouchAsync("a");
+        await stage.TouchAsync("b");
+        stage.Clock.Advance(TimeSpan.FromSeconds(6));
+        await stage.TouchAsync("c");
+        await stage.LogIsAsync("+a", "+b", "-b", "+c");
+        stage.Clock.Advance(TimeSpan.FromDays(1));
+        await stage.LogIsAsync("+a", "+b", "-b", "+c", "-c");
+        Assert.True(Assert.Single(stage.Host.Status).IsPinned);
+        stage.Says = model => model with { IsPinned = model.Id == "a", LeastBytes = () => 2 * Unit };
+        RequestProblem told = await Assert.ThrowsAsync<RequestProblem>(() => stage.UseAsync("b"));
+        Assert.Contains("pinned ones take", told.Message, StringComparison.Ordinal);
+        // Without its pin it is as others are.
+        stage.Says = model => model;
+        stage.Host.Reconsider();
+        stage.Clock.Advance(TimeSpan.FromMinutes(6));
+        await stage.LogIsAsync("+a", "+b", "-b", "+c", "-c", "-a");
+    }
+
+    [Fact]
+    public async Task A_model_that_was_changed_is_loaded_anew_once_nobody_uses_it()
+    {
+        Stage stage = new(10 * Unit);
+        ModelHost.Lease old = await stage.UseAsync("a");
+        stage.Says = model => model with { Version = "2" };
+        stage.Host.Reconsider();
+        Task<ModelHost.Lease> changed = stage.UseAsync("a");
+        Assert.False(changed.IsCompleted);
+        Assert.Contains("number 1 of 1", stage.Host.Describe("a"), StringComparison.Ordinal);
+        await stage.LogIsAsync("+a");
+        old.Dispose();
+        (await changed.WaitAsync(TimeSpan.FromSeconds(20))).Dispose();
+        await stage.LogIsAsync("+a", "-a", "+a");
+    }
+
+    [Fact]
+    public async Task A_model_that_is_no_longer_named_leaves_when_it_is_idle()
+    {
+        Stage stage = new(10 * Unit);
+        ModelHost.Lease held = await stage.UseAsync("a");
+        stage.Forget("a");
+        stage.Host.Reconsider();
+        await stage.LogIsAsync("+a");
+        held.Dispose();
+        await stage.LogIsAsync("+a", "-a");
+    }
+
+    [Fact]
+    public async Task A_size_that_cannot_be_read_fails_the_requests_for_it_alone()
+    {
+        Stage stage = new(10 * Unit) { Says = model => model.Id == "b" ? model with { LeastBytes = () => throw new IOException("the disk is gone") } : model };
+        RequestProblem told = await Assert.ThrowsAsync<RequestProblem>(() => stage.UseAsync("b"));
+        Assert.Contains("the disk is gone", told.Message, StringComparison.Ordinal);
+        await stage.TouchAsync("a");
+        Assert.Equal(1, stage.Host.FailedLoads);
+    }
+
+    [Fact]
     public async Task An_idle_model_leaves_after_its_time_which_a_request_may_set()
     {
         Stage stage = new(10 * Unit);
@@ -138,7 +203,7 @@ public sealed class ModelHostTests
         stage.Clock.Advance(TimeSpan.FromMinutes(5));
         await stage.LogIsAsync("+a", "+b", "+c", "-c", "-a");
         stage.Clock.Advance(TimeSpan.FromDays(30));
-        Assert.Equal(["b"], stage.Host.Loaded.Select(model => model.Id));
+        Assert.Equal(["b"], stage.Host.Loaded.Select(hosted => hosted.Chat!.Id));
         Assert.True(stage.Host.Expire("b"));
         await stage.LogIsAsync("+a", "+b", "+c", "-c", "-a", "-b");
         Assert.False(stage.Host.Expire("unknown"));

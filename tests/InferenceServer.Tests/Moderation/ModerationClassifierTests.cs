@@ -33,15 +33,12 @@ public sealed class ModerationClassifierTests : IDisposable
         Dimensions = 2,
         MaxInputTokens = most,
         Ranking = new RankingPrompt(null, false, [1], [2], [3]),
-        Embed = (inputs, _) =>
+        Engine = new ScriptedEmbedding((inputs, _) =>
         {
             lock (seen)
                 seen.AddRange(inputs);
             return Task.FromResult<float[][]>([.. inputs.Select(input => (float[])[input.Count(token => token == 'x'), 1])]);
-        },
-        Snapshot = () => default,
-        Failure = () => null,
-        Stop = _ => Task.CompletedTask,
+        }),
     };
 
     [Fact]
@@ -90,7 +87,7 @@ public sealed class ModerationClassifierTests : IDisposable
         TaskCompletionSource left = new(TaskCreationOptions.RunContinuationsAsynchronously);
         ServedEmbedder hanging = Counting([]) with
         {
-            Embed = async (_, cancellation) =>
+            Engine = new ScriptedEmbedding(async (_, cancellation) =>
             {
                 try
                 {
@@ -101,7 +98,7 @@ public sealed class ModerationClassifierTests : IDisposable
                 {
                     left.SetResult();
                 }
-            },
+            }),
         };
         Task<ModerationVerdict> check = ModerationClassifier.For(hanging, ["hate", "safe"], ModerationRules.BuiltIn, clock).CheckAsync("a", CancellationToken.None);
         clock.Advance(TimeSpan.FromSeconds(21));
@@ -114,7 +111,7 @@ public sealed class ModerationClassifierTests : IDisposable
         // Who goes away is no failure of the model's.
         using CancellationTokenSource gone = new();
         await gone.CancelAsync();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ModerationClassifier.For(Counting([]) with { Embed = (_, cancellation) => Task.FromCanceled<float[][]>(cancellation) },
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ModerationClassifier.For(Counting([]) with { Engine = new ScriptedEmbedding((_, cancellation) => Task.FromCanceled<float[][]>(cancellation)) },
             ["hate", "safe"], ModerationRules.BuiltIn, clock).CheckAsync("a", gone.Token).WaitAsync(TimeSpan.FromSeconds(20)));
     }
 
@@ -138,7 +135,7 @@ public sealed class ModerationClassifierTests : IDisposable
         Assert.Equal(1, scores[0].GetProperty("violence").GetDouble());
         // The same text by itself, straight from the engine.
         RankingPrompt frame = judge.Served.Ranking!;
-        float[] logits = (await judge.Served.Embed([[.. frame.Before, .. judge.Served.Vocabulary.Tokenize("Nothing", false, false), .. frame.After]], CancellationToken.None))[0];
+        float[] logits = (await judge.Served.Engine.EmbedAsync([[.. frame.Before, .. judge.Served.Vocabulary.Tokenize("Nothing", false, false), .. frame.After]], CancellationToken.None))[0];
         Assert.Equal(3, logits.Length);
         Assert.Equal(1 / (1 + Math.Exp(-logits[0])), scores[1].GetProperty("hate").GetDouble(), 1e-3);
         Assert.Equal(1 / (1 + Math.Exp(-logits[2])), scores[1].GetProperty("violence").GetDouble(), 1e-3);

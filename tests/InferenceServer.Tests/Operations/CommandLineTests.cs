@@ -76,7 +76,25 @@ public sealed class CommandLineTests
         Assert.Equal((null, null, null, null), (options.Model.ModelPath, options.Model.ContextSize, options.Model.GpuLayers, options.Model.Threads));
     }
 
+    [Fact]
+    public void Where_a_model_lies_is_read_with_its_lists()
+    {
+        ModelOptions model = Read("--split-mode", "row", "--tensor-split", "3,1.5", "--main-gpu", "1", "--n-cpu-moe", "12", "--device-memory", "6GiB,512M").Options!.Model;
+        Assert.Equal((SplitMode.Row, 1, 12), (model.SplitMode, model.MainGpu, model.CpuExpertLayers));
+        Assert.Equal([3, 1.5f], model.TensorSplit);
+        Assert.Equal([6L << 30, 512L << 20], model.DeviceMemory);
+        Assert.Equal(int.MaxValue, Read("--cpu-moe").Options!.Model.CpuExpertLayers);
+        ModelOptions none = Read().Options!.Model;
+        Assert.Equal((SplitMode.Layer, null, 0, null, null), (none.SplitMode, none.TensorSplit, none.MainGpu, none.CpuExpertLayers, none.DeviceMemory));
+    }
+
     [Theory]
+    [InlineData("--split-mode", "rows", "--split-mode must be one of none, layer, row; it is 'rows'")]
+    [InlineData("--tensor-split", "3,x", "--tensor-split must be a share for each GPU such as 3,1, not all 0; it is '3,x'")]
+    [InlineData("--tensor-split", "0,0", "--tensor-split must be a share for each GPU")]
+    [InlineData("--main-gpu", "-1", "--main-gpu must be an integer from 0")]
+    [InlineData("--n-cpu-moe", "all", "--n-cpu-moe must be an integer from 0")]
+    [InlineData("--device-memory", "6GiB,", "--device-memory must be bytes for each GPU such as 6GiB,4GiB")]
     [InlineData("--port", "70000", "--port must be an integer from 0 to 65535; it is '70000'")]
     [InlineData("--port", "x", "--port must be an integer from 0 to 65535; it is 'x'")]
     [InlineData("--backend", "tpu", "--backend must be one of auto, cpu, vulkan, cuda, metal; it is 'tpu'")]

@@ -53,6 +53,8 @@ internal static class KnownReplyFormats
             new ArgumentSyntax.Members(":", "<|\"|>", ",", PythonScalars: false))),
         (["<|action_start|><|plugin|>"], ToolCallFormat.Parse("internlm2", "<|action_start|><|plugin|>\n{\"name\": \"$name\", \"parameters\": $arguments}<|action_end|>")),
         (["<TOOLCALL>"], List("nemotron", "<TOOLCALL>[", "]</TOOLCALL>")),
+        (["<longcat_tool_call>", "<longcat_arg_key>"], Tagged("longcat-tagged", "<longcat_tool_call>$name\n$arguments</longcat_tool_call>", "<longcat_arg_key>", "</longcat_arg_key>\n<longcat_arg_value>", "</longcat_arg_value>\n")),
+        (["<longcat_tool_call>"], Object("longcat", "<longcat_tool_call>\n", "\n</longcat_tool_call>") with { Separator = "\n" }),
         (["<tool_calls>"], List("tool-calls", "<tool_calls>[", "]</tool_calls>")),
         (["<|tool_call|>", "<|/tool_call|>"], Object("phi-4", "<|tool_call|>", "<|/tool_call|>")),
         (["<|tool_call|>"], List("granite", "<|tool_call|>[", "]")),

@@ -15,13 +15,14 @@ internal static partial class AnthropicErrors
     public static bool Speaks(HttpRequest request) =>
         request.Path.StartsWithSegments("/v1/messages") || (request.Headers.ContainsKey("anthropic-version") && request.Path.StartsWithSegments("/v1/models"));
 
-    public static ErrorShape Shape { get; } = new(Speaks, Names, Body);
+    public static ErrorShape Shape { get; } = new(Speaks, Names, Body) { Event = body => $"event: error\ndata: {body}\n\n" };
 
     private static byte[] Body(HttpContext http, RequestProblem problem)
     {
-        StampId(http);
+        if (!http.Response.HasStarted)
+            StampId(http);
         // The dialect has a status of its own for a server that can take no more.
-        if (problem.Kind == ProblemKind.Unavailable)
+        if (problem.Kind == ProblemKind.Unavailable && !http.Response.HasStarted)
             http.Response.StatusCode = Overloaded;
         return JsonSerializer.SerializeToUtf8Bytes(Response(problem, RequestTrace.Of(http).Id), AnthropicJson.Wire.AnthropicErrorResponse);
     }

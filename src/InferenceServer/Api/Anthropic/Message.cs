@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
@@ -167,10 +166,5 @@ public sealed record AnthropicErrorBody(
 [JsonSerializable(typeof(AnthropicErrorResponse))]
 internal sealed partial class AnthropicJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
-    public static AnthropicJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static AnthropicJson Wire { get; } = new(WireJson.Options());
 }

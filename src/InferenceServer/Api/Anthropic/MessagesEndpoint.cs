@@ -13,7 +13,7 @@ internal sealed class MessagesEndpoint(ModelCatalogue models, TimeProvider clock
         AnthropicErrors.StampId(http);
         RequestHints hints = RequestHints.Of(http.Request);
         MessagesCall call = await JsonBody.ReadAsync(http, (body, ignored) => MessagesParser.Parse(body, counts: false, ignored));
-        ServedModel model = await models.UseAsync(http, call.Model);
+        ServedModel model = await models.UseAsync(http, call.Model, stream: call.Stream ? LoadSigns.OfEvents(clock) : null);
         using ChatTurn turn = await hints.StartAsync(http, model, call.Chat, call.Stream);
         MessageHeader header = new($"msg_{Guid.NewGuid():N}", model.Id, "standard", turn.Requests[0].PromptTokens.Length, call.Chat.Options.MaxOutputTokens!.Value, call.OmitsThinking, call.ReportsTiming);
         if (call.Stream)

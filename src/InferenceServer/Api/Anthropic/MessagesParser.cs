@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceServer.Chat;
+using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Api.Anthropic;
 
@@ -27,16 +28,10 @@ internal static class MessagesParser
             Messages = messages,
             // A reply that is begun for the model is gone on with.
             ContinuesFinalMessage = messages[^1] is { Role: ChatRole.Assistant, ToolCalls: null },
-            Options = new GenerationOptions
+            Options = SamplingReader.Read(body, new(), SamplingOptions.Default, 1, ignored, SamplingFields.Temperature, "top_p", "top_k") with
             {
                 MaxOutputTokens = maxTokens,
                 StopSequences = StopReader.Read(body, "stop_sequences"),
-                Sampling = new()
-                {
-                    Temperature = body.Number("temperature", 0, 1) ?? 1,
-                    TopP = body.Number("top_p", 0, 1) ?? 1,
-                    TopK = body.Integer("top_k", 0, int.MaxValue) ?? 0,
-                },
                 User = ReadUser(body, ignored),
             },
         });

@@ -15,7 +15,7 @@ internal static class EmbeddingCall
         using CancellationTokenSource? either = deadline is null ? null : CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, http.RequestAborted);
         try
         {
-            return await model.Embed(inputs, either?.Token ?? http.RequestAborted);
+            return await model.Engine.EmbedAsync(inputs, either?.Token ?? http.RequestAborted);
         }
         catch (OperationCanceledException) when (deadline is { IsCancellationRequested: true } && !http.RequestAborted.IsCancellationRequested)
         {

@@ -21,7 +21,7 @@ internal sealed class EmbeddingEndpoint(ModelCatalogue models, TimeProvider cloc
         using (JsonDocument body = await JsonBody.ReadAsync(http))
         {
             JsonFields fields = new(body.RootElement, "");
-            model = models.FindEmbedder(fields.RequireString("model"));
+            model = await models.UseEmbedderAsync(http, fields.RequireString("model"));
             if (model.Ranking is not null)
                 throw RequestProblem.Invalid($"The model '{model.Id}' ranks texts and gives no embeddings: use POST /v1/rerank.", "model", "invalid_value");
             base64 = fields.OneOf("encoding_format", "float", "base64") == "base64";

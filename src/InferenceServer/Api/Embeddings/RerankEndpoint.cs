@@ -18,7 +18,7 @@ internal sealed class RerankEndpoint(ModelCatalogue models, TimeProvider clock)
         using (JsonDocument body = await JsonBody.ReadAsync(http))
         {
             JsonFields fields = new(body.RootElement, "");
-            model = Find(fields.String("model"));
+            model = await FindAsync(http, fields.String("model"));
             RankingPrompt ranking = model.Ranking
                 ?? throw RequestProblem.Invalid($"The model '{model.Id}' does not rank: its file says another pooling than rank. Give a ranking model with --embedding-model.", "model", "invalid_value");
             string query = fields.RequireString("query");
@@ -38,10 +38,10 @@ internal sealed class RerankEndpoint(ModelCatalogue models, TimeProvider clock)
         await JsonAnswer.WriteAsync(http, new RerankAnswer("list", $"rerank-{Guid.NewGuid():N}", model.Id, ranked, new EmbeddingUsage(tokens, tokens)), EmbeddingJson.Wire.RerankAnswer);
     }
 
-    private ServedEmbedder Find(string? id)
+    private async ValueTask<ServedEmbedder> FindAsync(HttpContext http, string? id)
     {
         if (id is not null)
-            return models.FindEmbedder(id);
+            return await models.UseEmbedderAsync(http, id);
         ServedEmbedder[] rankers = [.. models.Embedders.Where(model => model.Ranking is not null)];
         return rankers.Length == 1 ? rankers[0] : throw RequestProblem.Invalid(
             rankers.Length == 0 ? "No ranking model is loaded: give one with --embedding-model." : "'model' is required: several ranking models are loaded.",

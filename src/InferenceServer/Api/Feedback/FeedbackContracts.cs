@@ -1,7 +1,5 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Serialization;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Api.OpenAI.Responses;
@@ -150,10 +148,5 @@ internal sealed record RewardMessage(string Role, string Text);
 [JsonSerializable(typeof(RewardExample))]
 internal sealed partial class FeedbackJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
-    public static FeedbackJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static FeedbackJson Wire { get; } = new(WireJson.Options());
 }

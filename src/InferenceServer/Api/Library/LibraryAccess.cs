@@ -1,3 +1,4 @@
+using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Operations;
 
@@ -8,6 +9,9 @@ internal sealed class LibraryAccess(WebHostOptions options)
 {
     /// <summary>Null where the server has none.</summary>
     public ModelLibrary? Library => options.Library;
+
+    /// <summary>server.json, as it is now.</summary>
+    public ServerConfiguration Configuration => options.Configuration?.Current ?? ServerConfiguration.None;
 
     /// <summary>Models that are here, loaded or not.</summary>
     public IReadOnlyList<ModelManifest> Models => Library?.List() ?? [];
@@ -21,6 +25,16 @@ internal sealed class LibraryAccess(WebHostOptions options)
     public ModelLibrary ToChange() => Library is null || options.AllowPull ? ToRead() : throw new RequestProblem(ProblemKind.Forbidden,
         "Models are not fetched, made or deleted over HTTP here: the server does not listen on a loopback address, or was started with --allow-pull off. Use 'InferenceServer pull' on its machine, or start it with --allow-pull on.",
         code: "pull_not_allowed");
+
+    /// <summary>Before a request loads, removes or rescales LoRA adapters: it has the server read files of its machine, or changes everybody's replies.</summary>
+    /// <exception cref="RequestProblem">Nobody may.</exception>
+    public void CheckAdapterChange()
+    {
+        if (!options.AllowPull)
+            throw new RequestProblem(ProblemKind.Forbidden,
+                "LoRA adapters are not loaded, removed or rescaled over HTTP here: the server does not listen on a loopback address, or was started with --allow-pull off. Start it with --lora, or with --allow-pull on.",
+                code: "pull_not_allowed");
+    }
 
     /// <summary>A failure of the library as a problem of the request.</summary>
     public static RequestProblem ProblemOf(LibraryException failure) => new(failure.Problem switch

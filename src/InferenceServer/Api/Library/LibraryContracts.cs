@@ -90,7 +90,6 @@ public sealed record FileVerification(
 [JsonSerializable(typeof(ModelVerification))]
 internal sealed partial class LibraryJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
     public static LibraryJson Wire { get; } = new(new JsonSerializerOptions
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,

@@ -1,6 +1,5 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using InferenceServer.Moderation;
@@ -132,10 +131,5 @@ public sealed record ResponseModerationPart([property: AllowedValues("moderation
 [JsonSerializable(typeof(ModerationAnswer))]
 internal sealed partial class ModerationJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
-    public static ModerationJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static ModerationJson Wire { get; } = new(WireJson.Options());
 }

@@ -124,7 +124,6 @@ public sealed record OllamaError([property: Description("What is wrong and where
 [JsonSerializable(typeof(bool))]
 internal sealed partial class OllamaJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
     public static OllamaJson Wire { get; } = new(new JsonSerializerOptions
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,

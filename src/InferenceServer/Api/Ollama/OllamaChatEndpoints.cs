@@ -19,7 +19,7 @@ internal sealed class OllamaChatEndpoints(ModelCatalogue models, TimeProvider cl
         OllamaCall call = await JsonBody.ReadAsync(http, parse);
         // Nothing is loaded only to be unloaded.
         bool isUnload = call is { Chat: null, Text: null, Unloads: true };
-        ServedModel model = isUnload && models.OnDemand?.Expire(call.Model) == true ? models.Models[0] : await models.UseAsync(http, call.Model, call.KeepAlive);
+        ServedModel model = isUnload && models.OnDemand?.Expire(call.Model) == true ? models.Models[0] : await models.UseAsync(http, call.Model, call.KeepAlive, call.Stream && call is not { Chat: null, Text: null } ? OllamaStreamEncoder.SignsOf(call, isChat, clock) : null);
         OllamaHeader header = new(call.Model, isChat, call.ReportsTiming, model, clock, RequestTrace.Of(http));
         if (call is { Chat: null, Text: null })
         {

@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using InferenceServer.Api.Embeddings;
@@ -46,12 +45,7 @@ public sealed record OllamaEmbeddingAnswer(IReadOnlyList<float> Embedding);
 [JsonSerializable(typeof(OllamaEmbeddingAnswer))]
 internal sealed partial class OllamaEmbedJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
-    public static OllamaEmbedJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static OllamaEmbedJson Wire { get; } = new(WireJson.Options());
 }
 
 /// <summary>POST /api/embed and its forerunner /api/embeddings.</summary>
@@ -68,7 +62,7 @@ internal sealed class OllamaEmbedEndpoints(ModelCatalogue models, TimeProvider c
         {
             JsonFields body = new(document.RootElement, "");
             name = body.RequireString("model");
-            model = Find(name);
+            model = await FindAsync(http, name, KeepAliveReader.Read(body));
             dimensions = body.Integer("dimensions", 1, model.Dimensions);
             bool truncates = body.Boolean("truncate") ?? true;
             JsonElement input = body.Require("input");
@@ -90,7 +84,7 @@ internal sealed class OllamaEmbedEndpoints(ModelCatalogue models, TimeProvider c
         using (JsonDocument document = await JsonBody.ReadAsync(http))
         {
             JsonFields body = new(document.RootElement, "");
-            model = Find(body.RequireString("model"));
+            model = await FindAsync(http, body.RequireString("model"), KeepAliveReader.Read(body));
             string prompt = body.RequireString("prompt");
             ReadRest(http, body);
             tokens = Tokens(model, prompt, "prompt", truncates: true);
@@ -100,9 +94,9 @@ internal sealed class OllamaEmbedEndpoints(ModelCatalogue models, TimeProvider c
         await JsonAnswer.WriteAsync(http, new OllamaEmbeddingAnswer(vectors[0]), OllamaEmbedJson.Wire.OllamaEmbeddingAnswer);
     }
 
-    private ServedEmbedder Find(string name)
+    private async ValueTask<ServedEmbedder> FindAsync(HttpContext http, string name, TimeSpan? keepAlive)
     {
-        ServedEmbedder model = models.FindEmbedder(name);
+        ServedEmbedder model = await models.UseEmbedderAsync(http, name, keepAlive);
         return model.Ranking is null ? model : throw RequestProblem.Invalid($"The model '{model.Id}' ranks texts and gives no embeddings.", "model", "invalid_value");
     }
 
@@ -116,10 +110,9 @@ internal sealed class OllamaEmbedEndpoints(ModelCatalogue models, TimeProvider c
         return EmbeddingTokens.Checked(model, tokens.Length > model.MaxInputTokens ? tokens[..model.MaxInputTokens] : tokens, path);
     }
 
-    /// <summary>The model stays loaded whatever keep_alive says, and options are about generating.</summary>
+    /// <summary>Options are about generating.</summary>
     private static void ReadRest(HttpContext http, JsonFields body)
     {
-        KeepAliveReader.Read(body);
         List<string> ignored = [];
         if (body.Object("options") is { } options)
             options.Close(ignored);

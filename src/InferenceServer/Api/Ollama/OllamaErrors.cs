@@ -9,7 +9,8 @@ internal static class OllamaErrors
 
     public static ErrorShape Shape { get; } = new(
         request => request.Path.StartsWithSegments("/api"), Names,
-        (_, problem) => JsonSerializer.SerializeToUtf8Bytes(Response(problem), OllamaJson.Wire.OllamaError));
+        (_, problem) => JsonSerializer.SerializeToUtf8Bytes(Response(problem), OllamaJson.Wire.OllamaError))
+    { Event = body => body + "\n" };
 
     public static OllamaError Response(RequestProblem problem)
     {

@@ -16,7 +16,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
     // Clients compare it before they ask for tools, thinking or schemas: the release whose fields are read here.
     private const string SpokenVersion = "0.13.0";
 
-    public Task TagsAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaModelList([.. Loaded.Select(model =>
+    public Task TagsAsync(HttpContext http) => JsonAnswer.WriteAsync(http, new OllamaModelList([.. Named.Select(model =>
         new OllamaModel(NameOf(model.Id), NameOf(model.Id), OllamaHeader.Time(model.Created), model.File.SizeBytes, model.File.Digest, Details(model.File))), .. NotLoaded.Select(model =>
         new OllamaModel(model.Name, model.Name, OllamaHeader.Time(model.AddedAt), model.SizeBytes, model.Digest, Details(model)))]), OllamaJson.Wire.OllamaModelList);
 
@@ -42,14 +42,14 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
             IgnoredParameters.Announce(http.Response, ignored);
         }
 
-        if (!Loaded.Any(model => ModelCatalogue.IsNamed(model.Id, name)) && library.Library?.Find(name) is { } manifest)
+        if (!Named.Any(model => ModelCatalogue.IsNamed(model.Id, name)) && library.Library?.Find(name) is { } manifest)
         {
             await JsonAnswer.WriteAsync(http, Show(manifest), OllamaJson.Wire.OllamaModelInformation);
             return;
         }
 
         OllamaModelInformation shown = models.FindEmbedOnly(name) is { } embedder
-            ? Show(embedder.Id, embedder.Created, embedder.File, ["embedding"])
+            ? Show(embedder.Id, embedder.Created, embedder.File, embedder.Capabilities)
             : Show(models.Find(name));
         await JsonAnswer.WriteAsync(http, shown, OllamaJson.Wire.OllamaModelInformation);
     }
@@ -59,11 +59,16 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
         $"{http.Request.Path} is not there: this server fetches models, and publishes none.", code: "not_implemented");
 
     /// <summary>When it leaves if nobody asks for it.</summary>
-    private DateTimeOffset ExpiryOf(string id) => models.OnDemand?.Status.FirstOrDefault(model => model.Served?.Id == id)?.Expires ?? DateTimeOffset.MaxValue;
+    private DateTimeOffset ExpiryOf(string id) => models.OnDemand?.Status.FirstOrDefault(model => model.Id == id)?.Expires ?? DateTimeOffset.MaxValue;
 
     /// <summary>Those that chat, then those that only embed.</summary>
-    private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Loaded =>
-        models.Models.Select(model => (model.Id, model.Created, model.File, model.ContextLength))
+    private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Loaded => Describe(models.Models);
+
+    /// <summary>As <see cref="Loaded"/>, and what those are with their LoRA adapters.</summary>
+    private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Named => Describe(models.Named);
+
+    private IEnumerable<(string Id, DateTimeOffset Created, ServedModelFile File, int ContextLength)> Describe(IEnumerable<ServedModel> chatting) =>
+        chatting.Select(model => (model.Id, model.Created, model.File, model.ContextLength))
             .Concat(models.EmbedOnly.Select(model => (model.Id, model.Created, model.File, model.MaxInputTokens)));
 
     /// <summary>What is in the library under a name that no loaded model has.</summary>
@@ -86,7 +91,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
             ChatTemplate = template,
             Metadata = header.Scalars().Where(entry => entry.Key != "tokenizer.chat_template").ToDictionary(),
         };
-        return Show(manifest.Name, manifest.AddedAt, file, template.Length > 0 || !manifest.Details.Architecture.Contains("bert", StringComparison.OrdinalIgnoreCase) ? ["completion"] : ["embedding"]) with
+        return Show(manifest.Name, manifest.AddedAt, file, manifest.Details.Capabilities) with
         {
             Details = Details(manifest),
             Modelfile = ModelfileOf(manifest),
@@ -108,17 +113,7 @@ internal sealed class OllamaModelEndpoints(ModelCatalogue models, LibraryAccess 
     private static OllamaModelDetails Details(ServedModelFile file) =>
         new("", "gguf", file.Architecture, [file.Architecture], Parameters(file.ParameterCount), file.Quantization);
 
-    private static OllamaModelInformation Show(ServedModel model)
-    {
-        List<string> capabilities = ["completion"];
-        if (model.Replies.Format.Calls.Count > 0)
-            capabilities.Add("tools");
-        if (model.Replies.Format.Reasoning is not null)
-            capabilities.Add("thinking");
-        if (model.Vocabulary.Middle is not null)
-            capabilities.Add("insert");
-        return Show(model.Id, model.Created, model.File, capabilities);
-    }
+    private static OllamaModelInformation Show(ServedModel model) => Show(model.Id, model.Created, model.File, model.Capabilities);
 
     private static OllamaModelInformation Show(string id, DateTimeOffset created, ServedModelFile file, IReadOnlyList<string> capabilities)
     {

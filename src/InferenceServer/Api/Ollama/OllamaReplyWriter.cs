@@ -87,11 +87,19 @@ internal sealed class OllamaStreamEncoder(SseBuffer buffer, OllamaHeader header)
     private readonly StringBuilder _arguments = new();
     private (string? Id, string Name) _call;
 
-    public string ContentType => "application/x-ndjson";
+    private const string Lines = "application/x-ndjson";
+
+    public string ContentType => Lines;
 
     /// <summary>A line that says nothing: there are no comments in this format.</summary>
-    public ReadOnlySpan<byte> KeepAlive => Encoding.UTF8.GetBytes(
-        $"{Encoding.UTF8.GetString(_head)}{header.Now()}\",{(header.IsChat ? "\"message\":{\"role\":\"assistant\",\"content\":\"\"}" : "\"response\":\"\"")},\"done\":false}}\n");
+    public ReadOnlySpan<byte> KeepAlive => Silence(header.Name, header.IsChat, header.Now(), "");
+
+    /// <summary>Such lines while the model is loaded, which say so.</summary>
+    public static LoadSigns SignsOf(OllamaCall call, bool isChat, TimeProvider clock) => new(clock, Lines,
+        state => Silence(call.Model, isChat, OllamaHeader.Time(clock.GetUtcNow()), $",\"status\":{SseBuffer.Quote(state)}"));
+
+    private static byte[] Silence(string model, bool isChat, string now, string more) => Encoding.UTF8.GetBytes(
+        $"{{\"model\":{SseBuffer.Quote(model)},\"created_at\":\"{now}\",{(isChat ? "\"message\":{\"role\":\"assistant\",\"content\":\"\"}" : "\"response\":\"\"")},\"done\":false{more}}}\n");
 
     public void Write(in ReplyEvent read)
     {

@@ -56,6 +56,9 @@ public abstract record GenerationParameters : SamplingParameters
     [Description("Extra: the reply is exactly one of these texts.")]
     public IReadOnlyList<string>? Choice { get; init; }
 
+    [Description("Extra: the LoRA adapters that the reply is computed with, instead of those of the model named; none if it is empty.")]
+    public IReadOnlyList<AdapterSelection>? Lora { get; init; }
+
     [Description("Extra: go on after an end-of-generation token until max_tokens.")]
     public bool IgnoreEos { get; init; }
 

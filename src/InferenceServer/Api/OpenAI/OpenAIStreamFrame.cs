@@ -41,13 +41,13 @@ internal sealed class OpenAIStreamFrame(SseBuffer buffer, byte[] head, int choic
             if (CacheUse.Of(call.ReportsCache, results) is { } use)
             {
                 buffer.Raw(",\"x_cache\":"u8);
-                buffer.Json(use, OpenAIJson.Wire.CacheUse);
+                buffer.Json(use, ServerJson.Wire.CacheUse);
             }
 
             if (RequestTiming.Of(call.ReportsTiming, results, choicesPerPrompt) is { } timing)
             {
                 buffer.Raw(",\"timing\":"u8);
-                buffer.Json(timing, OpenAIJson.Wire.RequestTiming);
+                buffer.Json(timing, ServerJson.Wire.RequestTiming);
             }
 
             buffer.Raw("}\n\n"u8);

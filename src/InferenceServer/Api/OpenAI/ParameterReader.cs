@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using InferenceServer.Chat;
 using InferenceServer.Engine;
+using InferenceServer.Engine.Sampling;
 
 namespace InferenceServer.Api.OpenAI;
 
@@ -16,20 +17,13 @@ internal static class ParameterReader
     public static (GenerationOptions Options, CallOptions Call) Read(JsonFields body, GenerationOptions own, List<string> ignored)
     {
         bool stream = body.Boolean("stream") ?? false;
-        GenerationOptions options = own with
+        GenerationOptions options = SamplingReader.Read(body, own, SamplingOptions.Default, mostTemperature: 2, ignored) with
         {
             StopSequences = StopReader.Read(body, "stop"),
             Choices = body.Integer("n", 1, 128) ?? 1,
             Seed = body.Seed("seed"),
-            Sampling = SamplingFields.Read(body, new()
-            {
-                Temperature = body.Number("temperature", 0, 2) ?? 1,
-                TopP = body.Number("top_p", 0, 1) ?? 1,
-                PresencePenalty = body.Number("presence_penalty", -2, 2) ?? 0,
-                FrequencyPenalty = body.Number("frequency_penalty", -2, 2) ?? 0,
-            }, ignored),
-            DryBreakers = SamplingFields.ReadBreakers(body),
             LogitBias = LogitBias(body),
+            Adapters = AdapterReader.Read(body, "lora", ignored),
             IgnoreEndOfGeneration = body.Boolean("ignore_eos") ?? false,
             Priority = PriorityOf(body.OneOf("service_tier", "auto", "default", "flex", "priority", "scale", "fast")),
             Timeout = body.Integer("timeout_ms", 1, 86_400_000) is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : null,

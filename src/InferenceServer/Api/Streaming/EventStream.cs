@@ -15,7 +15,17 @@ internal sealed class EventStream(HttpContext http, SseBuffer buffer, TimeProvid
     public static ReadOnlySpan<byte> Comment => ": ping\n\n"u8;
 
     /// <summary>Whether anything has gone out.</summary>
-    public bool HasStarted { get; private set; }
+    public bool HasStarted { get; private set; } = http.Response.HasStarted;
+
+    /// <summary>Sets the head of a stream that has not begun.</summary>
+    public static void Begin(HttpContext http, string contentType)
+    {
+        if (http.Response.HasStarted)
+            return;
+        http.Response.ContentType = contentType;
+        http.Response.Headers.CacheControl = "no-cache";
+        http.Response.Headers["X-Accel-Buffering"] = "no";
+    }
 
     /// <summary>Runs until nothing more comes or the client is gone.</summary>
     /// <param name="wait">Waits for something to write, and does not write; false once nothing more will come.</param>
@@ -54,13 +64,8 @@ internal sealed class EventStream(HttpContext http, SseBuffer buffer, TimeProvid
     private async ValueTask<bool> FlushAsync(StreamWatch watch)
     {
         if (!HasStarted)
-        {
-            HasStarted = true;
-            http.Response.ContentType = contentType;
-            http.Response.Headers.CacheControl = "no-cache";
-            http.Response.Headers["X-Accel-Buffering"] = "no";
-        }
-
+            Begin(http, contentType);
+        HasStarted = true;
         watch.FlushStarts();
         FlushResult flushed = await buffer.FlushAsync();
         watch.FlushEnded();

@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
@@ -61,10 +60,5 @@ public sealed record InputTokenCount(
 [JsonSerializable(typeof(InputTokenCount))]
 internal sealed partial class TokenJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
-    public static TokenJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static TokenJson Wire { get; } = new(WireJson.Options());
 }

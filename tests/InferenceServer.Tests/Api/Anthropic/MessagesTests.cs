@@ -271,17 +271,10 @@ public sealed partial class MessagesTests
     [Fact]
     public async Task A_stream_that_fails_midway_ends_in_an_error_event()
     {
-        ScriptedEngine engine = new()
-        {
-            Script = async reply =>
-            {
-                reply.Token("partial");
-                await Task.Delay(50);
-                reply.Finish(FinishReason.Failed, error: "decode returned -3");
-            },
-        };
+        (ScriptedEngine engine, Action fail) = ScriptedEngine.FailingMidway();
         await using TestHost host = await StartAsync(engine);
         using HttpResponseMessage answer = await host.PostAsync(Path, $"{{{Hi},\"stream\":true}}");
+        fail();
         string[] events = (await answer.Content.ReadAsStringAsync()).Split("\n\n", StringSplitOptions.RemoveEmptyEntries);
         Assert.StartsWith("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"", events[^1], StringComparison.Ordinal);
         Assert.DoesNotContain(events, sent => sent.Contains("message_stop", StringComparison.Ordinal));

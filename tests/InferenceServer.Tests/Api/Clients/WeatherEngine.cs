@@ -14,12 +14,11 @@ internal static class WeatherEngine
             string prompt = string.Concat(reply.Request.PromptTokens.ToArray().Select(ScriptedVocabulary.Instance.Text));
             if (prompt.Contains("forever", StringComparison.Ordinal))
             {
-                for (int i = 0; i < 5000 && !reply.Cancelled; i++)
+                await Eventually.HoldsAsync(() =>
                 {
                     reply.Token("on ");
-                    await Task.Delay(2);
-                }
-
+                    return reply.Cancelled;
+                });
                 reply.Finish(FinishReason.Cancelled);
             }
             else if (prompt.Contains("sunny in Rome", StringComparison.Ordinal))

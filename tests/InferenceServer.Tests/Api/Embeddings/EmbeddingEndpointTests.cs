@@ -146,10 +146,7 @@ public sealed class ScriptedEmbedderTests
                 Vocabulary = ScriptedVocabulary.Instance,
                 Dimensions = 2,
                 MaxInputTokens = 10,
-                Embed = embed,
-                Snapshot = () => default,
-                Failure = () => null,
-                Stop = _ => Task.CompletedTask,
+                Engine = new ScriptedEmbedding(embed),
             },
         ]);
 

@@ -18,7 +18,7 @@ public sealed class RerankEndpointTests(RankingServer server) : IClassFixture<Ra
     {
         JsonElement answer = await RankAsync();
         RankingPrompt ranking = server.Model.Ranking!;
-        float[][] raw = await server.Model.Embed([.. Documents.Select(document => ranking.Tokens(server.Model.Vocabulary, "which animal?", document))], CancellationToken.None);
+        float[][] raw = await server.Model.Engine.EmbedAsync([.. Documents.Select(document => ranking.Tokens(server.Model.Vocabulary, "which animal?", document))], CancellationToken.None);
         double[] expected = [.. raw.Select(vector => 1 / (1 + Math.Exp(-vector[0])))];
         (int Index, double Score)[] results = [.. answer.GetProperty("results").EnumerateArray()
             .Select(result => (result.GetProperty("index").GetInt32(), result.GetProperty("relevance_score").GetDouble()))];

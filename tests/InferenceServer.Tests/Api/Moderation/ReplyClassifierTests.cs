@@ -37,7 +37,7 @@ public sealed class ReplyClassifierTests
             Dimensions = 2,
             MaxInputTokens = 10_000,
             Ranking = new RankingPrompt(null, false, [], [], []),
-            Embed = async (inputs, cancellation) =>
+            Engine = new ScriptedEmbedding(async (inputs, cancellation) =>
             {
                 string[] texts = [.. inputs.Select(input => string.Concat(input.Select(token => (char)token)))];
                 foreach (string text in texts)
@@ -47,10 +47,7 @@ public sealed class ReplyClassifierTests
                 }
 
                 return [.. texts.Select(text => (float[])[text.Contains("bad", StringComparison.Ordinal) ? 9 : -9, 0])];
-            },
-            Snapshot = () => default,
-            Failure = () => null,
-            Stop = _ => Task.CompletedTask,
+            }),
         }, ["bad", "fine"], Rules));
     }
 

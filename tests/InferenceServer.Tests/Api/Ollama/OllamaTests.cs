@@ -238,20 +238,14 @@ public sealed class OllamaTests
     [Fact]
     public async Task Thinking_is_refused_where_the_model_knows_none_and_a_failure_midway_is_a_last_line()
     {
-        ScriptedEngine engine = new()
-        {
-            Script = async reply =>
-            {
-                reply.Token("partial");
-                await Task.Delay(50);
-                reply.Finish(FinishReason.Failed, error: "decode returned -3");
-            },
-        };
+        (ScriptedEngine engine, Action fail) = ScriptedEngine.FailingMidway();
         await using TestHost host = await StartAsync(engine, replies: ServedReplies.Plain);
         (int status, string error) = await FailAsync(host, "/api/chat", $"{{{Hi},\"think\":true}}");
         Assert.Equal(400, status);
         Assert.Contains("'think'", error, StringComparison.Ordinal);
-        string[] lines = (await StreamAsync(host, "/api/chat", $"{{{Hi}}}")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        using HttpResponseMessage answer = await host.PostAsync("/api/chat", $"{{{Hi}}}");
+        fail();
+        string[] lines = (await answer.Content.ReadAsStringAsync()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.StartsWith("{\"error\":\"The engine could not go on", lines[^1], StringComparison.Ordinal);
         Assert.Equal(2, lines.Length);
     }

@@ -18,15 +18,13 @@ public sealed class ResponseStateTests
 
     private static async Task<JsonElement> UntilAsync(ResponseHost host, string id, params string[] statuses)
     {
-        for (int i = 0; i < 1000; i++)
+        JsonElement response = default;
+        await Eventually.HoldsAsync(async () =>
         {
-            JsonElement response = await host.GetAsync($"{ResponseHost.Path}/{id}", "Response");
-            if (statuses.Contains(response.GetProperty("status").GetString()))
-                return response;
-            await Task.Delay(5);
-        }
-
-        throw new TimeoutException($"the response did not become {string.Join(" or ", statuses)}");
+            response = await host.GetAsync($"{ResponseHost.Path}/{id}", "Response");
+            return statuses.Contains(response.GetProperty("status").GetString());
+        }, $"the response {string.Join(" or ", statuses)}");
+        return response;
     }
 
     [Fact]

@@ -122,8 +122,7 @@ internal sealed class Held
         Script = async reply =>
         {
             reply.Token("one ");
-            for (int i = 0; i < 2000 && !_release.Task.IsCompleted && !reply.Cancelled; i++)
-                await Task.WhenAny(_release.Task, Task.Delay(5));
+            await Eventually.HoldsAsync(() => _release.Task.IsCompleted || reply.Cancelled);
             if (reply.Cancelled)
             {
                 reply.Finish(FinishReason.Cancelled);

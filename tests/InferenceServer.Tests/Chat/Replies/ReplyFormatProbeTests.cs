@@ -63,6 +63,21 @@ public class ReplyFormatProbeTests
         }
     }
 
+    [Theory]
+    [InlineData("longcat", "<longcat_tool_call>{...}</longcat_tool_call>")]
+    [InlineData("longcat-tagged", "<longcat_tool_call>name <longcat_arg_key>key</longcat_arg_key><longcat_arg_value>value</longcat_arg_value></longcat_tool_call>")]
+    public void A_notation_that_a_template_names_is_written_and_read_back(string name, string instruction)
+    {
+        ReplyFormat format = ReplyFormatProbe.Learn(ChatTemplate.Parse($"{{{{ '{instruction}' }}}}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}"));
+        Assert.Equal(name, format.Calls[0].Name);
+        foreach (IReadOnlyList<(string Name, string Arguments)> sample in (IReadOnlyList<(string, string)>[])[SampleCalls.One, SampleCalls.Nested, SampleCalls.Empty, SampleCalls.Parallel, SampleCalls.Unicode])
+        {
+            string written = "Well." + CallWriter.Write(format.Calls[0], [.. sample.Select((call, i) => (call.Name, $"id{i}", JsonDocument.Parse(call.Arguments).RootElement))]);
+            ReplyParts parts = ReplyParts.Of(format, written, SampleCalls.Tools);
+            Assert.True(parts.Has(sample) && parts.Content == "Well.", $"{parts}\nfrom {written}");
+        }
+    }
+
     [Fact]
     public void Templates_without_tools_get_a_generic_notation_and_those_that_name_one_get_that()
     {

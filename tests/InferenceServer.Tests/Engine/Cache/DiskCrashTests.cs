@@ -45,15 +45,12 @@ public sealed partial class DiskCrashTests(ITestOutputHelper output) : IDisposab
         HashSet<string> first;
         await using (ServerProcess server = await StartAsync())
         {
-            using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
             // An idle server writes a prompt from its beginning on: of this one something can come back, wherever the kill hits the others.
             await AskAsync(server, 0);
-            while (Written().Length == 0)
-                await Task.Delay(2, limit.Token);
+            await Eventually.HoldsAsync(() => Written().Length > 0);
             first = [.. Written().Select(file => file.Name)];
             Task[] asked = [.. Enumerable.Range(1, Prompts - 1).Select(i => AskAsync(server, i))];
-            while (Written().Length < first.Count + 12)
-                await Task.Delay(2, limit.Token);
+            await Eventually.HoldsAsync(() => Written().Length >= first.Count + 12);
             // Some requests may be running yet: they end with the server.
             await server.KillAsync();
             await Task.WhenAll(asked.Select(one => one.ContinueWith(static _ => { }, TaskScheduler.Default)));
@@ -89,9 +86,7 @@ public sealed partial class DiskCrashTests(ITestOutputHelper output) : IDisposab
         {
             await server.PostAsync("/v1/completions", Turn);
             before = await SessionsAsync(server);
-            using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
-            while (!NamesSay("talk"))
-                await Task.Delay(2, limit.Token);
+            await Eventually.HoldsAsync(() => NamesSay("talk"));
             await server.KillAsync();
             files = [.. Written().Select(file => file.FullName)];
         }
@@ -103,10 +98,8 @@ public sealed partial class DiskCrashTests(ITestOutputHelper output) : IDisposab
             Assert.Equal(session.GetProperty("tokens").GetInt32(), session.GetProperty("tiers").GetProperty("disk").GetInt32());
             Assert.True((await again.Client.DeleteAsync(new Uri("/v1/sessions/talk", UriKind.Relative))).IsSuccessStatusCode);
             Assert.Empty((await SessionsAsync(again)).EnumerateArray());
-            using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
             // Those of the server's own first request stay.
-            while (files.All(File.Exists) || NamesSay("talk"))
-                await Task.Delay(2, limit.Token);
+            await Eventually.HoldsAsync(() => !files.All(File.Exists) && !NamesSay("talk"));
         }
     }
 

@@ -59,7 +59,22 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
         Live(seed, sharesCells: true, cells, sequenceIds, hostBytes, diskBytes, checkpointBytes: 0,
             DeviceProfile.TwoCores with { ComputesAhead = seed != 33, IdleCellSeconds = 0, DrawnFrom = 4 });
 
-    private void Live(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes, DeviceProfile device)
+    /// <summary>The same where requests differ in their LoRA adapters: no entry of any tier serves others than it was computed with.</summary>
+    [Theory]
+    [InlineData(41, true, 300, 9, 40_000, 0, 0, false)]
+    [InlineData(42, true, 400, 20, 6_000, 40_000, 0, false)]
+    [InlineData(43, true, 900, 12, 8_000, 0, 700, false)]
+    [InlineData(44, false, 2_000, 12, 0, 0, 0, false)]
+    [InlineData(45, true, 900, 20, 8_000, 0, 0, true)]
+    [InlineData(46, true, 300, 9, 12_000, 1_000_000, 200, true)]
+    public void Nor_with_adapters(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes, bool computesAhead)
+    {
+        EngineAdapter first = ScriptedDecoder.Adapter("first"), second = ScriptedDecoder.Adapter("second");
+        Live(seed, sharesCells, cells, sequenceIds, hostBytes, diskBytes, checkpointBytes, DeviceProfile.TwoCores with { ComputesAhead = computesAhead },
+            AdapterSet.None, AdapterSet.Of([(first, 1)]), AdapterSet.Of([(first, 0.5f)]), AdapterSet.Of([(first, 1), (second, 1)]));
+    }
+
+    private void Live(int seed, bool sharesCells, int cells, int sequenceIds, int hostBytes, int diskBytes, int checkpointBytes, DeviceProfile device, params AdapterSet[] adapters)
     {
         output.WriteLine($"seed {seed}");
         Random random = new(seed);
@@ -88,6 +103,7 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
                         SessionId = random.Next(3) == 0 ? $"session {random.Next(5)}" : null,
                         Priority = (RequestPriority)random.Next(3),
                         FairnessKey = $"key {random.Next(3)}",
+                        Adapters = adapters.Length > 0 ? adapters[random.Next(adapters.Length)] : AdapterSet.None,
                         Sampling = device.DrawnFrom > 0 && random.Next(5) == 0 ? new SamplingOptions { TopK = 5 } : SamplingOptions.Default,
                         StopStrings = device.ComputesAhead && random.Next(8) == 0 ? ["\"", "#$"] : [],
                         MessageBoundaries = [.. Enumerable.Range(0, random.Next(4)).Select(_ => random.Next(contextLength)).Order()],
@@ -146,7 +162,9 @@ public sealed class SchedulerFuzzTests(ITestOutputHelper output) : IDisposable
             + $"{end.PromptTokensCached}/{end.PromptTokens} prompt tokens cached, {end.FailedSteps} failed steps, {end.CheckpointsTaken} checkpoints, {end.CheckpointsRestored} restored");
         if (device.DrawnFrom > 0)
             Assert.InRange(end.DeviceDraws, end.CompletionTokens / 10, end.CompletionTokens * 9 / 10);
-        Assert.True(replies > wanted / 40, $"only {replies} replies");
+        // Sets of adapters share the steps.
+        Assert.True(replies > wanted / (adapters.Length > 0 ? 120 : 40), $"only {replies} replies");
+        Assert.Equal(adapters.Length > 0, end.AdapterChanges > 0);
         Assert.Equal(0, end.CellsPrivate + end.CellsPinned);
         if (diskBytes == 0)
             return;

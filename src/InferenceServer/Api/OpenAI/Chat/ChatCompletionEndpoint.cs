@@ -18,7 +18,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
         ChatCall call = await JsonBody.ReadAsync(http, ChatRequestParser.Parse);
         if (call.Store && !store.IsOn)
             throw RequestProblem.Unsupported("store", "this server was started without a data directory (--data-dir).");
-        ServedModel model = await models.UseAsync(http, call.Model);
+        ServedModel model = await models.UseAsync(http, call.Model, stream: call.Options.Stream ? LoadSigns.OfEvents(clock) : null);
         using ChatTurn turn = await hints.StartAsync(http, model, call.Chat, call.Options.Stream);
         ChatHeader header = new($"chatcmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id,
             ParameterReader.TierName(call.Chat.Options.Priority), model.Fingerprint);
@@ -32,7 +32,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
             return;
         }
 
-        await JsonAnswer.WriteAsync(http, Whole(await turn.CollectAsync(keep), header, turn, call), OpenAIJson.Wire.ChatCompletion);
+        await JsonAnswer.WriteAsync(http, Whole(await turn.CollectAsync(keep), header, turn, call), ChatJson.Wire.ChatCompletion);
     }
 
     /// <summary>OpenAI's name of an end.</summary>

@@ -90,7 +90,7 @@ internal sealed class ChatStreamEncoder : IReplyEncoder
         else
         {
             _buffer.Raw("},\"logprobs\":"u8);
-            _buffer.Json(new ChatLogprobs([ReportedLogprob.Of(_turn.Model.Vocabulary, logprobs)], null), OpenAIJson.Wire.ChatLogprobs);
+            _buffer.Json(new ChatLogprobs([ReportedLogprob.Of(_turn.Model.Vocabulary, logprobs)], null), ChatJson.Wire.ChatLogprobs);
             _buffer.Raw(",\"finish_reason\":null}]"u8);
         }
 

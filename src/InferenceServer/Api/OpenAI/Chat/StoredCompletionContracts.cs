@@ -1,6 +1,4 @@
 using System.ComponentModel;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace InferenceServer.Api.OpenAI.Chat;
@@ -25,19 +23,4 @@ public sealed record StoredMessage(string Id, string Role, string? Content)
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? ReasoningContent { get; init; }
-}
-
-/// <summary>What the endpoints of stored completions send, and what the store holds.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
-[JsonSerializable(typeof(ChatCompletionList))]
-[JsonSerializable(typeof(StoredMessageList))]
-[JsonSerializable(typeof(IReadOnlyList<StoredMessage>))]
-internal sealed partial class StoredCompletionJson : JsonSerializerContext
-{
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
-    public static StoredCompletionJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
 }

@@ -13,17 +13,17 @@ internal sealed class StoredCompletionEndpoints(ServerStore store)
         Page<StoredCompletion> found = await store.Completions.ListAsync(StoreOwner.Of(http), page, http.Request.Query["model"], MetadataFilter(http.Request));
         List<ChatCompletion> data = [.. found.Items.Select(Read)];
         await JsonAnswer.WriteAsync(http, new ChatCompletionList("list", data, data.Count > 0 ? data[0].Id : "", data.Count > 0 ? data[^1].Id : "", found.HasMore),
-            StoredCompletionJson.Wire.ChatCompletionList);
+            ChatJson.Wire.ChatCompletionList);
     }
 
     public async Task FindAsync(HttpContext http) =>
-        await JsonAnswer.WriteAsync(http, Read(await FindStoredAsync(http)), OpenAIJson.Wire.ChatCompletion);
+        await JsonAnswer.WriteAsync(http, Read(await FindStoredAsync(http)), ChatJson.Wire.ChatCompletion);
 
     public async Task ListMessagesAsync(HttpContext http)
     {
         PageQuery page = PageReader.Read(http.Request, descendingByDefault: false);
         StoredCompletion completion = await FindStoredAsync(http);
-        List<StoredMessage> messages = [.. JsonSerializer.Deserialize(completion.Messages, StoredCompletionJson.Wire.IReadOnlyListStoredMessage)!];
+        List<StoredMessage> messages = [.. JsonSerializer.Deserialize(completion.Messages, ChatJson.Wire.IReadOnlyListStoredMessage)!];
         if (page.Descending)
             messages.Reverse();
         if (page.After is { } after)
@@ -36,7 +36,7 @@ internal sealed class StoredCompletionEndpoints(ServerStore store)
 
         Page<StoredMessage> found = Page<StoredMessage>.Of(messages, page);
         await JsonAnswer.WriteAsync(http, new StoredMessageList("list", found.Items, found.Items.Count > 0 ? found.Items[0].Id : "",
-            found.Items.Count > 0 ? found.Items[^1].Id : "", found.HasMore), StoredCompletionJson.Wire.StoredMessageList);
+            found.Items.Count > 0 ? found.Items[^1].Id : "", found.HasMore), ChatJson.Wire.StoredMessageList);
     }
 
     public async Task UpdateAsync(HttpContext http)
@@ -52,7 +52,7 @@ internal sealed class StoredCompletionEndpoints(ServerStore store)
         }
 
         StoredCompletion updated = await store.Completions.SetMetadataAsync(StoreOwner.Of(http), IdOf(http), metadata) ?? throw NotFound(http);
-        await JsonAnswer.WriteAsync(http, Read(updated), OpenAIJson.Wire.ChatCompletion);
+        await JsonAnswer.WriteAsync(http, Read(updated), ChatJson.Wire.ChatCompletion);
     }
 
     public async Task DeleteAsync(HttpContext http)
@@ -74,12 +74,12 @@ internal sealed class StoredCompletionEndpoints(ServerStore store)
         })];
         return new StoredCompletion(completion.Id, owner, DateTimeOffset.FromUnixTimeSeconds(completion.Created), completion.Model,
             call.Metadata ?? new Dictionary<string, string>(),
-            JsonSerializer.SerializeToUtf8Bytes(completion with { Metadata = null, XCache = null, Timing = null }, OpenAIJson.Wire.ChatCompletion),
-            JsonSerializer.SerializeToUtf8Bytes(messages, StoredCompletionJson.Wire.IReadOnlyListStoredMessage));
+            JsonSerializer.SerializeToUtf8Bytes(completion with { Metadata = null, XCache = null, Timing = null }, ChatJson.Wire.ChatCompletion),
+            JsonSerializer.SerializeToUtf8Bytes(messages, ChatJson.Wire.IReadOnlyListStoredMessage));
     }
 
     private static ChatCompletion Read(StoredCompletion stored) =>
-        JsonSerializer.Deserialize(stored.Body, OpenAIJson.Wire.ChatCompletion)! with { Metadata = stored.Metadata };
+        JsonSerializer.Deserialize(stored.Body, ChatJson.Wire.ChatCompletion)! with { Metadata = stored.Metadata };
 
     private async Task<StoredCompletion> FindStoredAsync(HttpContext http) =>
         await store.Completions.FindAsync(StoreOwner.Of(http), IdOf(http)) ?? throw NotFound(http);

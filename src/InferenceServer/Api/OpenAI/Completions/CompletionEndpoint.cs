@@ -15,7 +15,7 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
     {
         RequestHints hints = RequestHints.Of(http.Request);
         CompletionCall call = await JsonBody.ReadAsync(http, CompletionRequestParser.Parse);
-        ServedModel model = await models.UseAsync(http, call.Model);
+        ServedModel model = await models.UseAsync(http, call.Model, stream: call.Options.Stream ? LoadSigns.OfEvents(clock) : null);
         using ChatTurn turn = await hints.StartAsync(http, model, call.Text, call.Options.Stream);
         CompletionHeader header = new($"cmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id, model.Fingerprint);
         if (call.Options.Stream)
@@ -30,6 +30,6 @@ internal sealed class CompletionEndpoint(ModelCatalogue models, TimeProvider clo
         Completion completion = new(header.Id, "text_completion", header.Created, header.Model, CompletionChoices.Of(call, turn, replies),
             Usage.Of(results, call.Generated), header.Fingerprint)
         { XCache = CacheUse.Of(call.Options.ReportsCache, results), Timing = RequestTiming.Of(call.Options.ReportsTiming, results, call.Generated) };
-        await JsonAnswer.WriteAsync(http, completion, OpenAIJson.Wire.Completion);
+        await JsonAnswer.WriteAsync(http, completion, CompletionJson.Wire.Completion);
     }
 }

@@ -58,7 +58,7 @@ internal sealed class CompletionStreamEncoder : IReplyEncoder
         else
         {
             echo.AddTo(_logprobs[choice], _turn.Model.Vocabulary, known);
-            _buffer.Json(_logprobs[choice].Take(echo.Text.Length), OpenAIJson.Wire.CompletionLogprobs);
+            _buffer.Json(_logprobs[choice].Take(echo.Text.Length), CompletionJson.Wire.CompletionLogprobs);
         }
 
         _buffer.Raw(",\"finish_reason\":null}]"u8);
@@ -107,6 +107,6 @@ internal sealed class CompletionStreamEncoder : IReplyEncoder
         if (logprobs is null)
             _buffer.Raw("null"u8);
         else
-            _buffer.Json(logprobs, OpenAIJson.Wire.CompletionLogprobs);
+            _buffer.Json(logprobs, CompletionJson.Wire.CompletionLogprobs);
     }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using InferenceServer.Api.Streaming;
 using InferenceServer.Chat;
 using InferenceServer.Models;
 using InferenceServer.Operations;
@@ -19,7 +20,10 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
             throw RequestProblem.Unsupported("store", "this server was started without a data directory (--data-dir).");
         if (request.Background && !stores)
             throw RequestProblem.Invalid("{where} needs the response to be stored: there is no other way to fetch it.", "background", "invalid_value");
-        ServedModel model = await models.UseAsync(http, request.Model);
+        ServedModel model = await models.UseAsync(http, request.Model, stream: request.Stream ? LoadSigns.OfEvents(clock) : null);
+        GenerationOptions options = request.Chat.Options.Over(model.Settings());
+        // What is told of the response is what it is made with.
+        request = request with { Temperature = options.Sampling.Temperature, TopP = options.Sampling.TopP, Chat = request.Chat with { Options = options } };
         string owner = StoreOwner.Of(http);
         // Who says where in the tree the turn belongs may take several at once.
         using ConversationTurn? conversation = request is { ConversationId: { } named, ConversationParent: null } ? await conversations.TakeAsync(owner, named, http.RequestAborted) : null;

@@ -99,6 +99,9 @@ public sealed record ResponseRequest : SamplingParameters
 
     public string? User { get; init; }
 
+    [Description("Extra: the LoRA adapters that the reply is computed with, instead of those of the model named; none if it is empty.")]
+    public IReadOnlyList<AdapterSelection>? Lora { get; init; }
+
     [Description("Extra: go on after an end-of-generation token until max_output_tokens.")]
     public bool IgnoreEos { get; init; }
 

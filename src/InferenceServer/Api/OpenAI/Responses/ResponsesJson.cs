@@ -1,5 +1,3 @@
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Serialization;
 using InferenceServer.Api.OpenAI.Conversations;
 
@@ -25,10 +23,5 @@ namespace InferenceServer.Api.OpenAI.Responses;
 [JsonSerializable(typeof(ConversationItemsRequest))]
 internal sealed partial class ResponsesJson : JsonSerializerContext
 {
-    /// <summary>Characters beyond ASCII as they are, as everywhere.</summary>
-    public static ResponsesJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static ResponsesJson Wire { get; } = new(WireJson.Options());
 }

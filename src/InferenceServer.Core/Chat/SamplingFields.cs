@@ -1,24 +1,26 @@
-using System.Globalization;
 using InferenceServer.Engine.Sampling;
-using Microsoft.OpenApi;
 
-namespace InferenceServer.Api;
+namespace InferenceServer.Chat;
 
-/// <summary>A number that shapes how tokens are drawn, as every body takes it that has <see cref="SamplingParameters"/>.</summary>
+/// <summary>A number that shapes how tokens are drawn: every body of a request has it by this name, and so have the defaults of a model.</summary>
 /// <param name="Least">The smallest value that is taken; <paramref name="Most"/> is the largest.</param>
 /// <param name="IsWhole">Only whole numbers are taken.</param>
 internal sealed record SamplingField(string Name, double Least, double Most, string Description, Func<SamplingOptions, double> Get, Func<SamplingOptions, double, SamplingOptions> Set, bool IsWhole);
 
-/// <summary>Sampling beyond OpenAI's fields. A line here is all that the dialects need: it is read, checked, described and tested from it.</summary>
+/// <summary>What shapes how tokens are drawn. A line here is all that the dialects and the defaults of models need: it is read, checked, described and tested from it.</summary>
 internal static class SamplingFields
 {
-    private const int MaxBreakers = 32;
+    public const string Temperature = "temperature";
 
-    // llama.cpp's.
-    private static readonly string[] DefaultDryBreakers = ["\n", ":", "\"", "*"];
+    // A request that sets it, by whatever name, leaves nothing of a model's default.
+    public const string RepetitionPenalty = "repetition_penalty";
 
     public static IReadOnlyList<SamplingField> All { get; } =
     [
+        Number(Temperature, 0, 100, "0 takes the most likely token; 1 leaves the model's distribution as it is.", s => s.Temperature, (s, t) => s with { Temperature = t }),
+        Number("top_p", 0, 1, "keep the fewest tokens whose probabilities reach this sum.", s => s.TopP, (s, p) => s with { TopP = p }),
+        Number("presence_penalty", -2, 2, "subtracted once from the logit of every token generated so far.", s => s.PresencePenalty, (s, x) => s with { PresencePenalty = x }),
+        Number("frequency_penalty", -2, 2, "subtracted from the logit of a token for each time it was generated.", s => s.FrequencyPenalty, (s, x) => s with { FrequencyPenalty = x }),
         Whole("top_k", 0, int.MaxValue, "keep the K most likely tokens; 0 keeps all.", s => s.TopK, (s, k) => s with { TopK = k }),
         Number("min_p", 0, 1, "drop tokens less likely than this share of the most likely one.", s => s.MinP, (s, p) => s with { MinP = p }),
         Number("typical_p", 0, 1, "locally typical sampling; 1 keeps all.", s => s.TypicalP, (s, p) => s with { TypicalP = p }),
@@ -35,53 +37,11 @@ internal static class SamplingFields
         Number("dry_base", 1, 100, "by how much DRY's penalty grows with each token of the repetition.", s => s.Dry.Base, (s, x) => s with { Dry = s.Dry with { Base = x } }),
         Whole("dry_allowed_length", 0, 1_000_000, "tokens that may be repeated freely.", s => s.Dry.AllowedLength, (s, n) => s with { Dry = s.Dry with { AllowedLength = n } }),
         Whole("dry_penalty_last_n", -1, int.MaxValue, "how many tokens back DRY looks; -1 for all.", s => s.Dry.LastTokens, (s, n) => s with { Dry = s.Dry with { LastTokens = n } }),
-        Number("repetition_penalty", 0.01, 100, "divides positive and multiplies negative logits of tokens seen so far; 1 changes nothing.", s => s.RepetitionPenalty, (s, x) => s with { RepetitionPenalty = x }),
+        Number(RepetitionPenalty, 0.01, 100, "divides positive and multiplies negative logits of tokens seen so far; 1 changes nothing.", s => s.RepetitionPenalty, (s, x) => s with { RepetitionPenalty = x }),
     ];
 
-    /// <summary>What Mirostat makes void, whatever a dialect calls it.</summary>
-    private static readonly string[] VoidBesideMirostat =
-        [.. All.Select(field => field.Name).Where(name => !name.StartsWith("mirostat", StringComparison.Ordinal)), "top_p", "presence_penalty", "frequency_penalty", "repeat_penalty", "dry_sequence_breakers"];
-
-    /// <summary>Takes the fields that are there; the others are left as <paramref name="defaults"/> has them.</summary>
-    /// <param name="ignored">Receives the paths of those that have no effect beside others.</param>
-    public static SamplingOptions Read(JsonFields body, SamplingOptions defaults, List<string> ignored)
-    {
-        SamplingOptions read = defaults;
-        foreach (SamplingField field in All)
-            if (body.Take(field.Name) is { } value)
-            {
-                string path = body.PathOf(field.Name);
-                read = field.Set(read, field.IsWhole ? JsonValue.Integer(value, path, (long)field.Least, (long)field.Most) : JsonValue.Number(value, path, field.Least, field.Most));
-            }
-        if (read.Mirostat > 0)
-            ignored.AddRange(VoidBesideMirostat.Where(name => body.Take(name) is not null).Select(body.PathOf));
-        return read;
-    }
-
-    /// <summary>Takes <c>dry_sequence_breakers</c>.</summary>
-    public static IReadOnlyList<string> ReadBreakers(JsonFields body)
-    {
-        if (body.Take("dry_sequence_breakers") is not { } texts)
-            return DefaultDryBreakers;
-        List<string> breakers = JsonFields.Items(texts, body.PathOf("dry_sequence_breakers"), 0, MaxBreakers).ConvertAll(item => StopReader.Text(item.Value, item.Path));
-        breakers.RemoveAll(text => text.Length == 0);
-        return breakers;
-    }
-
-    /// <summary>Adds the fields to a body's description, but for those that its dialect describes itself.</summary>
-    public static void Describe(OpenApiSchema body)
-    {
-        body.Properties ??= new Dictionary<string, IOpenApiSchema>();
-        foreach (SamplingField field in All)
-            body.Properties.TryAdd(field.Name, new OpenApiSchema
-            {
-                Type = field.IsWhole ? JsonSchemaType.Integer : JsonSchemaType.Number,
-                Format = field.IsWhole ? "int32" : "float",
-                Minimum = field.Least.ToString(CultureInfo.InvariantCulture),
-                Maximum = field.Most.ToString(CultureInfo.InvariantCulture),
-                Description = $"Extra: {field.Description}",
-            });
-    }
+    /// <summary>The field of a name; null where there is none.</summary>
+    public static SamplingField? Find(string name) => All.FirstOrDefault(field => field.Name == name);
 
     private static SamplingField Number(string name, double least, double most, string description, Func<SamplingOptions, float> get, Func<SamplingOptions, float, SamplingOptions> set) =>
         new(name, least, most, description, options => get(options), (options, value) => set(options, (float)value), IsWhole: false);
