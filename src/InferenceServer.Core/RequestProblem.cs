@@ -39,6 +39,9 @@ public enum ProblemKind
     /// <summary>The server stops, or a part of it does not work at the moment.</summary>
     Unavailable,
 
+    /// <summary>Another server, which the request needs, cannot be used at the moment.</summary>
+    Unreachable,
+
     /// <summary>The time that the request had is over.</summary>
     DeadlineExceeded,
 

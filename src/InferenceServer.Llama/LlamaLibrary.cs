@@ -133,7 +133,7 @@ public sealed class LlamaLibrary
     private void FindDevices()
     {
         List<nint> handles = [];
-        IReadOnlyList<LlamaDevice> devices = ReadDevices(handles);
+        List<LlamaDevice> devices = ReadDevices(handles);
         // Beside a card, a GPU that shares the host's memory would slow every step down; llama.cpp leaves it out, too.
         IReadOnlyList<LlamaDevice> offload = LlamaDevice.Gpus(devices);
         List<nint> gpus = [.. handles.Where((_, index) => offload.Contains(devices[index]))];
@@ -165,9 +165,14 @@ public sealed class LlamaLibrary
             LlamaNative.ggml_backend_dev_get_props(device, &props);
             var type = (LlamaDeviceType)props.type;
             handles?.Add(device);
-            devices.Add(new LlamaDevice(
-                Marshal.PtrToStringUTF8((nint)props.name) ?? "", (Marshal.PtrToStringUTF8((nint)props.description) ?? "").Trim(), type,
-                type is LlamaDeviceType.Cpu ? FreeHostBytes((long)props.memory_free) : (long)props.memory_free, (long)props.memory_total));
+            (long free, long total) = ((long)props.memory_free, (long)props.memory_total);
+            if (type is LlamaDeviceType.Cpu)
+            {
+                total = Math.Min(total, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes); // A container's limit.
+                free = Math.Min(total, FreeHostBytes(free));
+            }
+
+            devices.Add(new LlamaDevice(Marshal.PtrToStringUTF8((nint)props.name) ?? "", (Marshal.PtrToStringUTF8((nint)props.description) ?? "").Trim(), type, free, total));
         }
 
         return devices;

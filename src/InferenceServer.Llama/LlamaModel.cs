@@ -171,11 +171,13 @@ public sealed class LlamaModel : IDisposable
         parameters.n_gpu_layers = options.GpuLayers ?? 0;
         parameters.check_tensors = options.CheckTensors;
         parameters.split_mode = (GPUSplitMode)options.SplitMode;
-        parameters.main_gpu = options.MainGpu;
-        nint* devices = stackalloc nint[library.GpuDevices.Count + 1];
-        for (int i = 0; i < library.GpuDevices.Count; i++)
+        parameters.main_gpu = options.GpuLayers is > 0 ? options.MainGpu : 0;
+        // Without a layer there, a GPU would still take memory, to compute large steps for the CPU (ggml's op_offload).
+        int gpus = options.GpuLayers is > 0 ? library.GpuDevices.Count : 0;
+        nint* devices = stackalloc nint[gpus + 1];
+        for (int i = 0; i < gpus; i++)
             devices[i] = library.GpuDevices[i];
-        devices[library.GpuDevices.Count] = 0;
+        devices[gpus] = 0;
         parameters.devices = devices;
         if (!allocates)
         {

@@ -57,6 +57,7 @@ try
         Library = models,
         AllowPull = options.AllowPull,
         Configuration = configuration,
+        Mcp = command.Configuration.Mcp,
         Moderation = new ModerationGate(rules, options.Moderation, classifier?.Classifier),
         Access = new AccessOptions { Keys = keys, CorsOrigins = options.CorsOrigins, AllowedHosts = options.AllowedHosts },
     }, new ModelCatalogue([model.Served], embedders.Served, judge?.Served) { OnDemand = onDemand, NameOf = name => configuration.Current.NameOf(name) });

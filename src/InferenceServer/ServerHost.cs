@@ -15,6 +15,7 @@ using InferenceServer.Api.OpenAI.Responses;
 using InferenceServer.Api.Replay;
 using InferenceServer.Api.Tokens;
 using InferenceServer.Llama;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
 using InferenceServer.Operations;
@@ -46,7 +47,9 @@ internal static class ServerHost
         FeedbackRoutes.AddServices(services);
         LibraryRoutes.AddServices(services);
         AdapterRoutes.AddServices(services);
-        services.AddHostedService<ServerLifecycle>();
+        services.AddSingleton(provider => new McpServers(options.Mcp, options.Clock, provider.GetRequiredService<ILogger<McpServers>>(), provider.GetRequiredService<ServerMetrics>().Mcp.Ended) { Limits = options.McpLimits });
+        // After the lifecycle: at the end the running replies are waited for, and then nobody needs a tool.
+        services.AddHostedService<ServerLifecycle>().AddHostedService<McpLifetime>();
         services.Configure<HostOptions>(host => host.ShutdownTimeout = options.DrainTimeout + CloseTime);
         services.ConfigureHttpJsonOptions(json =>
         {

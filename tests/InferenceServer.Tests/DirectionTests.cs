@@ -13,13 +13,13 @@ namespace InferenceServer.Tests;
 /// </summary>
 public sealed class DirectionTests
 {
-    private const string Server = "InferenceServer", Core = "InferenceServer.Core", Engine = "InferenceServer.Engine", Library = "InferenceServer.Library", Llama = "InferenceServer.Llama";
+    private const string Server = "InferenceServer", Core = "InferenceServer.Core", Engine = "InferenceServer.Engine", Library = "InferenceServer.Library", Mcp = "InferenceServer.Mcp", Llama = "InferenceServer.Llama";
 
     /// <summary>Protocols that apps speak: none of them knows another. Conversations belong to responses.</summary>
     private static readonly string[] Dialects =
         ["InferenceServer.Api.Anthropic", "InferenceServer.Api.Ollama", "InferenceServer.Api.LlamaServer", "InferenceServer.Api.OpenAI.Chat", "InferenceServer.Api.OpenAI.Completions", "InferenceServer.Api.OpenAI.Responses"];
 
-    private static readonly Lazy<IReadOnlyList<Arrow>> Arrows = new(() => [.. ((string[])[Server, Core, Engine, Library, Llama]).SelectMany(ArrowsOf)]);
+    private static readonly Lazy<IReadOnlyList<Arrow>> Arrows = new(() => [.. ((string[])[Server, Core, Engine, Library, Mcp, Llama]).SelectMany(ArrowsOf)]);
 
     /// <summary>A type refers to another.</summary>
     private sealed record Arrow(string File, string From, string FromRoom, string To, string ToRoom)
@@ -55,6 +55,14 @@ public sealed class DirectionTests
         (IsIn(arrow.FromRoom, Library) && ((IsIn(arrow.ToRoom, "InferenceServer") && !IsIn(arrow.ToRoom, Library) && !IsIn(arrow.ToRoom, "InferenceServer.Llama.Gguf")) || IsIn(arrow.ToRoom, "Microsoft.AspNetCore")))
         || (IsIn(arrow.ToRoom, Library) && ((string[])["InferenceServer.Chat", "InferenceServer.Models", "InferenceServer.Moderation", Engine, Llama]).Any(below => IsIn(arrow.FromRoom, below))));
 
+    [Fact]
+    public void The_client_of_MCP_servers_knows_the_conversation_only_and_neither_core_nor_engine_knows_it() => Forbid(arrow =>
+        (IsIn(arrow.FromRoom, Mcp) && ((IsIn(arrow.ToRoom, "InferenceServer") && !IsIn(arrow.ToRoom, Mcp) && !IsIn(arrow.ToRoom, "InferenceServer.Chat") && arrow.ToRoom != "InferenceServer") || IsIn(arrow.ToRoom, "Microsoft.AspNetCore")))
+        || ((IsIn(arrow.ToRoom, Mcp) || IsIn(arrow.ToRoom, "ModelContextProtocol")) && ((string[])["InferenceServer.Chat", "InferenceServer.Models", "InferenceServer.Moderation", Engine, Llama]).Any(below => IsIn(arrow.FromRoom, below))));
+
+    [Fact]
+    public void Only_the_client_of_MCP_servers_knows_their_protocol() => Forbid(arrow => IsIn(arrow.ToRoom, "ModelContextProtocol") && !IsIn(arrow.FromRoom, Mcp));
+
     /// <summary>Else the tests above would pass for want of anything to look at.</summary>
     [Fact]
     public void Arrows_are_found_at_all()
@@ -62,6 +70,7 @@ public sealed class DirectionTests
         Assert.Contains(Arrows.Value, arrow => arrow.From.EndsWith("ChatCompletionEndpoint", StringComparison.Ordinal) && arrow.To.EndsWith(".ChatTurn", StringComparison.Ordinal));
         Assert.Contains(Arrows.Value, arrow => IsIn(arrow.FromRoom, "InferenceServer.Chat") && IsIn(arrow.ToRoom, Engine) && arrow.File.EndsWith("ChatTurn.cs", StringComparison.Ordinal));
         Assert.Contains(Arrows.Value, arrow => IsIn(arrow.FromRoom, Library) && arrow.To.EndsWith(".GgufReader", StringComparison.Ordinal));
+        Assert.Contains(Arrows.Value, arrow => IsIn(arrow.FromRoom, Mcp) && arrow.To.EndsWith(".McpClient", StringComparison.Ordinal));
         Assert.All(Dialects, dialect => Assert.Contains(Arrows.Value, arrow => IsIn(arrow.FromRoom, dialect)));
     }
 

@@ -37,6 +37,9 @@ public sealed record ChatRequest
     /// <summary>A text that the reply is expected to resemble; null for none.</summary>
     public string? Prediction { get; init; }
 
+    /// <summary>Of <see cref="Tools"/>, those that the server runs itself. Null for none; with any there is one choice, and the reply begins a message.</summary>
+    public HostedTools? Hosted { get; init; }
+
     /// <summary>Null where the request asks for none.</summary>
     internal ModerationAsked? Moderation { get; init; }
 

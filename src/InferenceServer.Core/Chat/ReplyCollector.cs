@@ -13,6 +13,9 @@ public sealed record WholeReply(string? Text, string? Reasoning, IReadOnlyList<C
 {
     /// <summary>What is said instead, where moderation refused the conversation or the reply; nothing else is there then.</summary>
     public string? Refusal { get; init; }
+
+    /// <summary>Calls that the server ran itself, with their results, and those that wait for an approval.</summary>
+    public IReadOnlyList<HostedCall> HostedCalls { get; init; } = [];
 }
 
 /// <summary>Puts the events of all choices together.</summary>
@@ -25,9 +28,11 @@ internal sealed class ReplyCollector(int choices)
         Collected choice = _choices[read.Choice];
         if (read.Kind == ReplyEventKind.Finish)
             choice.End = read.End;
+        if (read.Hosted is { } call && (read.Kind == ReplyEventKind.HostedResult || call.AwaitsApproval))
+            choice.HostedCalls.Add(call);
         if (read.Kind != ReplyEventKind.Delta)
             return;
-        choice.Add(read.Delta);
+        choice.Add(read.Resumes ? read.Delta with { Text = read.JoinedText } : read.Delta);
         if (read.Logprobs is { } logprobs)
             choice.Logprobs.Add(logprobs);
     }
@@ -43,6 +48,8 @@ internal sealed class ReplyCollector(int choices)
         private string? _refusal;
 
         public List<TokenLogprobs> Logprobs { get; } = [];
+
+        public List<HostedCall> HostedCalls { get; } = [];
 
         public ReplyEnd? End { get; set; }
 
@@ -67,7 +74,10 @@ internal sealed class ReplyCollector(int choices)
                 _content.Length == 0 && _calls.Count > 0 ? null : _content.ToString(),
                 _reasoning.Length == 0 ? null : _reasoning.ToString(),
                 _calls.ConvertAll(call => new ChatToolCall(call.Id, call.Name, call.Arguments.ToString())),
-                Logprobs, end);
+                Logprobs, end)
+            {
+                HostedCalls = HostedCalls,
+            };
         }
     }
 }

@@ -33,6 +33,12 @@ public enum ReplyEventKind
 
     /// <summary>A choice has ended as it should.</summary>
     Finish,
+
+    /// <summary>A tool that the server runs itself is called: it runs now, or waits for an approval.</summary>
+    HostedCall,
+
+    /// <summary>Its result is there.</summary>
+    HostedResult,
 }
 
 /// <summary>What happens to a reply on its way from the engine to whoever asked.</summary>
@@ -54,9 +60,24 @@ public readonly record struct ReplyEvent
     /// <summary>Of <see cref="ReplyEventKind.Finish"/>.</summary>
     public ReplyEnd? End { get; private init; }
 
+    /// <summary>Of <see cref="ReplyEventKind.HostedCall"/> and <see cref="ReplyEventKind.HostedResult"/>.</summary>
+    public HostedCall? Hosted { get; private init; }
+
+    /// <summary>The first text of its kind after calls that the server ran, and there was some before: whoever makes one text of all begins a paragraph.</summary>
+    public bool Resumes { get; private init; }
+
+    /// <summary>The delta's text, as it goes on in one text.</summary>
+    public string JoinedText => Resumes ? "\n\n" + Delta.Text : Delta.Text;
+
     public static ReplyEvent Begins(int choice) => new(ReplyEventKind.Begin, choice);
 
     public static ReplyEvent Says(int choice, in ReplyDelta delta, TokenLogprobs? logprobs) => new(ReplyEventKind.Delta, choice) { Delta = delta, Logprobs = logprobs };
+
+    public static ReplyEvent Calls(int choice, HostedCall call) => new(ReplyEventKind.HostedCall, choice) { Hosted = call };
+
+    public static ReplyEvent Answers(int choice, HostedCall call) => new(ReplyEventKind.HostedResult, choice) { Hosted = call };
+
+    public ReplyEvent AsResumed() => this with { Resumes = true };
 
     public static ReplyEvent Ends(int choice, ReplyEnd end) => new(ReplyEventKind.Finish, choice) { End = end };
 }

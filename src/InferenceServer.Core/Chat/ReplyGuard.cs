@@ -16,7 +16,7 @@ internal sealed record ReplyGuard(ConstraintSource? Constraint, ReplySplitOption
         ReplyFormat format = model.Replies.Format;
         bool mustCall = request.ToolChoice.Mode is ToolMode.Required or ToolMode.Named;
         ToolSignature[] tools = [.. request.Tools.Where(tool => request.ToolChoice.Allows(tool.Name))
-            .Select(tool => new ToolSignature(tool.Name, tool.Parameters) { Path = tool.Path, IsExact = mustCall || tool.Strict == true })];
+            .Select(tool => new ToolSignature(tool.Name, tool.Parameters) { Path = tool.Path, IsExact = (mustCall && request.Hosted?.Find(tool.Name) is null) || tool.Strict == true })];
         ConstraintSource? content = request.Options.Constraint;
         ReplyOpening opening = format.OpeningOf(rendered);
         if (tools.Length == 0 && content is null)

@@ -7,16 +7,17 @@ namespace InferenceServer.Moderation;
 /// The stage that moderates: it holds pieces back until they are judged, and puts a refusal in the place of what may not be shown. What the model is to judge
 /// waits for its verdict, the end of its choice included.
 /// </summary>
+/// <param name="stop">Ends a choice early.</param>
 /// <param name="whole">Nobody reads the reply before it is whole: the model judges once, at the end.</param>
-internal sealed class ReplyModeration(IReplySource replies, TurnModeration moderation, GenerationSet generations, bool whole) : IReplySource
+internal sealed class ReplyModeration(IReplySource replies, TurnModeration moderation, int choices, Action<int> stop, bool whole) : IReplySource
 {
     private readonly List<ReplyEvent> _read = [];
-    private readonly List<ReplyEvent>[] _held = [.. Enumerable.Range(0, generations.Count).Select(_ => new List<ReplyEvent>())];
-    private readonly bool[] _refused = new bool[generations.Count];
+    private readonly List<ReplyEvent>[] _held = [.. Enumerable.Range(0, choices).Select(_ => new List<ReplyEvent>())];
+    private readonly bool[] _refused = new bool[choices];
 
     // How many of those that are held back the model is judging; and the end of a choice, where it is judging the last of them.
-    private readonly int[] _due = new int[generations.Count];
-    private readonly ReplyEnd?[] _ends = new ReplyEnd?[generations.Count];
+    private readonly int[] _due = new int[choices];
+    private readonly ReplyEnd?[] _ends = new ReplyEnd?[choices];
     private bool _judges;
     private bool _open = true;
 
@@ -59,10 +60,19 @@ internal sealed class ReplyModeration(IReplySource replies, TurnModeration moder
             into.Add(read);
         else if (read.Kind == ReplyEventKind.Delta)
             Judge(read, into);
+        else if (read.Hosted is not null)
+            Pass(read, into);
         else if (moderation.Finish(read.Choice) == ReplyStep.Judge)
             (_due[read.Choice], _ends[read.Choice]) = (_held[read.Choice].Count, read.End);
         else
             Close(read.Choice, read.End!, into);
+    }
+
+    /// <summary>What is no text of the model's keeps its place among what is held back.</summary>
+    private void Pass(in ReplyEvent read, List<ReplyEvent> into)
+    {
+        if (!_refused[read.Choice])
+            (_held[read.Choice].Count > 0 ? _held[read.Choice] : into).Add(read);
     }
 
     private void Judge(in ReplyEvent read, List<ReplyEvent> into)
@@ -124,7 +134,7 @@ internal sealed class ReplyModeration(IReplySource replies, TurnModeration moder
         _refused[choice] = true;
         _held[choice].Clear();
         _due[choice] = 0;
-        generations.Stop(choice);
+        stop(choice);
         into.Add(ReplyEvent.Says(choice, new ReplyDelta(ReplyDeltaKind.Refusal, moderation.Refusal(choice)), null));
     }
 }

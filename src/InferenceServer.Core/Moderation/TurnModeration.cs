@@ -25,13 +25,13 @@ internal sealed class TurnModeration
     private readonly ModerationGate _gate;
     private readonly ModerationRules _rules;
     private readonly ITurnObserver? _observer;
-    private readonly ModerationMode _outputMode;
+    private readonly ModerationMode _inputMode, _outputMode;
     private readonly ModerationVerdict? _input;
     private readonly CancellationToken _aborted;
     private ReplyModerator[] _replies = [];
 
-    private TurnModeration(ModerationGate gate, ModerationVerdict? input, ModerationMode outputMode, ITurnObserver? observer, CancellationToken aborted) =>
-        (_gate, _rules, _input, _outputMode, _observer, _aborted) = (gate, gate.Rules, input, outputMode, observer, aborted);
+    private TurnModeration(ModerationGate gate, ModerationVerdict? input, ModerationMode inputMode, ModerationMode outputMode, ITurnObserver? observer, CancellationToken aborted) =>
+        (_gate, _rules, _input, _inputMode, _outputMode, _observer, _aborted) = (gate, gate.Rules, input, inputMode, outputMode, observer, aborted);
 
     /// <summary>True when the model is not to run.</summary>
     public bool RefusesInput { get; private init; }
@@ -46,11 +46,23 @@ internal sealed class TurnModeration
         ModerationMode outputMode = Stricter(gate.Mode, request.Moderation?.Output);
         if (inputMode == ModerationMode.Off && outputMode == ModerationMode.Off)
             return null;
-        ModerationVerdict? input = inputMode == ModerationMode.Off ? null : await CheckAsync(request, gate, observer, aborted);
+        ModerationVerdict? input = inputMode == ModerationMode.Off ? null : await CheckAsync(TextOf(request), gate, observer, aborted);
         bool refuses = inputMode == ModerationMode.Refuse && input!.IsFlagged;
         if (input is not null)
             observer?.Moderated(gate.Rules, input, "input", refuses);
-        return new(gate, input, outputMode, observer, aborted) { RefusesInput = refuses };
+        return new(gate, input, inputMode, outputMode, observer, aborted) { RefusesInput = refuses };
+    }
+
+    /// <summary>Judges a text that comes in on the way, such as a tool's result. It is no part of the report.</summary>
+    /// <returns>Whether the model is not to be given it.</returns>
+    public async Task<bool> WithholdsAsync(string text)
+    {
+        if (_inputMode == ModerationMode.Off)
+            return false;
+        ModerationVerdict verdict = await CheckAsync(text, _gate, _observer, _aborted);
+        bool withholds = _inputMode == ModerationMode.Refuse && verdict.IsFlagged;
+        _observer?.Moderated(_rules, verdict, "input", withholds);
+        return withholds;
     }
 
     public void Begin(int choices)
@@ -111,11 +123,11 @@ internal sealed class TurnModeration
         }
     }
 
-    private static async Task<ModerationVerdict> CheckAsync(ChatRequest request, ModerationGate gate, ITurnObserver? observer, CancellationToken aborted)
+    private static async Task<ModerationVerdict> CheckAsync(string text, ModerationGate gate, ITurnObserver? observer, CancellationToken aborted)
     {
         try
         {
-            return await gate.CheckAsync(TextOf(request), aborted);
+            return await gate.CheckAsync(text, aborted);
         }
         catch (Exception error) when (error is not OperationCanceledException)
         {

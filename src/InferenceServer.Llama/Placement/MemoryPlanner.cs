@@ -149,7 +149,7 @@ public static class MemoryPlanner
         /// <summary>The default pool in host memory.</summary>
         public int HostCells()
         {
-            long budget = Math.Min(_host.TotalBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes) / HostShare;
+            long budget = _host.TotalBytes / HostShare;
             if (_request.MemoryLimit is { } limit)
                 budget = Math.Min(budget, limit - (long)(_facts.WeightBytes * WeightsAndMore));
             budget = PoolBudget(budget, _request.ReservedBytes);
@@ -170,7 +170,7 @@ public static class MemoryPlanner
         public MemoryPlan Plan(int layers, int experts, int cells)
         {
             // What does not fit is shown as it would lie, by free memory.
-            int[] counts = layers == 0 ? new int[_gpus.Count] : Split(layers, experts, cells, 1) ?? ByShares([.. _gpus.Select(gpu => (float)gpu.FreeBytes)], layers);
+            int[] counts = layers == 0 ? new int[_gpus.Count] : Split(layers, experts, cells, 1) ?? ByShares(_request.Model.TensorSplit ?? [.. _gpus.Select(gpu => (float)gpu.FreeBytes)], layers);
             (DevicePlan[] devices, double seconds) = Devices(layers, experts, cells, counts);
             LlamaModelOptions model = _request.Model with
             {

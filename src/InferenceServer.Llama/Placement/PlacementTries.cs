@@ -20,8 +20,10 @@ public static class PlacementTries
             {
                 return load(current);
             }
-            catch (LlamaException failure) when (failure.IsOutOfMemory && current.GpuLayers > 0 && Smaller(plan, first, current, ref next) is { } smaller)
+            catch (LlamaException failure) when (failure.IsOutOfMemory && current.GpuLayers > 0)
             {
+                if (Smaller(plan, first, current, ref next) is not { } smaller)
+                    throw;
                 tell($"{failure.Message.Split(';')[0]}: next try with {Text(smaller)} instead of {Text(current)}");
                 current = smaller;
             }

@@ -49,7 +49,7 @@ internal static class ApiRoutes
         app.MapPost("/v1/chat/completions", (Delegate)chat.HandleAsync).WithName("createChatCompletion").WithTags("Chat")
             .WithSummary("Continue a conversation.")
             .Takes<ChatCompletionRequest>("""{"model":"$model","messages":[{"role":"user","content":"Why is the sky blue?"}],"max_completion_tokens":100}""")
-            .Produces<ChatCompletion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ChatCompletionChunk))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors();
+            .Produces<ChatCompletion>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ChatCompletionChunk))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors().Produces<ErrorResponse>(502);
         app.MapPost("/v1/completions", (Delegate)completions.HandleAsync).WithName("createCompletion").WithTags("Completions")
             .WithSummary("Continue a text.")
             .Takes<CompletionRequest>("""{"model":"$model","prompt":"Once upon a time","max_tokens":60}""")

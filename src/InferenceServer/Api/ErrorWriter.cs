@@ -30,6 +30,7 @@ internal static class ErrorWriter
         ProblemKind.Failed => StatusCodes.Status500InternalServerError,
         ProblemKind.NotBuilt => StatusCodes.Status501NotImplemented,
         ProblemKind.Unavailable => StatusCodes.Status503ServiceUnavailable,
+        ProblemKind.Unreachable => StatusCodes.Status502BadGateway,
         ProblemKind.DeadlineExceeded => StatusCodes.Status504GatewayTimeout,
         ProblemKind.StorageFull => StatusCodes.Status507InsufficientStorage,
         _ => StatusCodes.Status400BadRequest,

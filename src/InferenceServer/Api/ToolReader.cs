@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceServer.Chat;
+using InferenceServer.Mcp;
 
 namespace InferenceServer.Api;
 
@@ -8,17 +9,18 @@ internal static class ToolReader
 {
     public const int MaxTools = 1024;
 
-    public static ChatRequest Read(JsonFields body, ChatRequest request, List<string> ignored) => Read(body, request, [], ignored);
+    public static ChatRequest Read(JsonFields body, ChatRequest request, List<string> ignored) => Read(body, request, [], [], ignored);
 
     /// <param name="custom">Gets the names of the tools that are offered as custom.</param>
-    public static ChatRequest Read(JsonFields body, ChatRequest request, HashSet<string> custom, List<string> ignored)
+    /// <param name="others">What the names of tools begin with that are not known yet.</param>
+    public static ChatRequest Read(JsonFields body, ChatRequest request, HashSet<string> custom, IReadOnlyList<string> others, List<string> ignored)
     {
         List<ChatTool> tools = [.. (body.Array("tools", 0, MaxTools) ?? []).Select(item => ReadTool(item.Value, item.Path, custom, ignored)).OfType<ChatTool>()];
         HashSet<string> names = NamesOf(tools, i => $"tools[{i}].function.name");
         return request with
         {
             Tools = tools,
-            ToolChoice = body.Take("tool_choice") is { } given ? ReadChoice(given, names, isNested: true, ignored) : ToolChoice.Auto,
+            ToolChoice = body.Take("tool_choice") is { } given ? ReadChoice(given, names, others, isNested: true, ignored) : ToolChoice.Auto,
             AllowMultipleToolCalls = body.Boolean("parallel_tool_calls") ?? true,
         };
     }
@@ -114,8 +116,9 @@ internal static class ToolReader
     }
 
     /// <summary><c>tool_choice</c>: a mode, a function, or the tools that may be called.</summary>
+    /// <param name="others">What the names of tools begin with that are not known yet.</param>
     /// <param name="isNested">Chats put what is chosen into an object of its own, under the name of its type; responses do not.</param>
-    public static ToolChoice ReadChoice(JsonElement choice, HashSet<string> names, bool isNested, List<string> ignored)
+    public static ToolChoice ReadChoice(JsonElement choice, HashSet<string> names, IReadOnlyList<string> others, bool isNested, List<string> ignored)
     {
         const string Path = "tool_choice";
         ToolChoice selection;
@@ -128,32 +131,34 @@ internal static class ToolReader
         {
             JsonFields fields = new(choice, Path);
             string type = fields.RequireString("type");
-            if (type is not ("function" or "custom" or "allowed_tools"))
+            if (type is not ("function" or "custom" or "allowed_tools") && !(type == "mcp" && !isNested))
                 throw RequestProblem.Unsupported(fields.PathOf("type"), "only functions can be called: 'function', 'custom' or 'allowed_tools'.");
             JsonFields chosen = Chosen(fields, type, isNested);
-            selection = type == "allowed_tools" ? ReadAllowed(chosen, names, isNested, ignored) : new(ToolMode.Named, [ReadReference(chosen, names, ignored)]);
+            selection = type == "allowed_tools" ? ReadAllowed(chosen, names, others, isNested, ignored)
+                : type != "mcp" ? new(ToolMode.Named, [ReadReference(chosen, names, others, ignored)])
+                : ReadServerTool(chosen, others, ignored) is var tool && others.Contains(tool) ? new(ToolMode.Required, [tool]) : new(ToolMode.Named, [tool]);
             if (isNested)
                 fields.Close(ignored);
         }
         else
             throw JsonValue.WrongType(choice, Path, "a string or an object");
-        if (names.Count == 0 && selection.Mode is ToolMode.Required or ToolMode.Named)
+        if (names.Count == 0 && others.Count == 0 && selection.Mode is ToolMode.Required or ToolMode.Named)
             throw RequestProblem.Invalid("'tool_choice' asks for a call, and 'tools' has none.", Path, "invalid_value");
         return selection;
     }
 
     private static JsonFields Chosen(JsonFields fields, string type, bool isNested) => isNested ? new(fields.Require(type), fields.PathOf(type)) : fields;
 
-    private static ToolChoice ReadAllowed(JsonFields allowed, HashSet<string> names, bool isNested, List<string> ignored)
+    private static ToolChoice ReadAllowed(JsonFields allowed, HashSet<string> names, IReadOnlyList<string> others, bool isNested, List<string> ignored)
     {
         _ = allowed.Require("mode");
         string mode = allowed.OneOf("mode", "auto", "required")!;
         List<string> chosen = JsonFields.Items(allowed.Require("tools"), allowed.PathOf("tools"), 1, MaxTools).ConvertAll(item =>
         {
             JsonFields tool = new(item.Value, item.Path);
-            if (tool.RequireString("type") is var type && type is not ("function" or "custom"))
+            if (tool.RequireString("type") is var type && type is not ("function" or "custom") && !(type == "mcp" && !isNested))
                 throw JsonValue.NotOneOf(tool.PathOf("type"), type, ["function", "custom"]);
-            string name = ReadReference(Chosen(tool, type, isNested), names, ignored);
+            string name = type == "mcp" ? ReadServerTool(tool, others, ignored) : ReadReference(Chosen(tool, type, isNested), names, others, ignored);
             if (isNested)
                 tool.Close(ignored);
             return name;
@@ -162,10 +167,21 @@ internal static class ToolReader
         return new(ModeOf(mode)!.Value, chosen);
     }
 
-    public static string ReadReference(JsonFields function, HashSet<string> names, List<string> ignored)
+    /// <summary>A tool of an MCP server, or all of them: then what their names begin with.</summary>
+    private static string ReadServerTool(JsonFields tool, IReadOnlyList<string> others, List<string> ignored)
+    {
+        string prefix = McpServers.OfferedName(tool.RequireString("server_label"), "");
+        if (!others.Contains(prefix))
+            throw RequestProblem.Invalid("{where} is none of the MCP servers in 'tools'.", tool.PathOf("server_label"), "invalid_value");
+        string name = prefix + tool.String("name");
+        tool.Close(ignored);
+        return name;
+    }
+
+    public static string ReadReference(JsonFields function, HashSet<string> names, IReadOnlyList<string> others, List<string> ignored)
     {
         string name = function.RequireString("name");
-        if (!names.Contains(name))
+        if (!names.Contains(name) && !others.Any(prefix => name.Length > prefix.Length && name.StartsWith(prefix, StringComparison.Ordinal)))
             throw RequestProblem.Invalid($"{{where}} is none of the functions given.", function.PathOf("name"), "invalid_value");
         function.Close(ignored);
         return name;

@@ -1,3 +1,5 @@
+using System.Text.Json;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 
 namespace InferenceServer.Configuration;
@@ -52,7 +54,7 @@ internal sealed partial class LiveConfiguration : IDisposable
             try
             {
                 ServerConfiguration before = _current, read = ServerFileReader.Load(before.Path!);
-                if (!Same(before.Options, read.Options))
+                if (!Same(before.Options, read.Options) || Written(before.Mcp) != Written(read.Mcp))
                     LogRestart(_log, before.Path!);
                 _current = read;
                 Reloads++;
@@ -75,6 +77,8 @@ internal sealed partial class LiveConfiguration : IDisposable
 
     private static string Written((string Name, IReadOnlyList<string> Values) option) => $"{option.Name}={string.Join(',', option.Values)}";
 
+    private static string Written(IReadOnlyDictionary<string, McpServerEntry> servers) => JsonSerializer.Serialize(new ServerFile { Mcp = servers }, ServerFileJson.Default.ServerFile);
+
     private (DateTime, long) Stamp()
     {
         FileInfo file = new(_current.Path!);
@@ -85,7 +89,7 @@ internal sealed partial class LiveConfiguration : IDisposable
     [LoggerMessage(EventId = 170, Level = LogLevel.Information, Message = "{Path} has changed and is in effect: {Models} models")]
     private static partial void LogReloaded(ILogger logger, string path, int models);
 
-    [LoggerMessage(EventId = 171, Level = LogLevel.Warning, Message = "The options at the top of {Path} have changed; they take effect at the next start")]
+    [LoggerMessage(EventId = 171, Level = LogLevel.Warning, Message = "The options at the top of {Path}, or its MCP servers, have changed; they take effect at the next start")]
     private static partial void LogRestart(ILogger logger, string path);
 
     [LoggerMessage(EventId = 172, Level = LogLevel.Error, Message = "The changed server.json is not in effect: {Reason}")]

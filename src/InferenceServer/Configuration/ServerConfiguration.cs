@@ -1,3 +1,4 @@
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 
 namespace InferenceServer.Configuration;
@@ -13,6 +14,9 @@ internal sealed record ServerConfiguration(string? Path)
 
     /// <summary>In the order of the file.</summary>
     public IReadOnlyList<ConfiguredModel> Models { get; init; } = [];
+
+    /// <summary>MCP servers by their names.</summary>
+    public IReadOnlyDictionary<string, McpServerEntry> Mcp { get; init; } = new Dictionary<string, McpServerEntry>();
 
     /// <summary>The model of a name, or of another name of it; null where there is none.</summary>
     public ConfiguredModel? Find(string name) => Models.FirstOrDefault(model => ModelCatalogue.IsNamed(model.Name, name))

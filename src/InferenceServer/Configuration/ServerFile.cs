@@ -3,6 +3,7 @@
 using System.ComponentModel;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using InferenceServer.Mcp;
 
 namespace InferenceServer.Configuration;
 
@@ -18,6 +19,9 @@ internal sealed record ServerFile
 
     [Description("Models by the names that requests have for them, besides those of the library. The first is loaded at the start and stays, unless the option model names another.")]
     public IReadOnlyDictionary<string, ModelEntry> Models { get; set; } = new Dictionary<string, ModelEntry>();
+
+    [Description("MCP servers by the names that requests have for them: their tools can be offered to models, and this server runs the calls.")]
+    public IReadOnlyDictionary<string, McpServerEntry> Mcp { get; set; } = new Dictionary<string, McpServerEntry>();
 }
 
 /// <summary>A model of the file.</summary>

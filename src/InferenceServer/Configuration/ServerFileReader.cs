@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using InferenceServer.Chat;
 using InferenceServer.Library;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 
@@ -66,6 +67,7 @@ internal static partial class ServerFileReader
         {
             Options = [.. file.Options.Select(option => (option.Key, Values: ReadOption(table, option.Key, option.Value, ofModel: false, place.At("options", option.Key)))).Select(option => ($"--{option.Key}", option.Values))],
             Models = [.. file.Models.Select(model => ReadModel(table, model.Key, model.Value, place.At("models", model.Key)))],
+            Mcp = file.Mcp.ToDictionary(server => server.Key, server => ReadServer(server.Key, server.Value, place)),
         };
         CheckNames(read, place.At("models"));
         return read;
@@ -104,6 +106,15 @@ internal static partial class ServerFileReader
                 var seconds => TimeSpan.FromSeconds(seconds.Value),
             },
         };
+    }
+
+    private static McpServerEntry ReadServer(string name, McpServerEntry? entry, Place place)
+    {
+        if (entry is null)
+            throw place.At("mcp", name).Wrong("must be an object");
+        if (entry.Cwd is { } folder)
+            entry.Cwd = FromFolder("DIR", folder, place);
+        return entry.Validate(name, Environment.GetEnvironmentVariable) is { } wrong ? throw new ServerFileException($"{place.File}: {wrong}") : entry;
     }
 
     /// <summary>The values of an option as a command line has them, checked as there.</summary>
@@ -208,7 +219,8 @@ internal static partial class ServerFileReader
             return $"{where}{member} is there twice";
         if (WrongType().Match(message) is { Success: true } wrong)
             return $"{where}{member} must be {(Array.Exists(Texts, text => member.EndsWith(text, StringComparison.Ordinal)) ? "a text" : Words(wrong.Groups[1].Value))}";
-        return $"{where}{member} is no JSON: {message}";
+        // A converter of ours says what it wants.
+        return message.StartsWith("must be ", StringComparison.Ordinal) ? $"{where}{member} {message}" : $"{where}{member} is no JSON: {message}";
     }
 
     private static string Words(string type) => type switch

@@ -5,6 +5,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Schema;
 using InferenceServer.Chat;
+using InferenceServer.Mcp;
 using InferenceServer.Operations;
 
 namespace InferenceServer.Configuration;
@@ -37,6 +38,11 @@ internal static class ServerFileSchema
 
     private static JsonNode Describe(JsonSchemaExporterContext context, JsonNode schema)
     {
+        // Of what a converter of ours reads the exporter knows nothing.
+        if (context.TypeInfo.Type == typeof(TimeSpan))
+            schema = new JsonObject { ["type"] = "string", ["pattern"] = "^[0-9]+(ms|s|m|h)$" };
+        else if (context.TypeInfo.Type == typeof(McpApproval))
+            schema = new JsonObject { ["anyOf"] = new JsonArray(new JsonObject { ["enum"] = new JsonArray("never", "always") }, new JsonObject { ["type"] = "array", ["items"] = new JsonObject { ["type"] = "string" } }) };
         if (schema is JsonObject described && context.PropertyInfo?.AttributeProvider?.GetCustomAttributes(typeof(DescriptionAttribute), false) is [DescriptionAttribute { Description: var text }, ..])
             described["description"] = text;
         return schema;
@@ -75,7 +81,7 @@ internal static class ServerFileSchema
             schema["type"] = "integer";
         else if (option.HelpName is "auto|N" or "BYTES")
             schema["type"] = new JsonArray("string", "integer");
-        else if (option.HelpName?.Split('|') is { Length: > 1 } names && names.All(name => name == name.ToLowerInvariant()))
+        else if (option.HelpName?.Split('|') is { Length: > 1 } names && names.All(name => !name.Any(char.IsAsciiLetterUpper)))
             schema["enum"] = new JsonArray([.. names.Select(name => (JsonNode)name)]);
         else
             schema["type"] = "string";

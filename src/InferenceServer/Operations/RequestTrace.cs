@@ -22,6 +22,7 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     private readonly SortedSet<string> _flagged = new(StringComparer.Ordinal);
     private long[] _lastTokens = [];
     private long _firstToken;
+    private int _counted;
     private bool _clientWent;
     private volatile GenerationSet? _generations;
     private volatile RequestEnd? _end;
@@ -50,7 +51,7 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
 
     public double? FirstTokenSeconds => Volatile.Read(ref _firstToken) is var at and not 0 ? clock.GetElapsedTime(_started, at).TotalSeconds : null;
 
-    /// <summary>How its choices ended; null unless all of them ended well.</summary>
+    /// <summary>How its choices ended, in the last round; null unless all of them ended well.</summary>
     public GenerationResult[]? Results { get; private set; }
 
     public int Preemptions { get; private set; }
@@ -100,10 +101,10 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
         metrics?.TimeToFirstToken.Observe(clock.GetElapsedTime(_started, now).TotalSeconds);
     }
 
-    /// <summary>Every choice ended well: the engine's counts replace what was counted on the way.</summary>
+    /// <summary>Every choice ended well: the engine's counts replace what was counted on the way. Once a round, where the server runs tools.</summary>
     public void Finished(IReadOnlyList<GenerationResult> results)
     {
-        CompletionTokens = 0;
+        CompletionTokens = _counted;
         foreach (GenerationResult result in results)
         {
             CompletionTokens += result.CompletionTokens;
@@ -112,6 +113,7 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
             metrics?.QueueTime.Observe(result.Timing.QueueSeconds);
         }
 
+        _counted = CompletionTokens;
         Results = results.Count == 0 ? null : [.. results];
     }
 
@@ -158,7 +160,7 @@ internal sealed class RequestTrace(string id, string? traceId, TimeProvider cloc
     {
         null => Ok,
         ProblemKind.Busy => "queue_full",
-        ProblemKind.Unavailable => "unavailable",
+        ProblemKind.Unavailable or ProblemKind.Unreachable => "unavailable",
         ProblemKind.DeadlineExceeded => "deadline_exceeded",
         ProblemKind.Failed or ProblemKind.NotBuilt or ProblemKind.StorageFull => ServerError,
         _ => ClientError,

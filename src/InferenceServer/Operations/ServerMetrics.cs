@@ -37,6 +37,7 @@ internal sealed class ServerMetrics
             StoreCollector.Register(factory, _registry, database);
         Moderation = new ModerationMetrics(factory);
         Pulls = new PullMetrics(factory);
+        Mcp = new McpMetrics(factory);
         foreach (ServedModel model in models.Models)
             _engines[model] = new EngineCollector(factory, model);
         foreach (ServedEmbedder model in models.Side)
@@ -84,6 +85,8 @@ internal sealed class ServerMetrics
     public ModerationMetrics Moderation { get; }
 
     public PullMetrics Pulls { get; }
+
+    public McpMetrics Mcp { get; }
 
     public void Request(string endpoint, string outcome, double seconds)
     {

@@ -1,6 +1,8 @@
+using InferenceServer.Chat;
 using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Llama;
+using InferenceServer.Mcp;
 using InferenceServer.Moderation;
 using InferenceServer.Store;
 
@@ -51,6 +53,12 @@ internal sealed record WebHostOptions
     public bool Strict { get; init; }
 
     public ModerationGate Moderation { get; init; } = ModerationGate.Off;
+
+    /// <summary>The MCP servers whose tools requests may use, by name. Checked by whoever read them.</summary>
+    public IReadOnlyDictionary<string, McpServerEntry> Mcp { get; init; } = new Dictionary<string, McpServerEntry>();
+
+    /// <summary>How far one request may go with these tools.</summary>
+    public HostedLimits McpLimits { get; init; } = HostedLimits.Default;
 
     public ReplayLimits Replay { get; init; } = new();
 

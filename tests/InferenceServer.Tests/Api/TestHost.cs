@@ -5,6 +5,7 @@ using InferenceServer.Chat;
 using InferenceServer.Configuration;
 using InferenceServer.Library;
 using InferenceServer.Llama;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
 using InferenceServer.Operations;
@@ -54,11 +55,11 @@ internal sealed class TestHost : IAsyncDisposable
     };
 
     public static Task<TestHost> StartAsync(ScriptedEngine engine, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false, ServedReplies? replies = null,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false) =>
-        StartAsync(Served(engine) with { Replies = replies ?? ServedReplies.Plain }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices, library, allowPull);
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false, IReadOnlyDictionary<string, McpServerEntry>? mcp = null, HostedLimits? mcpLimits = null) =>
+        StartAsync(Served(engine) with { Replies = replies ?? ServedReplies.Plain }, clock, maxBodyBytes, warmUp, access, logLevel, strict, store, moderation, embedders, rehearsal, pageDirectory, devices, library, allowPull, mcp: mcp, mcpLimits: mcpLimits);
 
     public static async Task<TestHost> StartAsync(ServedModel model, TimeProvider? clock = null, long maxBodyBytes = 16 << 20, bool warmUp = false,
-        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false, ModelHost? onDemand = null, LiveConfiguration? configuration = null)
+        AccessOptions? access = null, LogLevel logLevel = LogLevel.None, bool strict = false, ServerStore? store = null, ModerationGate? moderation = null, IReadOnlyList<ServedEmbedder>? embedders = null, TimeSpan rehearsal = default, string? pageDirectory = null, Func<IReadOnlyList<LlamaDevice>>? devices = null, ModelLibrary? library = null, bool allowPull = false, ModelHost? onDemand = null, LiveConfiguration? configuration = null, IReadOnlyDictionary<string, McpServerEntry>? mcp = null, HostedLimits? mcpLimits = null)
     {
         WebApplication app = ServerHost.Build(new WebHostOptions
         {
@@ -79,6 +80,8 @@ internal sealed class TestHost : IAsyncDisposable
             Devices = devices ?? (() => []),
             Library = library,
             AllowPull = allowPull,
+            Mcp = mcp ?? new Dictionary<string, McpServerEntry>(),
+            McpLimits = mcpLimits ?? HostedLimits.Default,
             Configuration = configuration,
         }, new ModelCatalogue([model], embedders) { OnDemand = onDemand, NameOf = name => configuration?.Current.NameOf(name) ?? name });
         await app.StartAsync();

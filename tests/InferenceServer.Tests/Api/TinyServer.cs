@@ -1,5 +1,6 @@
 using InferenceServer.Llama;
 using InferenceServer.Llama.TestModels;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 using InferenceServer.Store;
@@ -29,6 +30,9 @@ public class TinyServer : IAsyncLifetime
 
     internal virtual AccessOptions Access => new();
 
+    /// <summary>MCP servers whose tools may be used.</summary>
+    internal virtual Task<IReadOnlyDictionary<string, McpServerEntry>> McpAsync() => Task.FromResult<IReadOnlyDictionary<string, McpServerEntry>>(new Dictionary<string, McpServerEntry>());
+
     /// <summary>A chat template instead of ChatML; null for that.</summary>
     protected virtual string? ChatTemplate => null;
 
@@ -56,7 +60,7 @@ public class TinyServer : IAsyncLifetime
         LlamaLibrary library = LlamaLibrary.Load(new LlamaLibraryOptions { Backend = LlamaBackend.Cpu }, NullLogger.Instance);
         _model = ModelLoader.Load(options.Model, library, NullLoggerFactory.Instance, TimeProvider.System);
         // The warm-up is a chat, which such a model has not.
-        _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access, store: Store, allowPull: AllowPull);
+        _host = await TestHost.StartAsync(_model.Served, warmUp: HasTokenizer, access: Access, store: Store, allowPull: AllowPull, mcp: await McpAsync());
     }
 
     public virtual async Task DisposeAsync()

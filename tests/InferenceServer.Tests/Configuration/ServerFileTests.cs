@@ -24,6 +24,7 @@ public sealed class ServerFileTests : IDisposable
             },
             "embedder": { "model": "embed" },
           },
+          "mcp": { "files": { "command": "npx", "args": ["-y", "x"], "cwd": "..", "tools": ["read"], "approval": ["read"], "timeout": "90s" } },
         }
         """;
 
@@ -49,12 +50,18 @@ public sealed class ServerFileTests : IDisposable
         Assert.Same(writer, file.Find("GPT-4o:latest"));
         Assert.Equal(("writer", "other"), (file.NameOf("default"), file.NameOf("other")));
         Assert.Null(file.Models[1].KeepAlive);
+        Assert.Equal(("npx", TimeSpan.FromSeconds(90), true, true), (file.Mcp["files"].Command, file.Mcp["files"].Timeout, file.Mcp["files"].Approval.Covers("read"), System.IO.Path.IsPathRooted(file.Mcp["files"].Cwd)));
     }
 
     /// <summary>Each is a mistake, and what must be said of it.</summary>
     public static TheoryData<string, string> Mistakes => new()
     {
         { "{", "line 1" },
+        { "{\"mcp\":{\"files\":null}}", "mcp.files must be an object" },
+        { "{\"mcp\":{\"files\":{\"tools\":[\"*\"]}}}", "server.json: mcp.files: it needs either 'command' or 'url'" },
+        { "{\"mcp\":{\"files\":{\"command\":\"x\",\"tools\":[\"*\"],\"timeout\":\"soon\"}}}", "mcp.files.timeout must be a time such as \"500ms\", \"30s\" or \"5m\"" },
+        { "{\"mcp\":{\"files\":{\"command\":\"x\",\"tools\":[\"*\"],\"approval\":\"often\"}}}", "mcp.files.approval must be \"never\", \"always\" or an array of tools' names" },
+        { "{\"mcp\":{\"files\":{\"comand\":\"x\"}}}", "mcp.files.comand: there is no member 'comand'" },
         { "[]", "an object" },
         { "{\"model\":{}}", "no member 'model'" },
         { "{\n\"models\":{\"a\":{\"model\":\"m\",\"pined\":true}}}", "line 2: models.a.pined: there is no member 'pined'" },
@@ -99,7 +106,7 @@ public sealed class ServerFileTests : IDisposable
         string text = schema.ToJsonString(), plain = JsonNode.Parse(Whole, documentOptions: new() { CommentHandling = System.Text.Json.JsonCommentHandling.Skip, AllowTrailingCommas = true })!.ToJsonString();
         Assert.True(SchemaValidator.IsValid(text, plain));
         // Names that are taken twice, what hangs on other fields, and the hubs' spelling are the server's alone to say.
-        string[] unseen = ["twice", "is called", "no name for a model", "is no model of", "--ctx-size", "keep-alive must be an integer from"];
+        string[] unseen = ["twice", "is called", "no name for a model", "is no model of", "--ctx-size", "keep-alive must be an integer from", "either 'command' or 'url'"];
         foreach (object[] mistake in Mistakes)
             if (mistake[0] is string json && json != "{" && !Array.Exists(unseen, said => ((string)mistake[1]).Contains(said, StringComparison.Ordinal)))
                 Assert.False(SchemaValidator.IsValid(text, json), json);

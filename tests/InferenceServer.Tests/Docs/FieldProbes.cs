@@ -53,7 +53,7 @@ internal static class FieldProbes
             ("messages[].function_call", "\"messages\":[{\"role\":\"assistant\",\"content\":\"x\",\"function_call\":{\"name\":\"f\",\"arguments\":\"{}\"}}]"),
             ("tools[].type", "\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"f\"}}]"),
             ("tool_choice", $"{Tool},\"tool_choice\":{{\"type\":\"allowed_tools\",\"allowed_tools\":{{\"mode\":\"auto\",\"tools\":[{{\"type\":\"function\",\"function\":{{\"name\":\"f\"}}}}]}}}}"),
-            ("anything else", "\"surprise\":1")),
+            ("mcp", "\"mcp\":[\"files\"]"), ("anything else", "\"surprise\":1")),
         .. Of(Completions,
             ("stream_options.include_obfuscation", "\"stream\":true,\"stream_options\":{\"include_obfuscation\":true}"),
             ("guided_json", "\"guided_json\":{\"type\":\"object\"}"), ("guided_regex", "\"guided_regex\":\"a+\""), ("guided_choice", "\"guided_choice\":[\"a\"]"),

@@ -19,6 +19,7 @@ internal static partial class MetricsReference
         ("Retries and resumed streams", "^inference_(replays|readerless|recorded)"),
         ("Stored data", "^inference_store_"),
         ("Fetching models", "^inference_pull"),
+        ("Tools of MCP servers", "^inference_mcp_"),
         ("OpenTelemetry's names", "^(gen_ai|http)_"),
         ("Process and runtime", "^(process_(?!resident)|dotnet_)"),
         ("Memory", "_bytes$(?<!cache_bytes|written_bytes)"),

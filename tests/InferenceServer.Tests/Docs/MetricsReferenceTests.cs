@@ -1,7 +1,9 @@
 using InferenceServer.Engine.Embedding;
 using InferenceServer.Llama;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 using InferenceServer.Moderation;
+using InferenceServer.Operations;
 using InferenceServer.Tests.Api;
 using InferenceServer.Tests.Store;
 
@@ -35,6 +37,7 @@ public sealed class MetricsReferenceTests
             moderation: new ModerationGate(Rules, ModerationMode.Flag, ModerationClassifier.For(Judge, ["bad", "fine"], Rules)),
             devices: () => [new("CUDA0", "A GPU", LlamaDeviceType.Gpu, 60, 80)]);
 
+        host.Service<ServerMetrics>().Mcp.Ended(new McpCallEnd("files", "ok", 0.1));
         foreach (string text in (string[])[Flagged, Unjudged])
             (await host.PostAsync(Chat, Body(text))).Dispose();
         for (int i = 0; i < 2; i++)

@@ -35,6 +35,7 @@ public sealed class RequiredFieldTests
             + "\"chat_template_kwargs\":{\"a\":1},\"add_generation_prompt\":true,\"continue_final_message\":false,\"store\":false,\"safety_identifier\":\"s\",\"metadata\":{\"a\":\"b\"},\"reasoning_effort\":\"low\",\"reasoning_budget\":5,"
             + "\"moderation\":{\"model\":\"omni-moderation-latest\",\"policy\":{\"input\":{\"mode\":\"score\"},\"output\":{\"mode\":\"score\"}}}"),
         ("/v1/chat/completions", $"{Model},\"messages\":[{User}],\"logprobs\":true"),
+        ("/v1/chat/completions", $"{Model},\"messages\":[{User}],\"mcp\":[]"),
         ("/v1/chat/completions", $"{Model},\"messages\":[{User}],\"grammar\":\"root ::= \\\"a\\\"\""),
         ("/v1/chat/completions", $"{Model},\"messages\":[{User}],\"regex\":\"a+\""),
         ("/v1/chat/completions", $"{Model},\"messages\":[{User}],\"choice\":[\"a\"]"),

@@ -17,7 +17,8 @@ namespace InferenceServer.Tests.Llama;
 /// The test assembly's own entry point. A process holds one backend of llama.cpp, so a test of another one runs this assembly again:
 /// <c>greedy BACKEND MODEL COUNT [SOURCE]</c> prints what decoding gives, <c>engine BACKEND MODEL</c> what an engine replies with a step in flight,
 /// <c>drawn BACKEND MODEL [SOURCE]</c> compares tokens drawn by the device with those drawn from its logits, <c>load MODEL...</c> loads models and prints their
-/// descriptions and every warning, <c>placed BACKEND MODEL COUNT [cpu-moe] MEMORY...</c> decodes as a plan within each part of the memory places the model, <c>abort WORDS</c> has ggml give up with these, <c>pull FOLDER HUB MODEL</c> fetches a model in small ranges. It answers a
+/// descriptions and every warning, <c>placed BACKEND MODEL COUNT [cpu-moe] MEMORY...</c> decodes as a plan within each part of the memory places the model, <c>abort WORDS</c> has ggml give up with these, <c>pull FOLDER HUB MODEL</c> fetches a model in small ranges, <c>mcp FILE</c> serves MCP on its standard
+/// streams and writes its process id into the file, <c>mcp-client FILE</c> starts the same as its client and stays. It answers a
 /// <see cref="BackendTrial"/> as well.
 /// </summary>
 internal static class ChildProcess
@@ -198,6 +199,12 @@ internal static class ChildProcess
                     return 0;
                 case ["load", .. string[] paths]:
                     LoadAll(paths);
+                    return 0;
+                case ["mcp", string pidFile]:
+                    Mcp.TestMcpServer.RunAsync(pidFile).GetAwaiter().GetResult();
+                    return 0;
+                case ["mcp-client", string servedFile]:
+                    Mcp.McpConnectionTests.ConnectAndStay(servedFile);
                     return 0;
                 case ["pull", string folder, string hub, string pulled]:
                     using (ModelLibrary into = ModelLibrary.Open(new LibraryOptions { Folder = folder, HubEndpoint = new Uri(hub), SegmentBytes = 32 << 10, JournalBytes = 8 << 10 }))

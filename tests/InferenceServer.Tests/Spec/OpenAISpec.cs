@@ -13,6 +13,7 @@ internal static class OpenAISpec
     private static readonly HashSet<string> Extras =
     [
         "reasoning_content", // What a chat model thinks in the open, as vLLM and llama-server name it.
+        "mcp_calls", // Of a chat message: what an MCP server's tools were called for.
         "x_cache", "context_length", "loaded", "timing",
         "store", "x_truncation", // Of a response.
         "parent_id", "response_id", "created_at", // Of a conversation's item, and the first of the place where a response goes on.

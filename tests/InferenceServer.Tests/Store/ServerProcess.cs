@@ -28,7 +28,7 @@ internal sealed class ServerProcess : IAsyncDisposable
         string tests = Path.Combine(AppContext.BaseDirectory, "InferenceServer.Tests");
         ProcessStartInfo start = new("dotnet",
             ["exec", "--runtimeconfig", tests + ".runtimeconfig.json", "--depsfile", tests + ".deps.json", typeof(ServerHost).Assembly.Location,
-             .. arguments.Contains("--model") ? (string[])[] : ["--model", model], "--port", "0", "--backend", "cpu", "--threads", "1", "--ctx-size", "4096", .. arguments])
+             .. arguments.Contains("--model") ? (string[])[] : ["--model", model], "--port", "0", "--backend", "cpu", "--threads", "1", .. arguments.Contains("--ctx-size") ? (string[])[] : ["--ctx-size", "4096"], .. arguments])
         { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder };
         Process process = Process.Start(start)!;
         TaskCompletionSource<Uri> started = new(TaskCreationOptions.RunContinuationsAsynchronously);

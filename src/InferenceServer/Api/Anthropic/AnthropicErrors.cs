@@ -41,7 +41,7 @@ internal static partial class AnthropicErrors
         ProblemKind.Busy => "rate_limit_error",
         ProblemKind.Unavailable => "overloaded_error",
         ProblemKind.DeadlineExceeded => "timeout_error",
-        ProblemKind.Failed or ProblemKind.NotBuilt or ProblemKind.StorageFull => "api_error",
+        ProblemKind.Failed or ProblemKind.Unreachable or ProblemKind.NotBuilt or ProblemKind.StorageFull => "api_error",
         _ => "invalid_request_error",
     };
 

@@ -56,6 +56,7 @@ public sealed record FeedbackRecord
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("The functions that the model was told of; absent where there were none.")]
+    [JsonShape(ResponseShapes.AnsweredTools)]
     public IReadOnlyList<ResponseTool>? Tools { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]

@@ -28,7 +28,7 @@ public sealed record ErrorResponse(ErrorBody Error)
     private static string TypeOf(ProblemKind kind) => kind switch
     {
         ProblemKind.Busy => "rate_limit_error",
-        ProblemKind.Failed or ProblemKind.Unavailable or ProblemKind.DeadlineExceeded or ProblemKind.StorageFull => "server_error",
+        ProblemKind.Failed or ProblemKind.Unavailable or ProblemKind.Unreachable or ProblemKind.DeadlineExceeded or ProblemKind.StorageFull => "server_error",
         _ => "invalid_request_error",
     };
 }

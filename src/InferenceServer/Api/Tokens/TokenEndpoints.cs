@@ -3,12 +3,13 @@ using System.Text.Json;
 using System.Text.Unicode;
 using InferenceServer.Api.OpenAI.Chat;
 using InferenceServer.Chat;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 
 namespace InferenceServer.Api.Tokens;
 
 /// <summary>Between texts and tokens, without generating: POST /tokenize, /detokenize, /apply-template and /v1/chat/completions/input_tokens.</summary>
-internal sealed class TokenEndpoints(ModelCatalogue models)
+internal sealed class TokenEndpoints(ModelCatalogue models, McpServers mcp)
 {
     // As many ids as a body of the largest size can hold.
     private const int MaxTokens = 16 << 20;
@@ -86,7 +87,7 @@ internal sealed class TokenEndpoints(ModelCatalogue models)
     private async Task<(ServedModel Model, ChatRequest Request)> ReadChatAsync(HttpContext http)
     {
         ChatCall call = await JsonBody.ReadAsync(http, ChatRequestParser.ParsePrompt);
-        return (await models.UseAsync(http, call.Model), call.Chat);
+        return (await models.UseAsync(http, call.Model), await mcp.OfferAsync(call.Chat, call.Mcp, http.RequestAborted));
     }
 
     private static void Announce(HttpContext http, JsonFields fields)

@@ -6,7 +6,7 @@ internal static class TokenRoutes
 {
     public static void Map(WebApplication app)
     {
-        TokenEndpoints tokens = new(app.Services.GetRequiredService<Models.ModelCatalogue>());
+        TokenEndpoints tokens = new(app.Services.GetRequiredService<Models.ModelCatalogue>(), app.Services.GetRequiredService<Mcp.McpServers>());
         app.MapPost("/tokenize", (Delegate)tokens.TokenizeAsync).WithName("tokenize").WithTags("Tokens")
             .WithSummary("Take a text apart into tokens.").Takes<TokenizeRequest>("""{"content":"Why is the sky blue?","with_pieces":true}""").Produces<TokenizedText>().ProducesErrors();
         app.MapPost("/detokenize", (Delegate)tokens.DetokenizeAsync).WithName("detokenize").WithTags("Tokens")

@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Text.Json.Serialization;
 using InferenceServer.Api.Moderation;
+using InferenceServer.Chat;
 
 namespace InferenceServer.Api.OpenAI.Chat;
 
@@ -41,8 +42,24 @@ public sealed record ChatReply(
     public IReadOnlyList<ChatCompletionToolCall>? ToolCalls { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Extra: the calls of MCP servers' tools that were run for this message, in their order.")]
+    public IReadOnlyList<ChatMcpCall>? McpCalls { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     [Description("The one call, where the request had functions instead of tools.")]
     public ChatFunctionCall? FunctionCall { get; init; }
+}
+
+/// <summary>A call of an MCP server's tool. In a stream it comes twice: with its arguments when it begins, and with output or error when it has ended.</summary>
+/// <param name="ServerLabel">The server's name in the configuration.</param>
+public sealed record ChatMcpCall(
+    string Id, string ServerLabel, string Name,
+    [property: Description("A JSON object, as text.")] string Arguments,
+    [property: Description("What the tool gave back; null while it runs, and where it failed.")] string? Output,
+    [property: Description("What went wrong, as the model was told; null otherwise.")] string? Error)
+{
+    internal static ChatMcpCall Of(HostedCall call) => new(call.Id, call.Tool.Server, call.Tool.Name, call.Arguments,
+        call.Result is { IsError: false } result ? result.Text : null, call.Result is { IsError: true } failed ? failed.Text : null);
 }
 
 public sealed record ChatLogprobs(IReadOnlyList<ReportedLogprob> Content, IReadOnlyList<ReportedLogprob>? Refusal);
@@ -79,6 +96,9 @@ public sealed record ChatDelta
     public string? ReasoningContent { get; init; }
 
     public IReadOnlyList<ChatCallDelta>? ToolCalls { get; init; }
+
+    [Description("Extra: a call of an MCP server's tool that begins, or has ended.")]
+    public IReadOnlyList<ChatMcpCall>? McpCalls { get; init; }
 
     [Description("Instead of tool_calls, where the request had functions.")]
     public ChatFunctionDelta? FunctionCall { get; init; }

@@ -3,6 +3,7 @@ using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Streaming;
 using InferenceServer.Chat;
 using InferenceServer.Engine;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 using InferenceServer.Store;
@@ -10,7 +11,7 @@ using InferenceServer.Store;
 namespace InferenceServer.Api.OpenAI.Chat;
 
 /// <summary>POST /v1/chat/completions.</summary>
-internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore store, TimeProvider clock)
+internal sealed class ChatCompletionEndpoint(ModelCatalogue models, McpServers mcp, ServerStore store, TimeProvider clock)
 {
     public async Task HandleAsync(HttpContext http)
     {
@@ -19,7 +20,8 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
         if (call.Store && !store.IsOn)
             throw RequestProblem.Unsupported("store", "this server was started without a data directory (--data-dir).");
         ServedModel model = await models.UseAsync(http, call.Model, stream: call.Options.Stream ? LoadSigns.OfEvents(clock) : null);
-        using ChatTurn turn = await hints.StartAsync(http, model, call.Chat, call.Options.Stream);
+        ChatRequest chat = await mcp.OfferAsync(call.Chat, call.Mcp, http.RequestAborted);
+        using ChatTurn turn = await hints.StartAsync(http, model, chat, call.Options.Stream);
         ChatHeader header = new($"chatcmpl-{Guid.NewGuid():N}", clock.GetUtcNow().ToUnixTimeSeconds(), model.Id,
             ParameterReader.TierName(call.Chat.Options.Priority), model.Fingerprint);
         Func<WholeReply[], Task>? keep = call.Store
@@ -54,6 +56,7 @@ internal sealed class ChatCompletionEndpoint(ModelCatalogue models, ServerStore 
             ChatReply message = new("assistant", reply.Text, reply.Refusal)
             {
                 ReasoningContent = reply.Reasoning,
+                McpCalls = reply.HostedCalls.Count > 0 ? [.. reply.HostedCalls.Select(ChatMcpCall.Of)] : null,
                 ToolCalls = calls.Length > 0 && !call.AnswersFunctionCall ? calls : null,
                 FunctionCall = calls.Length > 0 && call.AnswersFunctionCall ? calls[0].Function : null,
             };

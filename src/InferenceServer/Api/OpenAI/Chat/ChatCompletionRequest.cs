@@ -33,6 +33,9 @@ public sealed record ChatCompletionRequest : GenerationParameters
     [JsonShape(ToolChoiceShape)]
     public JsonElement? ToolChoice { get; init; }
 
+    [Description("Extra: names of MCP servers in the server's configuration. Their tools are offered beside tools, and this server runs the calls itself. Not with n above 1.")]
+    public IReadOnlyList<string> Mcp { get; init; } = [];
+
     [Description("Former name of tools, without their type. The answer then has function_call instead of tool_calls.")]
     public IReadOnlyList<ChatFunction>? Functions { get; init; }
 

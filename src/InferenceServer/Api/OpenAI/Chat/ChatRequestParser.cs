@@ -1,6 +1,7 @@
 using System.Text.Json;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Chat;
+using InferenceServer.Mcp;
 
 namespace InferenceServer.Api.OpenAI.Chat;
 
@@ -19,6 +20,9 @@ internal sealed record ChatCall(string? Model, ChatRequest Chat, CallOptions Opt
 
     /// <summary>How a reply that calls ends, in OpenAI's terms: who names the function asked for no decision, and is told that the reply is whole.</summary>
     public string CallFinishReason => Chat.ToolChoice.Mode == ToolMode.Named ? "stop" : AnswersFunctionCall ? "function_call" : "tool_calls";
+
+    /// <summary>The MCP servers whose tools this server is to run.</summary>
+    public IReadOnlyList<McpAsk> Mcp { get; init; } = [];
 
     /// <summary>Keep the completion.</summary>
     public bool Store { get; init; }
@@ -64,8 +68,11 @@ internal static class ChatRequestParser
             throw RequestProblem.Invalid("{where} and 'logprobs' cannot both be given: what ends the thinking is not drawn, and has no probability.", "reasoning_budget", "invalid_value");
         bool isFormer = body.Array("functions", 0, ToolReader.MaxTools) is { Count: > 0 };
         HashSet<string> custom = [];
-        chat = isFormer ? FunctionReader.Read(body, chat, ignored) : ToolReader.Read(body, FunctionReader.WithoutFunctions(body, chat), custom, ignored);
-        ChatCall read = new(model, chat, call) { AnswersFunctionCall = isFormer, CustomTools = custom, Store = body.Boolean("store") ?? false, Metadata = MetadataReader.Read(body) };
+        IReadOnlyList<McpAsk> mcp = McpUse.Read(body);
+        if (isFormer && mcp.Count > 0)
+            throw RequestProblem.Invalid("{where} and 'functions' cannot both be given: use 'tools'.", "mcp", "invalid_value");
+        chat = isFormer ? FunctionReader.Read(body, chat, ignored) : ToolReader.Read(body, FunctionReader.WithoutFunctions(body, chat), custom, McpUse.Prefixes(mcp), ignored);
+        ChatCall read = new(model, chat, call) { AnswersFunctionCall = isFormer, CustomTools = custom, Mcp = mcp, Store = body.Boolean("store") ?? false, Metadata = MetadataReader.Read(body) };
         RefuseUnsupported(body, ignored);
         ReadCacheOptions(body, ignored);
         body.Close(ignored);

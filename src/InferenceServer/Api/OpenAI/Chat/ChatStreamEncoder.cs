@@ -44,7 +44,9 @@ internal sealed class ChatStreamEncoder : IReplyEncoder
         if (read.Kind == ReplyEventKind.Begin)
             Begin(read.Choice);
         else if (read.Kind == ReplyEventKind.Delta)
-            Delta(read.Choice, read.Delta, read.Logprobs);
+            Delta(read.Choice, read.Resumes ? read.Delta with { Text = read.JoinedText } : read.Delta, read.Logprobs);
+        else if (read.Hosted is { } call)
+            Hosted(read.Choice, call);
         else
             Finish(read.Choice, read.End!);
     }
@@ -94,6 +96,15 @@ internal sealed class ChatStreamEncoder : IReplyEncoder
             _buffer.Raw(",\"finish_reason\":null}]"u8);
         }
 
+        _frame.Close();
+    }
+
+    private void Hosted(int choice, HostedCall call)
+    {
+        OpenChoice(choice);
+        _buffer.Raw("\"delta\":{\"mcp_calls\":["u8);
+        _buffer.Json(ChatMcpCall.Of(call), ChatJson.Wire.ChatMcpCall);
+        _buffer.Raw("]},\"logprobs\":null,\"finish_reason\":null}]"u8);
         _frame.Close();
     }
 

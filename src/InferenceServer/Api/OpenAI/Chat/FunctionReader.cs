@@ -15,7 +15,7 @@ internal static class FunctionReader
         HashSet<string> names = ToolReader.NamesOf(tools, i => $"functions[{i}].name");
         ToolChoice choice = ToolChoice.Auto;
         if (body.Take("function_call") is { ValueKind: JsonValueKind.Object } named)
-            choice = new(ToolMode.Named, [ToolReader.ReadReference(new JsonFields(named, "function_call"), names, ignored)]);
+            choice = new(ToolMode.Named, [ToolReader.ReadReference(new JsonFields(named, "function_call"), names, [], ignored)]);
         else if (body.OneOf("function_call", "none", "auto") is "none")
             choice = ToolChoice.None;
         return request with { Tools = tools, ToolChoice = choice, AllowMultipleToolCalls = false };

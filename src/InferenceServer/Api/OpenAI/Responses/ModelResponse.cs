@@ -3,6 +3,7 @@ using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using InferenceServer.Api.Moderation;
+using InferenceServer.Mcp;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
@@ -61,6 +62,7 @@ public sealed record ModelResponse
     [Description("As it was given.")]
     public required JsonElement ToolChoice { get; init; }
 
+    [JsonShape(ResponseShapes.AnsweredTools)]
     public IReadOnlyList<ResponseTool> Tools { get; init; } = [];
 
     public int TopLogprobs { get; init; }
@@ -142,12 +144,71 @@ public sealed record ResponseTextFormat([property: AllowedValues("text", "json_o
     public bool? Strict { get; init; }
 }
 
+/// <summary>A function, or an MCP server whose tools may be called.</summary>
+[JsonConverter(typeof(ResponseToolConverter))]
 public sealed record ResponseTool(
-    [property: AllowedValues("function")] string Type,
+    [property: AllowedValues("function", "mcp")] string Type,
     [property: Description("1 to 128 characters: letters, digits or any of _-.:/@+~$")] string Name,
     string? Description = null,
     [property: Description("JSON schema of the arguments, an object; absent for none.")] JsonElement? Parameters = null,
-    [property: Description("Default: false. Arguments obey the schema to the letter, or the request is refused. Without it, what cannot be enforced is left open, and the header x-loosened-schemas names it.")] bool? Strict = false);
+    [property: Description("Default: false. Arguments obey the schema to the letter, or the request is refused. Without it, what cannot be enforced is left open, and the header x-loosened-schemas names it.")] bool? Strict = false)
+{
+    /// <summary>Of an MCP server: the tool as it was sent, and its name is the server's label. Null for a function.</summary>
+    public JsonElement? Server { get; init; }
+}
+
+/// <summary>Writes a function with all that it has, and an MCP server as it was sent.</summary>
+internal sealed class ResponseToolConverter : JsonConverter<ResponseTool>
+{
+    public override ResponseTool Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        using JsonDocument document = JsonDocument.ParseValue(ref reader);
+        JsonElement tool = document.RootElement;
+        string type = tool.GetProperty("type").GetString()!;
+        if (type == "mcp")
+            return new(type, tool.GetProperty("server_label").GetString()!) { Server = tool.Clone() };
+        return new(type, tool.GetProperty("name").GetString()!, Given("description")?.GetString(), Given("parameters")?.Clone(), Given("strict")?.GetBoolean());
+
+        JsonElement? Given(string name) => tool.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
+    }
+
+    public override void Write(Utf8JsonWriter writer, ResponseTool value, JsonSerializerOptions options)
+    {
+        if (value.Server is { } server)
+        {
+            server.WriteTo(writer);
+            return;
+        }
+
+        writer.WriteStartObject();
+        writer.WriteString("type", value.Type);
+        writer.WriteString("name", value.Name);
+        writer.WriteString("description", value.Description);
+        writer.WritePropertyName("parameters");
+        if (value.Parameters is { } parameters)
+            parameters.WriteTo(writer);
+        else
+            writer.WriteNullValue();
+        writer.WritePropertyName("strict");
+        if (value.Strict is { } strict)
+            writer.WriteBooleanValue(strict);
+        else
+            writer.WriteNullValue();
+        writer.WriteEndObject();
+    }
+}
+
+/// <summary>A tool of an MCP server, as <c>mcp_list_tools</c> has it.</summary>
+internal sealed record ResponseMcpTool(string Name, string? Description, JsonElement InputSchema, JsonElement? Annotations = null)
+{
+    public static JsonElement Of(IReadOnlyList<McpTool> tools) =>
+        JsonSerializer.SerializeToElement([.. tools.Select(tool => new ResponseMcpTool(tool.Name, tool.Description, tool.Schema))], ResponsesJson.Wire.IReadOnlyListResponseMcpTool);
+}
+
+/// <summary>What went wrong with a call of an MCP server's tool.</summary>
+internal sealed record ResponseMcpError(string Type, IReadOnlyList<ResponseMcpText> Content);
+
+internal sealed record ResponseMcpText(string Type, string Text);
 
 /// <param name="DroppedTurns">A turn is a user's message and all that follows it up to the next.</param>
 /// <param name="DroppedMessages">Messages of these turns.</param>

@@ -1,8 +1,10 @@
 using System.Text;
+using System.Text.Json;
 using InferenceServer.Api.Streaming;
 using InferenceServer.Chat;
 using InferenceServer.Chat.Replies;
 using InferenceServer.Engine;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 
 namespace InferenceServer.Api.OpenAI.Responses;
@@ -12,8 +14,10 @@ namespace InferenceServer.Api.OpenAI.Responses;
 /// is an empty message.
 /// </summary>
 /// <param name="events">What happens is written to it.</param>
+/// <param name="lists">Tools of MCP servers that the conversation has not been told of yet: the first items.</param>
 /// <param name="begin">Called before the first item.</param>
-internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEventWriter events, ResponseRequest request, Action begin) : IReplyEncoder
+internal sealed class ResponseEncoder(
+    ServedVocabulary vocabulary, ResponseEventWriter events, ResponseRequest request, IReadOnlyList<(string Server, IReadOnlyList<McpTool> Tools)> lists, Action begin) : IReplyEncoder
 {
     // Where a summary is asked for, the reasoning stands in its place: no summary says more.
     private readonly bool _summarises = request.Reasoning?.Summary is not null;
@@ -34,11 +38,71 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
     public void Write(in ReplyEvent read)
     {
         if (read.Kind == ReplyEventKind.Begin)
-            begin();
+            Begin();
         else if (read.Kind == ReplyEventKind.Delta)
             Delta(read.Delta, read.Logprobs);
+        else if (read.Hosted is { AwaitsApproval: true } waiting)
+            Ask(waiting);
+        else if (read.Hosted is { Result: { } result })
+            Answer(result);
+        else if (read.Hosted is { } call)
+            Call(call);
         else
             Finish(read.End!);
+    }
+
+    private void Begin()
+    {
+        begin();
+        foreach ((string server, IReadOnlyList<McpTool> tools) in lists)
+        {
+            ResponseItem item = new() { Id = ResponseItem.NewId(ResponseItem.McpListTools), Type = ResponseItem.McpListTools, ServerLabel = server, Tools = ResponseMcpTool.Of([]) };
+            events.Item("response.output_item.added", _output.Count, item);
+            events.Progress("response.mcp_list_tools.in_progress", item.Id, _output.Count);
+            events.Progress("response.mcp_list_tools.completed", item.Id, _output.Count);
+            Add(item with { Tools = ResponseMcpTool.Of(tools) });
+        }
+    }
+
+    private void Ask(HostedCall call)
+    {
+        Close(ResponseItem.Completed);
+        ResponseItem item = new()
+        {
+            Id = ResponseItem.NewId(ResponseItem.McpApprovalRequest),
+            Type = ResponseItem.McpApprovalRequest,
+            ServerLabel = call.Tool.Server,
+            Name = call.Tool.Name,
+            Arguments = call.Arguments,
+        };
+        events.Item("response.output_item.added", _output.Count, item);
+        Add(item);
+    }
+
+    private void Call(HostedCall call)
+    {
+        Open(new ResponseItem
+        {
+            Id = ResponseItem.NewId(ResponseItem.McpCall),
+            Type = ResponseItem.McpCall,
+            ServerLabel = call.Tool.Server,
+            Name = call.Tool.Name,
+            Arguments = "",
+            ApprovalRequestId = call.Approval,
+        });
+        events.Progress("response.mcp_call.in_progress", _open!.Id, _output.Count);
+        events.Arguments("response.mcp_call_arguments.delta", _open.Id, _output.Count, "delta", call.Arguments, null);
+        events.Arguments("response.mcp_call_arguments.done", _open.Id, _output.Count, "arguments", call.Arguments, null);
+        _open = _open with { Arguments = call.Arguments };
+    }
+
+    private void Answer(HostedResult result)
+    {
+        _open = result.IsError
+            ? _open! with { Error = JsonSerializer.SerializeToElement(new ResponseMcpError("mcp_tool_execution_error", [new ResponseMcpText("text", result.Text)]), ResponsesJson.Wire.ResponseMcpError) }
+            : _open! with { Output = JsonSerializer.SerializeToElement(result.Text, ResponsesJson.Wire.String) };
+        events.Progress(result.IsError ? "response.mcp_call.failed" : "response.mcp_call.completed", _open.Id, _output.Count);
+        Close(result.IsError ? ResponseItem.Failed : ResponseItem.Completed);
     }
 
     private void Delta(in ReplyDelta delta, TokenLogprobs? logprobs)
@@ -72,7 +136,7 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
 
     private void Finish(ReplyEnd end)
     {
-        if (_output.Count == 0 && _open is null)
+        if (_output.Count == lists.Count && _open is null)
             OpenMessage();
         Close(end.Finish is ReplyFinish.Length or ReplyFinish.ContentFilter ? ResponseItem.Incomplete : ResponseItem.Completed);
         ReplyEnd = end;
@@ -135,9 +199,7 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
         events.Text("response.refusal.delta", _open.Id, _output.Count, "delta", text, null);
         events.Text("response.refusal.done", _open.Id, _output.Count, "refusal", text, null);
         events.Part("response.content_part.done", _open.Id, _output.Count, part);
-        ResponseItem item = _open with { Content = [part], Status = ResponseItem.Completed };
-        events.Item("response.output_item.done", _output.Count, item);
-        _output.Add(item);
+        Add(_open with { Content = [part], Status = ResponseItem.Completed });
         _open = null;
     }
 
@@ -156,6 +218,12 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
         events.Item("response.output_item.added", _output.Count, _open);
     }
 
+    private void Add(ResponseItem item)
+    {
+        events.Item("response.output_item.done", _output.Count, item);
+        _output.Add(item);
+    }
+
     private void Close(string status)
     {
         if (_open is not { } item)
@@ -163,6 +231,8 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
         string text = _text.ToString();
         switch (item.Type)
         {
+            case ResponseItem.McpCall:
+                break;
             case ResponseItem.FunctionCall:
                 item = item with { Arguments = text };
                 events.Arguments("response.function_call_arguments.done", item.Id, _output.Count, "arguments", text, item.Name);
@@ -181,9 +251,7 @@ internal sealed class ResponseEncoder(ServedVocabulary vocabulary, ResponseEvent
                 break;
         }
 
-        item = item with { Status = status };
-        events.Item("response.output_item.done", _output.Count, item);
-        _output.Add(item);
+        Add(item with { Status = status });
         _open = null;
         _text.Clear();
         _logprobs.Clear();

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using InferenceServer.Api.Streaming;
 using InferenceServer.Chat;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 using InferenceServer.Operations;
 using InferenceServer.Store;
@@ -9,7 +10,7 @@ using InferenceServer.Store;
 namespace InferenceServer.Api.OpenAI.Responses;
 
 /// <summary>POST /v1/responses, and what can be done with a response afterwards.</summary>
-internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, ConversationLocks conversations, RecentRequests recent, ServerMetrics metrics, TimeProvider clock, ILogger<ResponseEndpoints> log)
+internal sealed class ResponseEndpoints(ModelCatalogue models, McpServers mcp, ServerStore store, ResponseRuns runs, ConversationLocks conversations, RecentRequests recent, ServerMetrics metrics, TimeProvider clock, ILogger<ResponseEndpoints> log)
 {
     public async Task CreateAsync(HttpContext http)
     {
@@ -35,15 +36,23 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
         string root = history.Root ?? id;
         ChatRequest chat = request.Chat with
         {
-            Messages = ResponseMessages.Of(request.Instructions, history.All),
+            Messages = ResponseMessages.Of(request.Instructions, [.. history.All], out IReadOnlyList<ResponseItem> approved),
             Options = request.Chat.Options with { Session = request.PromptCacheKey ?? request.ConversationId ?? (stores ? root : null) },
         };
+        McpOffer? offer = request.Mcp.Count > 0 ? await mcp.OfferAsync(request.Mcp, http.RequestAborted) : null;
+        HostedCall[] allowed = [.. approved.Select(call => Approved(call, offer))];
+        if (offer is not null)
+        {
+            HostedLimits limits = offer.Tools.Limits with { MaxCalls = Math.Min(offer.Tools.Limits.MaxCalls, request.MaxToolCalls ?? int.MaxValue) };
+            chat = McpUse.With(chat, offer.Tools with { Approved = allowed, Limits = limits }, request.Mcp[0].Path);
+        }
+
         (chat, TruncationReport? truncated) = request.Truncation == "auto" ? ResponseTruncation.Fit(chat, model) : (chat, null);
         ModelResponse first = Begin(id, request, model, stores) with { XTruncation = truncated };
         IReadOnlyList<string> above = request.ConversationId is null ? [] : history.Above;
         if (first.Conversation is { } reference)
             first = first with { Conversation = reference with { ParentId = above.Count > 0 ? above[0] : null } };
-        ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New, above, stores ? ResponseOrigin.Write(chat, first, model) : null), store, clock, log);
+        ResponseRun run = new(new ResponseStart(request, first, owner, root, history.New, above, stores ? ResponseOrigin.Write(chat, first, model) : null, Untold(offer, history)), store, clock, log);
         await RunAsync(http, run, request, model, chat, hints, conversation);
     }
 
@@ -173,6 +182,15 @@ internal sealed class ResponseEndpoints(ModelCatalogue models, ServerStore store
                 await AnswerAsync(http, ended);
         }
     }
+
+    /// <summary>A call that was approved, of a tool that the request offers.</summary>
+    private static HostedCall Approved(ResponseItem call, McpOffer? offer) =>
+        offer?.Tools.Tools.FirstOrDefault(tool => tool.Server == call.ServerLabel && tool.Name == call.Name) is { } tool
+            ? new HostedCall(call.Id, tool, call.Arguments!) { Approval = call.Id }
+            : throw RequestProblem.Invalid($"{{where}} does not offer '{call.Name}' of the MCP server '{call.ServerLabel}', a call of which is approved.", "tools", "invalid_value");
+
+    private static IReadOnlyList<(string Server, IReadOnlyList<McpTool> Tools)> Untold(McpOffer? offer, ResponseHistory history) =>
+        offer is null ? [] : [.. offer.Lists.Where(list => !history.All.Any(item => item.Type == ResponseItem.McpListTools && item.ServerLabel == list.Server))];
 
     /// <summary>The response before anything of it is there.</summary>
     private ModelResponse Begin(string id, ResponseRequest request, ServedModel model, bool stores) => new()

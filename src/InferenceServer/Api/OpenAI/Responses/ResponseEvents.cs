@@ -180,6 +180,13 @@ internal sealed class ResponseEventWriter(ResponseEventLog? log) : IDisposable
         End(json);
     }
 
+    /// <summary>An item has come to a new state.</summary>
+    public void Progress(string type, string itemId, int outputIndex)
+    {
+        if (BeginIn(type, itemId, outputIndex) is { } json)
+            End(json);
+    }
+
     public void Error(RequestProblem error)
     {
         if (Begin("error") is not { } json)

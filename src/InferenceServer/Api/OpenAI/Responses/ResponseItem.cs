@@ -14,11 +14,11 @@ public record ResponseItem
 {
     public required string Id { get; init; }
 
-    [AllowedValues(Message, FunctionCall, FunctionCallOutput, Reasoning, Compaction)]
+    [AllowedValues(Message, FunctionCall, FunctionCallOutput, Reasoning, Compaction, McpListTools, McpCall, McpApprovalRequest, McpApprovalResponse)]
     public required string Type { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    [AllowedValues(InProgress, Completed, Incomplete)]
+    [AllowedValues(InProgress, Completed, Incomplete, Failed)]
     public string? Status { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
@@ -38,15 +38,15 @@ public record ResponseItem
     public string? CallId { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    [Description("Of a function call: the function.")]
+    [Description("Of a function call: the function. Of what is about an MCP server's tool: the tool.")]
     public string? Name { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    [Description("Of a function call: a JSON object, as text.")]
+    [Description("Of a call, and of a request to approve one: a JSON object, as text.")]
     public string? Arguments { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    [Description("Of a function call's output: a text, or an array of parts of type input_text.")]
+    [Description("Of a function call's output: a text, or an array of parts of type input_text. Of mcp_call: the tool's result, a text.")]
     public JsonElement? Output { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
@@ -57,15 +57,46 @@ public record ResponseItem
     [Description("Of an assistant's message, as the client gave it.")]
     public string? Phase { get; init; }
 
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Of what is about an MCP server: its name in the configuration.")]
+    public string? ServerLabel { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Of mcp_list_tools: the tools that the model is told of.")]
+    [JsonShape("""{"type":["array","null"],"items":{"type":"object","required":["name","input_schema"],"properties":{"name":{"type":"string"},"description":{"type":["string","null"]},"input_schema":{"type":"object","additionalProperties":{}}}}}""")]
+    public JsonElement? Tools { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Of mcp_call: what went wrong.")]
+    [JsonShape("""{"type":["object","null"],"required":["type"],"properties":{"type":{"type":"string","enum":["mcp_tool_execution_error"]},"content":{"type":"array","items":{"type":"object","required":["type","text"],"properties":{"type":{"type":"string","enum":["text"]},"text":{"type":"string"}}}}}}""")]
+    public JsonElement? Error { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Of mcp_approval_response, and of mcp_call where it was approved: the id of the mcp_approval_request.")]
+    public string? ApprovalRequestId { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Of mcp_approval_response: whether the call may run.")]
+    public bool? Approve { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    [Description("Of mcp_approval_response: why, for the model.")]
+    public string? Reason { get; init; }
+
     public const string Message = "message";
     public const string FunctionCall = "function_call";
     public const string FunctionCallOutput = "function_call_output";
     public const string Reasoning = "reasoning";
     public const string Compaction = "compaction";
+    public const string McpListTools = "mcp_list_tools";
+    public const string McpCall = "mcp_call";
+    public const string McpApprovalRequest = "mcp_approval_request";
+    public const string McpApprovalResponse = "mcp_approval_response";
 
     public const string InProgress = "in_progress";
     public const string Completed = "completed";
     public const string Incomplete = "incomplete";
+    public const string Failed = "failed";
 
     public static string NewId(string type) => Prefix(type) + Guid.NewGuid().ToString("N");
 
@@ -82,8 +113,27 @@ public record ResponseItem
         FunctionCallOutput => "fco_",
         Reasoning => "rs_",
         Compaction => "cmp_",
+        McpListTools => "mcpl_",
+        McpCall => "mcp_",
+        McpApprovalRequest => "mcpr_",
+        McpApprovalResponse => "mcpa_",
         _ => "msg_",
     };
+
+    /// <summary>What an MCP server's tool gave back, or what went wrong with it.</summary>
+    public string McpResultText()
+    {
+        if (Error is not { } error)
+            return Output is { ValueKind: JsonValueKind.String } output ? output.GetString()! : "";
+        // Of other servers it may be anything.
+        return error.ValueKind == JsonValueKind.Object && error.TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.Array
+            ? string.Join('\n', content.EnumerateArray().Select(TextOf))
+            : TextOf(error);
+
+        static string TextOf(JsonElement part) => part.ValueKind == JsonValueKind.String ? part.GetString()!
+            : part.ValueKind == JsonValueKind.Object && part.TryGetProperty("text", out JsonElement text) && text.ValueKind == JsonValueKind.String ? text.GetString()!
+            : part.GetRawText();
+    }
 
     /// <summary>What a function gave back.</summary>
     public string OutputText() => Output is not { } output ? ""

@@ -15,8 +15,7 @@ internal static class ResponseItemParser
     private static readonly string[] OtherTypes =
     [
         "image_generation_call", "web_search_call", "file_search_call", "computer_call", "computer_call_output", "code_interpreter_call", "local_shell_call",
-        "local_shell_call_output", "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output", "mcp_list_tools", "mcp_approval_request",
-        "mcp_approval_response", "mcp_call", "tool_search_call", "tool_search_output", "additional_tools",
+        "local_shell_call_output", "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output", "tool_search_call", "tool_search_output", "additional_tools",
         "compaction_trigger", "program", "program_output", "ghost_snapshot",
     ];
 
@@ -30,8 +29,17 @@ internal static class ResponseItemParser
         return ReadItems(input, path, MaxItems, ignored);
     }
 
-    public static List<InputItem> ReadItems(JsonElement items, string path, int max, List<string> ignored) =>
-        [.. JsonFields.Items(items, path, 0, max).Select(item => ReadItem(item.Value, item.Path, ignored)).OfType<InputItem>()];
+    public static List<InputItem> ReadItems(JsonElement items, string path, int max, List<string> ignored)
+    {
+        List<InputItem> read = [.. JsonFields.Items(items, path, 0, max).Select(item => ReadItem(item.Value, item.Path, ignored)).OfType<InputItem>()];
+        // What names another item by its id goes on doing so: each has one of its own now.
+        Dictionary<string, string> renamed = [];
+        foreach (InputItem request in read)
+            if (request is { SentId: { } sent, Item: { Type: ResponseItem.McpApprovalRequest, Id: { } id } })
+                renamed[sent] = id;
+        return renamed.Count == 0 ? read : read.ConvertAll(item =>
+            item.Item is { ApprovalRequestId: { } named } about && renamed.TryGetValue(named, out string? now) ? item with { Item = about with { ApprovalRequestId = now } } : item);
+    }
 
     /// <summary>Null for one that is left out; its path is then among the ignored.</summary>
     private static InputItem? ReadItem(JsonElement value, string path, List<string> ignored)
@@ -56,7 +64,9 @@ internal static class ResponseItemParser
         SentParent? parent = SentParent.Read(fields);
         long? created = fields.Long("created_at", 0, MaxTime);
         _ = fields.String("response_id");
-        string? status = fields.OneOf("status", ResponseItem.InProgress, ResponseItem.Completed, ResponseItem.Incomplete);
+        string? status = type == ResponseItem.McpCall
+            ? fields.OneOf("status", ResponseItem.InProgress, ResponseItem.Completed, ResponseItem.Incomplete, ResponseItem.Failed, "calling")
+            : fields.OneOf("status", ResponseItem.InProgress, ResponseItem.Completed, ResponseItem.Incomplete);
         ResponseItem item = type switch
         {
             ResponseItem.Message => ReadMessage(fields, ignored),
@@ -65,12 +75,16 @@ internal static class ResponseItemParser
             "custom_tool_call" => ReadCustomCall(fields),
             ResponseItem.Reasoning => ReadReasoning(fields, ignored),
             ResponseItem.Compaction => ReadCompaction(fields),
+            ResponseItem.McpListTools => ReadToolList(fields),
+            ResponseItem.McpCall => ReadMcpCall(fields),
+            ResponseItem.McpApprovalRequest => ReadMcp(fields, type) with { Name = fields.RequireString("name"), Arguments = ToolReader.ReadArguments(fields) },
+            ResponseItem.McpApprovalResponse => ReadApproval(fields),
             _ => throw JsonValue.NotOneOf(fields.PathOf("type"), type,
-                [ResponseItem.Message, ResponseItem.FunctionCall, ResponseItem.FunctionCallOutput, ResponseItem.Reasoning, ResponseItem.Compaction, "item_reference"]),
+                [ResponseItem.Message, ResponseItem.FunctionCall, ResponseItem.FunctionCallOutput, ResponseItem.Reasoning, ResponseItem.Compaction, ResponseItem.McpCall, ResponseItem.McpApprovalResponse, "item_reference"]),
         };
         fields.Close(ignored);
-        // A compaction has no status.
-        return new InputItem(type == ResponseItem.Compaction ? item : item with { Status = status ?? ResponseItem.Completed }, null, path)
+        // What is not made piece by piece has no status.
+        return new InputItem(type is ResponseItem.Compaction or ResponseItem.McpListTools or ResponseItem.McpApprovalRequest or ResponseItem.McpApprovalResponse ? item : item with { Status = status ?? ResponseItem.Completed }, null, path)
         {
             SentId = id,
             Parent = parent,
@@ -199,6 +213,40 @@ internal static class ResponseItemParser
         string content = fields.RequireString("encrypted_content");
         _ = OpaqueText.Read(content, fields.PathOf("encrypted_content"));
         return new ResponseItem { Id = ResponseItem.NewId(ResponseItem.Compaction), Type = ResponseItem.Compaction, EncryptedContent = content };
+    }
+
+    private static ResponseItem ReadMcp(JsonFields fields, string type) => new() { Id = ResponseItem.NewId(type), Type = type, ServerLabel = fields.RequireString("server_label") };
+
+    private static ResponseItem ReadToolList(JsonFields fields)
+    {
+        JsonElement? tools = fields.Take("tools");
+        if (tools is { ValueKind: not JsonValueKind.Array } wrong)
+            throw JsonValue.WrongType(wrong, fields.PathOf("tools"), "an array");
+        _ = fields.Take("error");
+        return ReadMcp(fields, ResponseItem.McpListTools) with { Tools = tools is { } given ? JsonValue.Keep(given, fields.PathOf("tools")) : null };
+    }
+
+    private static ResponseItem ReadMcpCall(JsonFields fields) => ReadMcp(fields, ResponseItem.McpCall) with
+    {
+        Name = fields.RequireString("name"),
+        Arguments = ToolReader.ReadArguments(fields),
+        Output = fields.Said("output") is { } output ? JsonSerializer.SerializeToElement(output, ResponsesJson.Wire.String) : null,
+        Error = fields.Take("error") is { } error ? JsonValue.Keep(error, fields.PathOf("error")) : null,
+        ApprovalRequestId = fields.String("approval_request_id"),
+    };
+
+    private static ResponseItem ReadApproval(JsonFields fields)
+    {
+        // Its schema asks for it, and nothing says what it is.
+        _ = fields.Take("request_id");
+        return new()
+        {
+            Id = ResponseItem.NewId(ResponseItem.McpApprovalResponse),
+            Type = ResponseItem.McpApprovalResponse,
+            ApprovalRequestId = fields.RequireString("approval_request_id"),
+            Approve = fields.Boolean("approve") ?? throw JsonFields.Missing(fields.PathOf("approve")),
+            Reason = fields.Said("reason"),
+        };
     }
 
     private static ResponseItem NewMessage(string role, IReadOnlyList<ResponseContent> content) =>

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using InferenceServer.Api.Moderation;
 using InferenceServer.Chat;
+using InferenceServer.Mcp;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
@@ -48,7 +49,7 @@ public sealed record ResponseRequest : SamplingParameters
     [Range(1, int.MaxValue)]
     public int? MaxOutputTokens { get; init; }
 
-    [Description("Of built-in tools, of which there are none: any number is kept to.")]
+    [Description("Most calls of MCP servers' tools; after them the model goes on without.")]
     [Range(1, int.MaxValue)]
     public int? MaxToolCalls { get; init; }
 
@@ -61,11 +62,11 @@ public sealed record ResponseRequest : SamplingParameters
     [Description("effort is passed to the chat template, if it knows such a setting; summary auto or detailed puts the reasoning, whole, into summary instead of content.")]
     public ResponseReasoning? Reasoning { get; init; }
 
-    [Description("Functions that the model may call. Tools of other types, which a server would have to run, are listed in x-ignored-params.")]
+    [Description("Functions that the model may call, and MCP servers in the server's configuration whose tools it may call: this server runs these. Tools of other types, which a server would have to run, are listed in x-ignored-params.")]
     [JsonShape(ResponseShapes.Tools)]
     public IReadOnlyList<ResponseTool> Tools { get; init; } = [];
 
-    [Description("Whether and what to call: none, auto, required, a function, or the tools that may be called.")]
+    [Description("Whether and what to call: none, auto, required, a function, an MCP server's tool, or the tools that may be called.")]
     [JsonShape(ResponseShapes.ToolChoice)]
     public JsonElement? ToolChoice { get; init; }
 
@@ -133,6 +134,10 @@ public sealed record ResponseRequest : SamplingParameters
     /// <summary>The new items; references among them have still to be looked up.</summary>
     [JsonIgnore]
     internal IReadOnlyList<InputItem> Items { get; init; } = [];
+
+    /// <summary>The MCP servers whose tools this server is to run.</summary>
+    [JsonIgnore]
+    internal IReadOnlyList<McpAsk> Mcp { get; init; } = [];
 
     [JsonIgnore]
     internal string? ConversationId { get; init; }

@@ -16,7 +16,7 @@ internal static class ResponseRoutes
         ResponseSideEndpoints side = app.Services.GetRequiredService<ResponseSideEndpoints>();
         app.MapPost("/v1/responses", (Delegate)responses.CreateAsync).WithName("createResponse").WithTags("Responses")
             .WithSummary("Answer an input, going on from a stored response or conversation if one is named.").Takes<ResponseRequest>("""{"model":"$model","input":"Why is the sky blue?","max_output_tokens":100}""")
-            .Produces<ModelResponse>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ResponseStreamEvent))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors();
+            .Produces<ModelResponse>().WithMetadata(new OpenApiDocument.StreamedAnswer(typeof(ResponseStreamEvent))).WithMetadata(ApiParameters.OfGeneration).ProducesErrors().Produces<ErrorResponse>(502);
         app.MapGet("/v1/responses/{id}", (Delegate)responses.RetrieveAsync).WithName("getResponse").WithTags("Responses")
             .WithSummary("A stored response; of one made in the background also the events.").WithMetadata(StoredResponse, ApiParameters.Include)
             .WithMetadata(new ApiParameter("stream", "Send the events of a response that was made in the background.", Type: Microsoft.OpenApi.JsonSchemaType.Boolean),

@@ -5,6 +5,7 @@ using InferenceServer.Api.Moderation;
 using InferenceServer.Api.Streaming;
 using InferenceServer.Chat;
 using InferenceServer.Engine;
+using InferenceServer.Mcp;
 using InferenceServer.Operations;
 using InferenceServer.Store;
 
@@ -16,8 +17,10 @@ namespace InferenceServer.Api.OpenAI.Responses;
 /// <param name="NewItems">The request's own input items.</param>
 /// <param name="Above">In a conversation: ids of the items before, the newest first.</param>
 /// <param name="Origin">What is kept of how it was made.</param>
+/// <param name="Lists">Tools of MCP servers that the conversation has not been told of yet.</param>
 internal sealed record ResponseStart(
-    ResponseRequest Request, ModelResponse First, string Owner, string Root, IReadOnlyList<ResponseItem> NewItems, IReadOnlyList<string> Above, byte[]? Origin)
+    ResponseRequest Request, ModelResponse First, string Owner, string Root, IReadOnlyList<ResponseItem> NewItems, IReadOnlyList<string> Above, byte[]? Origin,
+    IReadOnlyList<(string Server, IReadOnlyList<McpTool> Tools)> Lists)
 {
     public bool Store => First.Store;
 }
@@ -85,7 +88,7 @@ internal sealed partial class ResponseRun(ResponseStart start, ServerStore store
         try
         {
             Announce(events);
-            ResponseEncoder encoder = new(turn.Model.Vocabulary, events, start.Request, () => BecomesBusy(events));
+            ResponseEncoder encoder = new(turn.Model.Vocabulary, events, start.Request, start.Lists, () => BecomesBusy(events));
             ModelResponse ended;
             try
             {

@@ -1,11 +1,12 @@
 using InferenceServer.Chat;
+using InferenceServer.Mcp;
 using InferenceServer.Models;
 using InferenceServer.Store;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
 /// <summary>POST /v1/responses/input_tokens and /v1/responses/compact: what makes no response of its own.</summary>
-internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore store, ResponseRuns runs, TimeProvider clock)
+internal sealed class ResponseSideEndpoints(ModelCatalogue models, McpServers mcp, ServerStore store, ResponseRuns runs, TimeProvider clock)
 {
     // What the model is asked for a compaction; a fraction of the context, so that the rest of a conversation fits beside it.
     private const string SummaryRequest =
@@ -17,7 +18,7 @@ internal sealed class ResponseSideEndpoints(ModelCatalogue models, ServerStore s
     public async Task CountAsync(HttpContext http)
     {
         (ResponseRequest request, ServedModel model, ResponseHistory history) = await ReadAsync(http);
-        ChatRequest chat = request.Chat with { Messages = ResponseMessages.Of(request.Instructions, history.All) };
+        ChatRequest chat = await mcp.OfferAsync(request.Chat with { Messages = ResponseMessages.Of(request.Instructions, history.All) }, request.Mcp, http.RequestAborted);
         if (request.Truncation == "auto")
             (chat, _) = ResponseTruncation.Fit(chat, model);
         List<string> adaptations = [];

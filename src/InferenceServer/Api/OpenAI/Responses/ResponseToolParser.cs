@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceServer.Chat;
+using InferenceServer.Mcp;
 
 namespace InferenceServer.Api.OpenAI.Responses;
 
@@ -10,9 +11,20 @@ internal static class ResponseToolParser
     {
         List<ResponseTool> tools = [];
         List<ChatTool> functions = [];
+        List<McpAsk> servers = [];
         foreach ((JsonElement value, string path) in body.Array("tools", 0, ToolReader.MaxTools) ?? [])
         {
             JsonFields fields = new(value, path);
+            if (fields.RequireString("type") == "mcp")
+            {
+                McpAsk ask = ResponseMcpReader.Read(fields, ignored);
+                if (servers.Exists(other => other.Server == ask.Server))
+                    throw RequestProblem.Invalid($"{{where}} names '{ask.Server}' for the second time.", ask.Path, "invalid_value");
+                servers.Add(ask);
+                tools.Add(new ResponseTool("mcp", ask.Server) { Server = JsonValue.Keep(value, path) });
+                continue;
+            }
+
             if (ReadTool(fields, ignored) is not { } tool)
             {
                 // Nobody here can run it; the others still can be called.
@@ -20,7 +32,7 @@ internal static class ResponseToolParser
                 continue;
             }
 
-            if (tools.Exists(other => other.Name == tool.Name))
+            if (functions.Exists(other => other.Name == tool.Name))
                 throw RequestProblem.Invalid($"{{where}} names '{tool.Name}' for the second time.", fields.PathOf("name"), "invalid_value");
             tools.Add(tool);
             functions.Add(new ChatTool(tool.Name, tool.Description, tool.Parameters, tool.Strict) { Path = fields.PathOf("parameters") });
@@ -28,10 +40,11 @@ internal static class ResponseToolParser
 
         JsonElement? choice = body.Take("tool_choice") is { } chosen ? JsonValue.Keep(chosen, "tool_choice") : null;
         bool parallel = body.Boolean("parallel_tool_calls") ?? true;
-        ToolChoice selection = choice is { } given ? ToolReader.ReadChoice(given, [.. tools.Select(tool => tool.Name)], isNested: false, ignored) : ToolChoice.Auto;
+        ToolChoice selection = choice is { } given ? ToolReader.ReadChoice(given, [.. functions.Select(tool => tool.Name)], McpUse.Prefixes(servers), isNested: false, ignored) : ToolChoice.Auto;
         return request with
         {
             Tools = tools,
+            Mcp = servers,
             ToolChoice = choice,
             ParallelToolCalls = parallel,
             Chat = request.Chat with { Tools = functions, ToolChoice = selection, AllowMultipleToolCalls = parallel },

@@ -12,6 +12,8 @@ namespace InferenceServer.Api.OpenAI.Responses;
 [JsonSerializable(typeof(IReadOnlyList<ResponseItem>))]
 [JsonSerializable(typeof(ResponseOrigin))]
 [JsonSerializable(typeof(string))]
+[JsonSerializable(typeof(IReadOnlyList<ResponseMcpTool>))]
+[JsonSerializable(typeof(ResponseMcpError))]
 [JsonSerializable(typeof(PromptIdentity))]
 [JsonSerializable(typeof(ResponseInputTokenCount))]
 [JsonSerializable(typeof(CompactedResponse))]
