@@ -14,7 +14,7 @@ internal static class OpenAISpec
     [
         "reasoning_content", // What a chat model thinks in the open, as vLLM and llama-server name it.
         "mcp_calls", // Of a chat message: what an MCP server's tools were called for.
-        "x_cache", "context_length", "loaded", "timing",
+        "x_cache", "context_length", "loaded", "state", "size_bytes", "capabilities", "aliases", "pinned", "root", "parent", "timing",
         "store", "x_truncation", // Of a response.
         "parent_id", "response_id", "created_at", // Of a conversation's item, and the first of the place where a response goes on.
         "updated_at", "running", "match", // Of a conversation.
