@@ -3,10 +3,12 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace InferenceServer.Tests.Operations;
 
-public sealed class LoadBarTests
+public sealed class LoadBarTests : IDisposable
 {
     private readonly FakeTimeProvider _clock = new();
     private readonly StringWriter _text = new();
+
+    public void Dispose() => _text.Dispose();
 
     [Fact]
     public void A_load_that_takes_long_shows_how_far_it_is_and_leaves_nothing_behind()
