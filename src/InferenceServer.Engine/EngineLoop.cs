@@ -1,4 +1,4 @@
-// The decode thread: Drain -> Plan -> Collect (the step before) -> Launch -> Deliver. A device computes one step while the next is planned, and what has become
+// The decode thread: Drain -> Plan -> Collect (the step before) -> Draft -> Launch -> Deliver. A device computes one step while the next is planned, and what has become
 // of the last is told; where nothing computes on its own a step is collected as soon as it was launched. It owns the scheduler, the cache and the decoder; other threads reach it
 // through the inbox, a generation's cancel flag and the published snapshot only. Always: whatever ends the loop, every generation that
 // was accepted gets its Finished event.
@@ -57,7 +57,8 @@ internal sealed partial class EngineLoop : IDisposable
     private int _unfinished;
 
     /// <param name="disk">Owned from here on; null without a disk tier.</param>
-    public EngineLoop(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log)
+    /// <param name="drafter">Owned from here on; null without a draft model.</param>
+    public EngineLoop(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log, Drafter? drafter = null)
     {
         _disk = disk;
         _options = options;
@@ -65,7 +66,7 @@ internal sealed partial class EngineLoop : IDisposable
         _time = time;
         _log = log;
         _endRate = new EventRate(time);
-        _scheduler = new Scheduler(options, decoder.Limits, vocabulary, time, disk);
+        _scheduler = new Scheduler(options, decoder.Limits, vocabulary, time, disk, drafter);
         PublishSnapshot(time.GetTimestamp());
         disk?.Store.Start(() => _wake.Set());
         disk?.Scan();
@@ -210,6 +211,7 @@ internal sealed partial class EngineLoop : IDisposable
             FinishAll();
         }
         _disk?.Dispose();
+        _scheduler.Drafter?.Dispose();
         _decoder.Dispose();
     }
 
@@ -259,9 +261,10 @@ internal sealed partial class EngineLoop : IDisposable
     private void Step()
     {
         StepPlan plan = _scheduler.Plan(_time.GetTimestamp());
-        bool isIdle = plan.IsEmpty && _inFlight is null;
+        bool isIdle = plan.IsEmpty && _inFlight is null && _scheduler.DraftJobs.Count == 0;
         if (_inFlight is not null)
             Collect();
+        Draft();
         // Collecting may have completed the plan, or, where that failed, made it void.
         bool launched = !plan.IsEmpty && Launch(plan);
         // While a device computes there is time to tell what the step before has brought.
@@ -292,6 +295,17 @@ internal sealed partial class EngineLoop : IDisposable
         _inFlight = plan;
         _scheduler.Launched();
         return true;
+    }
+
+    /// <summary>Has the draft model guess for the sequences that wait for it; nothing else computes meanwhile.</summary>
+    private void Draft()
+    {
+        if (_scheduler.DraftJobs.Count == 0)
+            return;
+        Volatile.Write(ref _stepStarted, _time.GetTimestamp());
+        _scheduler.Drafter!.Run(_scheduler.DraftJobs);
+        Volatile.Write(ref _stepStarted, 0);
+        _scheduler.PlanDrafted();
     }
 
     /// <summary>Waits for the step in flight and takes its tokens in.</summary>

@@ -98,6 +98,14 @@ public sealed record EngineSnapshot
     public long Preemptions { get; init; }
     public long DraftTokens { get; init; }
     public long DraftTokensAccepted { get; init; }
+
+    /// <summary>Of these, those of a draft model, and the time that it took.</summary>
+    public long ModelDraftTokens { get; init; }
+    public long ModelDraftTokensAccepted { get; init; }
+    public double DraftSeconds { get; init; }
+
+    /// <summary>Weights and memory of the draft model; 0 without one.</summary>
+    public long DraftModelBytes { get; init; }
     public long ForcedTokens { get; init; }
 
     internal static EngineSnapshot Of(Scheduler scheduler, double endedPerSecond = 0, long allocatedBytes = 0)
@@ -156,6 +164,10 @@ public sealed record EngineSnapshot
             Preemptions = counters.Preemptions,
             DraftTokens = counters.Drafted,
             DraftTokensAccepted = counters.DraftsAccepted,
+            ModelDraftTokens = counters.ModelDrafted,
+            ModelDraftTokensAccepted = counters.ModelDraftsAccepted,
+            DraftSeconds = scheduler.Drafter?.Seconds ?? 0,
+            DraftModelBytes = scheduler.Drafter?.Limits.Bytes ?? 0,
             ForcedTokens = counters.Forced,
             RequestsEndedPerSecond = endedPerSecond,
             DecodeThreadAllocatedBytes = allocatedBytes,

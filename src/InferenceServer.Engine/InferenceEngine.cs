@@ -36,21 +36,22 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     private readonly LlamaModel? _model;
 
     /// <param name="model">What adapters are loaded for; null where there are none.</param>
-    internal InferenceEngine(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log, LlamaModel? model = null)
+    internal InferenceEngine(EngineOptions options, IDecoder decoder, DiskTier? disk, EngineVocabulary vocabulary, TimeProvider time, ILogger log, LlamaModel? model = null, Drafter? drafter = null)
     {
         _options = options;
         _model = model;
         _limits = decoder.Limits;
-        _loop = new EngineLoop(options, decoder, disk, vocabulary, time, log);
+        _loop = new EngineLoop(options, decoder, disk, vocabulary, time, log, drafter);
     }
 
-    /// <summary>Makes a context for the model and starts the decode thread over it. The model must outlive the engine.</summary>
+    /// <summary>Makes a context for the model and starts the decode thread over it. The models must outlive the engine.</summary>
     /// <param name="contextOptions">Cells, batch sizes, threads and KV types; how many sequences it can hold is the engine's to say.</param>
+    /// <param name="draft">A smaller model that guesses for this one; null for none. What it computes with is as the other's context has it.</param>
     /// <exception cref="LlamaException">The context cannot be made: too little memory, or options that contradict the model.</exception>
     /// <exception cref="IOException">The disk cache's folder cannot be used; the message says why.</exception>
     /// <exception cref="ArgumentException">A disk cache without shared cells or without host memory to pass through.</exception>
     public static InferenceEngine Start(
-        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, TimeProvider time, ILogger log)
+        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, TimeProvider time, ILogger log, DraftModel? draft = null)
     {
         if (options.DiskCacheDirectory is not null && (!contextOptions.KvUnified || options.HostCacheBytes <= 0))
             throw new ArgumentException("A disk cache needs shared cells (KvUnified) and host memory to pass through (HostCacheBytes).", nameof(options));
@@ -59,7 +60,7 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
             : null;
         try
         {
-            return Start(options, model, contextOptions, disk, time, log);
+            return Start(options, model, contextOptions, draft, disk, time, log);
         }
         catch
         {
@@ -69,8 +70,9 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
     }
 
     private static InferenceEngine Start(
-        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, DiskTier? disk, TimeProvider time, ILogger log)
+        EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, DraftModel? draft, DiskTier? disk, TimeProvider time, ILogger log)
     {
+        draft?.Check(model);
         contextOptions = ContextOf(options, model.MemoryKind, contextOptions);
         LlamaContext context = new(model, contextOptions, log);
         LlamaVocab vocab = model.Vocab;
@@ -86,12 +88,30 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
                 options.Device,
                 options.Deterministic);
             LogDevice(log, decoder.Limits.Device);
-            return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log, model);
+            Drafter? drafter = StartDraft(draft, options, model, contextOptions, decoder, time, log);
+            return new InferenceEngine(options, decoder, disk, new EngineVocabulary(vocab.Count, vocab.TokenBytes, vocab.IsEndOfGeneration), time, log, model, drafter);
         }
         catch
         {
             // A device that has no room for a first step gets a smaller context.
             context.Dispose();
+            throw;
+        }
+    }
+
+    private static Drafter? StartDraft(DraftModel? draft, EngineOptions options, LlamaModel model, LlamaContextOptions contextOptions, LlamaDecoder decoder, TimeProvider time, ILogger log)
+    {
+        if (draft is null)
+            return null;
+        try
+        {
+            Drafter drafter = draft.Start(options, model, contextOptions, time, log);
+            LogDraftModel(log, draft.Model.Path, drafter.Limits.Bytes >> 20, drafter.Longest, drafter.Limits.Device);
+            return drafter;
+        }
+        catch
+        {
+            decoder.Dispose();
             throw;
         }
     }
@@ -252,6 +272,9 @@ public sealed partial class InferenceEngine : IInferenceEngine, IAsyncDisposable
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Measured the device: {Device}")]
     private static partial void LogDevice(ILogger log, DeviceProfile device);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Draft model: {Path}, {MiB} MiB with its memory, guesses up to {Longest} tokens where that pays; {Device}")]
+    private static partial void LogDraftModel(ILogger log, string path, long miB, int longest, DeviceProfile device);
 
     private TimeSpan EstimateRetry(int waiting)
     {

@@ -33,11 +33,13 @@ internal sealed class Server : IAsyncDisposable
 
     public InferenceEngine Engine => _model.Engine;
 
-    public static async Task<Server> StartAsync(BenchmarkSetup setup, int cells, params string[] more)
+    public static Task<Server> StartAsync(BenchmarkSetup setup, int cells, params string[] more) => StartAsync(setup, setup.ModelPath, cells, more);
+
+    public static async Task<Server> StartAsync(BenchmarkSetup setup, string modelPath, int cells, string[] more)
     {
         string kvType = setup.Options.KvType.ToString().ToLowerInvariant();
         ServerOptions options = CommandLine.Read(
-            ["--model", setup.ModelPath, "--ctx-size", cells.ToString(CultureInfo.InvariantCulture), "--port", "0",
+            ["--model", modelPath, "--ctx-size", cells.ToString(CultureInfo.InvariantCulture), "--port", "0",
              "--kv-unified", setup.Options.Unified ? "on" : "off", "--cache-type-k", kvType, "--cache-type-v", kvType, .. more],
             new ConfigurationBuilder().Build(), _ => null).Options ?? throw new InvalidOperationException("The server's options changed.");
         LoadedModel model = ModelLoader.Load(options.Model, setup.Library, NullLoggerFactory.Instance, TimeProvider.System);

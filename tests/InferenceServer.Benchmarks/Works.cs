@@ -15,6 +15,7 @@ internal static class Works
         ("one", setup => OneAsync(ThroughputAsync(setup, "1 stream, 64 in, 128 out, greedy", 1, 64, 128, "\"temperature\":0", 0.95))),
         ("sixteen", setup => OneAsync(ThroughputAsync(setup, $"{setup.Options.Streams} streams, 112 in, 64 out, greedy", setup.Options.Streams, 112, 64, "\"temperature\":0", 0.93))),
         ("sampled", setup => OneAsync(ThroughputAsync(setup, $"{setup.Options.Streams} streams, temperature 1, top_p 1, top_k 0, against raw greedy", setup.Options.Streams, 112, 64, TemperatureOne, 0.90))),
+        ("draft", DraftWork.RunAsync),
         ("outside", setup => OneAsync(OutsideAsync(setup))),
         ("shared", setup => OneAsync(SharedPromptAsync(setup))),
         ("sessions", setup => OneAsync(SessionsAsync(setup))),

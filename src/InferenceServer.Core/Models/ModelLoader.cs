@@ -4,6 +4,7 @@ using System.Text;
 using InferenceServer.Chat;
 using InferenceServer.Engine;
 using InferenceServer.Llama;
+using InferenceServer.Llama.Gguf;
 using InferenceServer.Llama.Placement;
 
 namespace InferenceServer.Models;
@@ -11,11 +12,13 @@ namespace InferenceServer.Models;
 /// <summary>A model with what it needs to run. Disposing joins the decode thread first, then frees the model.</summary>
 /// <param name="Notes">What the operator should know of this start: no template, a context that did not fit, replies that are noise.</param>
 /// <param name="Plan">Where it lies.</param>
-internal sealed record LoadedModel(ServedModel Served, InferenceEngine Engine, LlamaModel Model, IReadOnlyList<string> Notes, MemoryPlan Plan) : IAsyncDisposable
+/// <param name="Draft">What guesses for it; null for none.</param>
+internal sealed record LoadedModel(ServedModel Served, InferenceEngine Engine, LlamaModel Model, IReadOnlyList<string> Notes, MemoryPlan Plan, LlamaModel? Draft = null) : IAsyncDisposable
 {
     public async ValueTask DisposeAsync()
     {
         await Engine.DisposeAsync();
+        Draft?.Dispose();
         Model.Dispose();
     }
 }
@@ -94,7 +97,7 @@ internal static partial class ModelLoader
         }),
         Cells = options.ContextSize,
         Contexts = options.MaxSequences,
-        ReservedBytes = SideModelBytes(options, facts.Path) + options.Adapters.Where(adapter => File.Exists(adapter.Path)).Sum(adapter => new FileInfo(adapter.Path).Length),
+        ReservedBytes = SideModelBytes(options, facts.Path) + DraftPoolBytes(options, facts) + options.Adapters.Where(adapter => File.Exists(adapter.Path)).Sum(adapter => new FileInfo(adapter.Path).Length),
         MemoryLimit = options.MemoryLimit,
     };
 
@@ -138,13 +141,19 @@ internal static partial class ModelLoader
         ModelOptions options, ModelFile file, ModelFacts facts, MemoryPlan plan, EngineOptions engineOptions, LlamaLibrary library, List<string> notes, ILoggerFactory logs, TimeProvider clock, IProgress<float>? progress)
     {
         LlamaModel model = LlamaModel.Load(library, facts, plan.Model, progress, CancellationToken.None);
+        LlamaModel? draft = null;
         try
         {
             if (model.Metadata($"{model.Architecture}.attention.causal") == "false")
                 throw new ServerStartException($"{file.Path} embeds texts and generates none: give it with --embedding-model, and a model that chats with --model");
             ChatPromptRenderer chat = ChatPromptRenderer.Create(options.ChatTemplatePath, model.ChatTemplate, model.Metadata("tokenizer.chat_template.tool_use"), model.Vocab, clock, notes);
             notes.AddRange(plan.Why);
-            InferenceEngine engine = InferenceEngine.Start(engineOptions, model, plan.Context, clock, logs.CreateLogger<InferenceEngine>());
+            if (options.DraftModelPath is { } draftPath)
+                draft = LlamaModel.Load(library, draftPath, new LlamaModelOptions { GpuLayers = options.GpuLayers }, null, CancellationToken.None);
+            InferenceEngine engine = InferenceEngine.Start(engineOptions, model, plan.Context, clock, logs.CreateLogger<InferenceEngine>(),
+                draft is null ? null : new DraftModel(draft, options.LongestDraft, options.LeastDraftProbability, DraftCells(options, facts)));
+            if (engine.ComputesAlone && draft is not null)
+                notes.Add("--draft-model has no effect: with --deterministic this device computes one sequence a step, and verifies no guesses");
             ServedAdapters adapters = LoadAdapters(engine, options.Adapters);
             if (engine.ComputesAlone)
                 notes.Add("results on this device depend on what is computed beside them: --deterministic computes one sequence a step, and prompts from their first token on");
@@ -167,15 +176,17 @@ internal static partial class ModelLoader
                 File = ServedModelFile.Of(model, chat.TemplateSource),
                 Adapters = adapters,
             };
-            return new LoadedModel(served, engine, model, notes, plan);
+            return new LoadedModel(served, engine, model, notes, plan, draft);
         }
         catch (IOException error) when (options.DiskCacheDirectory is not null)
         {
+            draft?.Dispose();
             model.Dispose();
             throw new ServerStartException($"{error.Message} Choose another --cache-dir.", error);
         }
         catch
         {
+            draft?.Dispose();
             model.Dispose();
             throw;
         }
@@ -208,8 +219,14 @@ internal static partial class ModelLoader
         return new DriveInfo(existing ?? "/").AvailableFreeSpace;
     }
 
+    /// <summary>The draft model's memory has room for one whole context, which replies share.</summary>
+    private static int DraftCells(ModelOptions options, ModelFacts facts) => options.ContextSize ?? facts.TrainContextLength;
+
+    private static long DraftPoolBytes(ModelOptions options, ModelFacts facts) =>
+        options.DraftModelPath is { } path && File.Exists(path) ? DraftCells(options, facts) * LlamaModel.KvBytesPerToken(GgufReader.Read(path), KvType.F16, KvType.F16) : 0;
+
     /// <summary>Bytes that the models beside the chat model take: their files, and as much as a quarter of these for what they compute in.</summary>
-    internal static long SideModelBytes(ModelOptions options, string chatPath) => ((string?[])[options.EmbeddingModelPath, options.ModerationModelPath])
+    internal static long SideModelBytes(ModelOptions options, string chatPath) => ((string?[])[options.EmbeddingModelPath, options.ModerationModelPath, options.DraftModelPath])
         .Where(path => path is not null && Path.GetFullPath(path) != Path.GetFullPath(chatPath) && File.Exists(path)).Sum(path => new FileInfo(path!).Length * 5 / 4);
 
     private static string Fingerprint(LlamaLibrary library, LlamaModel model)

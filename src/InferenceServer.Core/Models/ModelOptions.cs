@@ -20,6 +20,15 @@ public sealed record ModelOptions
     /// <summary>A model that judges texts beside the moderation rules; null for none.</summary>
     public string? ModerationModelPath { get; init; }
 
+    /// <summary>A smaller model of the same vocabulary that guesses what the one that chats says next; null for none.</summary>
+    public string? DraftModelPath { get; init; }
+
+    /// <summary>Most tokens that it guesses for one step.</summary>
+    public int LongestDraft { get; init; } = 8;
+
+    /// <summary>A guess that it takes to be less likely ends a draft.</summary>
+    public float LeastDraftProbability { get; init; } = 0.5f;
+
     /// <summary>A chat template to take instead of the model's own.</summary>
     public string? ChatTemplatePath { get; init; }
 

@@ -6,6 +6,8 @@
 //     E(k) = p + p q + ... + p q^(k-1)
 // tokens beyond the one that the step yields anyway. The batch then moves (R + E(k)) / t(R + k) tokens a second instead of R / t(R);
 // k is chosen to make that largest, and 0 unless it gains at least 5 percent: everyone else in the batch waits for the extra rows too.
+// Where a model guesses, all S sequences that it guesses for share its calls, of d seconds each. One sequence then decides as if all were like it:
+// (R + S E(k)) / (t(R + S k) + k d).
 
 namespace InferenceServer.Engine.Decoding;
 
@@ -31,46 +33,61 @@ public sealed class DraftController
     private const int PlainStepEvery = 64;
 
     private readonly int _longestDraft;
+    private readonly double _priorFirst, _priorLater;
     private double _firstTried, _firstTrue, _laterTried, _laterTrue;
     private int _stepsOff, _trialAfter = FirstTrialAfter;
     private int _stepsOn;
 
     /// <param name="longestDraft">The most tokens ever drafted for one step; 0 turns drafting off.</param>
-    public DraftController(int longestDraft)
+    /// <param name="prior">What came of others' drafts, to be believed before the first; null for even odds.</param>
+    public DraftController(int longestDraft, DraftController? prior = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(longestDraft);
         _longestDraft = longestDraft;
+        (_priorFirst, _priorLater) = prior is null ? (PriorRate, PriorRate) : (prior.FirstRate, prior.LaterRate);
     }
 
+    /// <summary>The most tokens ever drafted for one step.</summary>
+    public int LongestDraft => _longestDraft;
+
     /// <summary>The estimated probability that the first token of a draft comes true.</summary>
-    public double FirstRate => (_firstTrue + PriorRate) / (_firstTried + 1);
+    public double FirstRate => (_firstTrue + _priorFirst) / (_firstTried + 1);
 
     /// <summary>The estimated probability that a later token comes true when all before it did.</summary>
-    public double LaterRate => (_laterTrue + PriorRate) / (_laterTried + 1);
+    public double LaterRate => (_laterTrue + _priorLater) / (_laterTried + 1);
 
     /// <summary>How many tokens to draft for the step that is being planned; call once a step and sequence.</summary>
     /// <param name="rows">Rows that the step holds so far, this sequence's own row and others' drafts among them.</param>
     /// <param name="times">What steps cost.</param>
-    public int NextLength(int rows, StepTimes times)
+    public int NextLength(int rows, StepTimes times) => NextLength(rows, _longestDraft, times, device: null, sequences: 1, guessSeconds: 0).Length;
+
+    /// <param name="rows">As for the other.</param>
+    /// <param name="most">The most to draft now.</param>
+    /// <param name="times">As for the other.</param>
+    /// <param name="device">Tells what steps cost of which none has run; null where only a trial may.</param>
+    /// <param name="sequences">Sequences that draft in this step, and are taken to be like this one.</param>
+    /// <param name="guessSeconds">What one guess for each of them takes.</param>
+    /// <returns>Gain is how many times as fast as without; 0 for a trial, of which nothing is expected.</returns>
+    public (int Length, double Gain) NextLength(int rows, int most, StepTimes times, DeviceProfile? device, int sequences, double guessSeconds)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
-        int most = Math.Min(_longestDraft, times.MostRows - rows);
+        most = Math.Min(Math.Min(most, _longestDraft), (times.MostRows - rows) / sequences);
         if (most <= 0)
-            return 0;
-        int best = BestLength(rows, most, times);
+            return default;
+        (int best, double gain) = BestLength(rows, most, times, device, sequences, guessSeconds);
         if (best > 0)
         {
             _stepsOff = 0;
             _stepsOn++;
-            return _stepsOn % PlainStepEvery == 0 ? 0 : best;
+            return _stepsOn % PlainStepEvery == 0 ? default : (best, gain);
         }
 
         // The text may have become predictable since: try again now and then, ever more rarely while it keeps failing.
         if (++_stepsOff < _trialAfter)
-            return 0;
+            return default;
         _stepsOff = 0;
         _trialAfter = Math.Min(_trialAfter * 2, LastTrialAfter);
-        return Math.Min(most, TrialLength);
+        return (Math.Min(most, TrialLength), 0);
     }
 
     /// <summary>Counts a draft that was verified.</summary>
@@ -94,24 +111,24 @@ public sealed class DraftController
             _trialAfter = FirstTrialAfter;
     }
 
-    private int BestLength(int rows, int most, StepTimes times)
+    private (int Length, double Gain) BestLength(int rows, int most, StepTimes times, DeviceProfile? device, int sequences, double guessSeconds)
     {
-        if (times.Seconds(rows) is not double plain)
-            return Math.Min(most, TrialLength);
+        if ((times.Seconds(rows) ?? device?.SecondsOf(rows)) is not double plain)
+            return (Math.Min(most, TrialLength), 0);
         int best = 0;
-        double bestSpeed = LeastGain * rows / plain, expected = 0, reached = FirstRate;
+        double bestGain = LeastGain, expected = 0, reached = FirstRate;
         for (int length = 1; length <= most; length++)
         {
             expected += reached;
             reached *= LaterRate;
-            if (times.Seconds(rows + length) is not double seconds)
+            int all = rows + (sequences * length);
+            if ((times.Seconds(all) ?? (device?.SecondsOf(all) / device?.SecondsOf(rows) * plain)) is not double seconds)
                 break;
-            double speed = (rows + expected) / Math.Max(seconds, plain);
-            if (speed <= bestSpeed)
+            double gain = (rows + (sequences * expected)) / rows * plain / (Math.Max(seconds, plain) + (length * guessSeconds));
+            if (gain <= bestGain)
                 continue;
-            bestSpeed = speed;
-            best = length;
+            (best, bestGain) = (length, gain);
         }
-        return best;
+        return (best, bestGain);
     }
 }

@@ -37,7 +37,7 @@ internal sealed partial class Scheduler
         StepLoad load = Load();
         bool takesTurns = _policy.TakesTurns(load);
         _prefillTurn = takesTurns && !(_prefillTurn && load.HasSteady);
-        _draftRows = _heldRows = 0;
+        (_draftRows, _heldRows, _awaitedRows, _catchUpSeconds, _isDrafted) = (0, 0, 0, 0, false);
         // With prompts to compute, or requests to admit, a step's spare room is theirs.
         _drafts = CanTakeBack && _waiting.Count == 0 && !ArePromptsLeft();
         if (!_prefillTurn)
@@ -51,9 +51,10 @@ internal sealed partial class Scheduler
             PlanPrefill();
         if (_prefillTurn && _plan.Rows.Count == 0)
             PlanDecodeRows();
-        if (_plan.Rows.Count == 0 && _running.Count > 0 && !_running.Exists(static s => s.RestoresOn || s.Awaits is not Awaited.Nothing))
+        if (_plan.Rows.Count == 0 && _running.Count > 0 && _awaitedRows == 0 && !_running.Exists(static s => s.RestoresOn || s.Awaits is not Awaited.Nothing))
             UnblockPrefill();
-        FillTile();
+        if (_awaitedRows == 0)
+            FillTile();
         _plan.HoldsReplies = _prefillTurn && _plan.Rows.Count == _plan.PrefillRows;
     }
 
@@ -138,6 +139,11 @@ internal sealed partial class Scheduler
                 continue;
             if (sequence.Awaits is not Awaited.Nothing && !CanPlanAhead(sequence))
                 continue;
+            if (_drafts && sequence.Awaits is Awaited.Nothing && WaitsForModel(sequence))
+            {
+                _heldRows++;
+                continue;
+            }
             int count = sequence.Awaits is Awaited.OneToken ? 1 : sequence.Count - sequence.Computed;
             if (_plan.Rows.Count + count > _limits.BatchSize)
                 return;
@@ -160,7 +166,7 @@ internal sealed partial class Scheduler
     {
         if (sequence.Awaits is Awaited.OneToken && sequence.EndsWithNextToken(_limits.ContextLength))
             return false;
-        if (sequence.Awaits is Awaited.OneToken && !(_drafts && WantsDrafts(sequence)))
+        if (sequence.Awaits is Awaited.OneToken && !(_drafts && (WaitsForModel(sequence) || WantsDrafts(sequence))))
             return true;
         _heldRows++;
         return false;
@@ -225,7 +231,7 @@ internal sealed partial class Scheduler
     {
         _prefilling.Clear();
         foreach (Sequence sequence in _running)
-            if (sequence is { PlannedRows: 0, RestoresOn: false, Awaits: Awaited.Nothing, End: null } && HasTurn(sequence) && !(_prefillTurn && IsDecoding(sequence)))
+            if (sequence is { PlannedRows: 0, RestoresOn: false, Awaits: Awaited.Nothing, End: null } && HasTurn(sequence) && !(_prefillTurn && IsDecoding(sequence)) && sequence.Speculation is not { AwaitsModel: true })
                 _prefilling.Add(sequence);
         if (_prefilling.Count == 0)
             return;

@@ -2,6 +2,7 @@
 // of them. Decode thread only; no native calls, no I/O, no clock of its own, so tests drive it step by step without a model. One step may be in flight while
 // the next is planned: rows whose token it will bring are planned with a placeholder, and filled when it has.
 // Always: every sequence is waiting or running and in one list only; rows of a plan <= the batch size; every sequence that leaves writes exactly one Finished event.
+// Where a draft model guesses, some rows wait for it: whoever drives this has the DraftJobs done, and calls PlanDrafted, before the plan is launched.
 // Here: the order of things. Scheduler.Rows.cs: what a step computes. .Drafts.cs: rows beyond that. Admission says who begins, ReplyProgress what becomes of tokens.
 
 using InferenceServer.Engine.Cache;
@@ -38,8 +39,11 @@ internal sealed partial class Scheduler
     private ulong _ordinal;
 
     /// <param name="disk">Null without a disk tier; only where cells are shared.</param>
-    public Scheduler(EngineOptions options, DecoderLimits limits, EngineVocabulary vocabulary, TimeProvider time, DiskTier? disk = null)
+    /// <param name="drafter">Asked what guesses cost, and told who runs no more; whoever drives the scheduler has it do the <see cref="DraftJobs"/>. Null without a draft model.</param>
+    public Scheduler(EngineOptions options, DecoderLimits limits, EngineVocabulary vocabulary, TimeProvider time, DiskTier? disk = null, Drafter? drafter = null)
     {
+        _drafter = drafter;
+        _draft = new int[Math.Max(Speculation.LongestDraft, drafter?.Longest ?? 0)];
         _options = options;
         _limits = limits;
         _vocabulary = vocabulary;
@@ -101,6 +105,8 @@ internal sealed partial class Scheduler
     public StepPlan Plan(long now)
     {
         _plan.Clear();
+        DraftJobs.Clear();
+        _planNumber++;
         _isPlanned = true;
         DropCancelledAndExpired(now);
         if (_running.Count > 0)
@@ -170,6 +176,7 @@ internal sealed partial class Scheduler
         (_isPlanned, _isInFlight) = (false, false);
         foreach (Sequence sequence in _running)
         {
+            ReleaseDraft(sequence);
             Cache.Abandon(sequence, sequence.PrivateCells + sequence.PlannedRows);
             (sequence.PlannedRows, sequence.DraftsInFlight) = (0, 0);
         }
@@ -184,6 +191,7 @@ internal sealed partial class Scheduler
                 Finish(sequence, FinishReason.Failed, now, $"The model could not compute this request: {error}.");
         }
         _plan.Clear();
+        DraftJobs.Clear();
     }
 
     /// <summary>Ends every request: the decode thread cannot go on, or time to drain is over.</summary>
@@ -304,7 +312,7 @@ internal sealed partial class Scheduler
         sequence.PromptReached += fresh;
         // Tokens of the reply computed in bulk were computed before a preemption.
         int replyRows = sequence.Computed - Math.Max(before, sequence.PromptCount);
-        if (replyRows > ReplyProgress.MaxForcedTokens + ThinkingLimit.MaxCloseTokens + 1 + Speculation.LongestDraft)
+        if (replyRows > ReplyProgress.MaxForcedTokens + ThinkingLimit.MaxCloseTokens + 1 + _draft.Length)
             Counters.Recomputed += replyRows - 1;
     }
 
@@ -314,6 +322,7 @@ internal sealed partial class Scheduler
         if (!_running.Remove(sequence))
             _waiting.Remove(sequence);
         DropDrafts(sequence);
+        ReleaseDraft(sequence);
         // Its rows may have been planned for a step that could not be launched.
         Cache.Ledger.FreePrivate(sequence.PlannedRows);
         sequence.PlannedRows = 0;
@@ -328,6 +337,7 @@ internal sealed partial class Scheduler
         sequence.Preemptions++;
         _running.Remove(sequence);
         DropDrafts(sequence);
+        ReleaseDraft(sequence);
         Cache.Release(sequence);
         (sequence.DiskWaitStart, sequence.DiskWaitOver) = (null, false);
         _waiting.Add(sequence);

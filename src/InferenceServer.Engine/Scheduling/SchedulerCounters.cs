@@ -26,6 +26,10 @@ internal sealed class SchedulerCounters
     /// <summary>Guessed tokens that were verified, those that came true, and tokens that a grammar left no choice about.</summary>
     public long Drafted { get; set; }
     public long DraftsAccepted { get; set; }
+
+    /// <summary>Of the guesses, those of a draft model.</summary>
+    public long ModelDrafted { get; set; }
+    public long ModelDraftsAccepted { get; set; }
     public long Forced { get; set; }
 
     /// <summary>Reply tokens of requests that were cancelled.</summary>

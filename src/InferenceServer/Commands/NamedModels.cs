@@ -26,6 +26,7 @@ internal static class NamedModels
         ResolvedModel? chat = await FindAsync(own.ModelPath, library, cancellation);
         ResolvedModel? embedding = options.EmbeddingModelPath == options.ModelPath ? chat : await FindAsync(Source(options.EmbeddingModelPath), library, cancellation);
         ResolvedModel? moderation = await FindAsync(Source(options.ModerationModelPath), library, cancellation);
+        ResolvedModel? draft = await FindAsync(own.DraftModelPath, library, cancellation);
         foreach (ResolvedModel? side in (ResolvedModel?[])[embedding == chat ? null : embedding, moderation])
             if (side is { AdapterPaths.Count: > 0 })
                 throw new ServerStartException($"'{side.Manifest.Name}' has a LoRA adapter, which only models that chat can have: serve the model that it was made of");
@@ -42,6 +43,7 @@ internal static class NamedModels
             EmbeddingModelPath = embedding?.Path ?? Source(options.EmbeddingModelPath),
             EmbeddingModelId = IdOf(embedding),
             ModerationModelPath = moderation?.Path ?? Source(options.ModerationModelPath),
+            DraftModelPath = draft?.Path ?? own.DraftModelPath,
             Settings = configured is null ? () => defaults : () => configuration.SettingsOf(configured.Name, defaults),
             ChatTemplatePath = own.ChatTemplatePath ?? chat?.TemplatePath,
         }, notes);

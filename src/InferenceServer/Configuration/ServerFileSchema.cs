@@ -81,7 +81,7 @@ internal static class ServerFileSchema
             schema["type"] = "integer";
         else if (option.HelpName is "auto|N" or "BYTES")
             schema["type"] = new JsonArray("string", "integer");
-        else if (option.HelpName?.Split('|') is { Length: > 1 } names && names.All(name => name == name.ToLowerInvariant()))
+        else if (option.HelpName?.Split('|') is { Length: > 1 } names && names.All(name => !name.Any(char.IsAsciiLetterUpper)))
             schema["enum"] = new JsonArray([.. names.Select(name => (JsonNode)name)]);
         else
             schema["type"] = "string";

@@ -7,10 +7,10 @@ namespace InferenceServer.Operations;
 /// <summary>One engine's gauges and counters, read from its snapshot at each scrape.</summary>
 internal sealed class EngineCollector
 {
-    private readonly Gauge.Child _up, _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries, _adapters;
+    private readonly Gauge.Child _up, _waiting, _running, _cells, _cellsPrivate, _cellsPinned, _cellsCached, _cellsFree, _leaves, _hostBytes, _decodeStep, _diskBytes, _diskEntries, _adapters, _draftModelBytes;
     private readonly Counter.Child _accepted, _finished, _cancelled, _failed, _computed, _cached, _completion, _steps, _decodeSteps,
         _decodeRows, _failedSteps, _stepSeconds, _operationSeconds, _samplingSeconds, _deviceDraws, _graphReuses, _restores, _evicted, _evictedForIds, _hostHits, _recomputed, _wasted, _preemptions, _diskHits, _diskWrites,
-        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _forced, _adapterChanges;
+        _diskWrittenBytes, _diskIgnored, _diskDamaged, _diskErrors, _checkpointsTaken, _checkpointsRestored, _draftsAccepted, _draftsRejected, _modelDraftsAccepted, _modelDraftsRejected, _draftSeconds, _forced, _adapterChanges;
 
     private readonly ServedModel _model;
     private readonly List<Action> _removals = [];
@@ -74,9 +74,14 @@ internal sealed class EngineCollector
         _evicted = Of(factory.CreateCounter("inference_evicted_tokens_total", "Cached tokens that made room for others.", "model"), id);
         _evictedForIds = Of(factory.CreateCounter("inference_evicted_for_ids_tokens_total", "Evicted tokens that left because sequence ids ran out, not cells. llama.cpp has 256 ids.", "model"), id);
         _preemptions = Of(factory.CreateCounter("inference_preemptions_total", "Running requests that made room and resumed later.", "model"), id);
-        Counter drafts = factory.CreateCounter("inference_draft_tokens_total", "Guessed tokens that were verified beside others, by what came of them.", "model", "outcome");
-        _draftsAccepted = Of(drafts, id, "accepted");
-        _draftsRejected = Of(drafts, id, "rejected");
+        Counter drafts = factory.CreateCounter("inference_draft_tokens_total",
+            "Guessed tokens that were verified beside others, by who guessed (text: the prompt, the reply so far or a prediction; model: the draft model) and by what came of them.", "model", "source", "outcome");
+        _draftsAccepted = Of(drafts, id, "text", "accepted");
+        _draftsRejected = Of(drafts, id, "text", "rejected");
+        _modelDraftsAccepted = Of(drafts, id, "model", "accepted");
+        _modelDraftsRejected = Of(drafts, id, "model", "rejected");
+        _draftSeconds = Of(factory.CreateCounter("inference_draft_seconds_total", "Time spent in the draft model, between decode calls.", "model"), id);
+        _draftModelBytes = Of(factory.CreateGauge("inference_draft_model_bytes", "Weights and KV pool of the draft model; 0 without one.", "model"), id);
         _forced = Of(factory.CreateCounter("inference_forced_tokens_total", "Generated tokens that a grammar left no choice about; they were not sampled.", "model"), id);
         _adapters = Of(factory.CreateGauge("inference_lora_adapters", "LoRA adapters that are loaded.", "model"), id);
         _adapterChanges = Of(factory.CreateCounter("inference_lora_changes_total",
@@ -150,8 +155,12 @@ internal sealed class EngineCollector
         _evicted.IncTo(now.EvictedTokens);
         _evictedForIds.IncTo(now.EvictedForIdsTokens);
         _preemptions.IncTo(now.Preemptions);
-        _draftsAccepted.IncTo(now.DraftTokensAccepted);
-        _draftsRejected.IncTo(now.DraftTokens - now.DraftTokensAccepted);
+        _draftsAccepted.IncTo(now.DraftTokensAccepted - now.ModelDraftTokensAccepted);
+        _draftsRejected.IncTo(now.DraftTokens - now.DraftTokensAccepted - (now.ModelDraftTokens - now.ModelDraftTokensAccepted));
+        _modelDraftsAccepted.IncTo(now.ModelDraftTokensAccepted);
+        _modelDraftsRejected.IncTo(now.ModelDraftTokens - now.ModelDraftTokensAccepted);
+        _draftSeconds.IncTo(now.DraftSeconds);
+        _draftModelBytes.Set(now.DraftModelBytes);
         _forced.IncTo(now.ForcedTokens);
     }
 }

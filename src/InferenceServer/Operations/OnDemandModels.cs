@@ -57,7 +57,7 @@ internal sealed partial class OnDemandModels(ServerOptions options, LiveConfigur
     private ModelOptions OptionsOf(string id)
     {
         // Those of the command line are the start's model's.
-        ModelOptions common = options.Model with { Adapters = [] };
+        ModelOptions common = options.Model with { Adapters = [], DraftModelPath = null };
         return configuration.Current.Find(id) is { } configured ? NamedModels.WithArguments(common, configured) : common;
     }
 
@@ -109,6 +109,7 @@ internal sealed partial class OnDemandModels(ServerOptions options, LiveConfigur
             Settings = () => configuration.SettingsOf(id, defaults),
             EmbeddingModelPath = null,
             ModerationModelPath = null,
+            DraftModelPath = models is null ? own.DraftModelPath : NamedModels.PathOf(own.DraftModelPath, models),
             MemoryLimit = limit - kept,
             HostCacheBytes = kept,
             // A folder is one server's and one model's.
@@ -125,7 +126,7 @@ internal sealed partial class OnDemandModels(ServerOptions options, LiveConfigur
         ILogger log = logs.CreateLogger<ModelHost>();
         foreach (string note in (IEnumerable<string>)[.. notes, .. loaded.Notes])
             LogNote(log, id, note);
-        return new HostedModel(loaded.Served, beside?.Served, loaded.Model.SizeBytes + loaded.Served.Adapters.All.Sum(adapter => adapter.Loaded.File.SizeBytes) + (loaded.Engine.KvPoolBytes ?? 0) + kept, async () =>
+        return new HostedModel(loaded.Served, beside?.Served, loaded.Model.SizeBytes + loaded.Engine.Snapshot.DraftModelBytes + loaded.Served.Adapters.All.Sum(adapter => adapter.Loaded.File.SizeBytes) + (loaded.Engine.KvPoolBytes ?? 0) + kept, async () =>
         {
             if (beside is not null)
                 await beside.DisposeAsync();

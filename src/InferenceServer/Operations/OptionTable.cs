@@ -4,6 +4,7 @@ using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Net;
 using InferenceServer.Configuration;
+using InferenceServer.Engine;
 using InferenceServer.Library;
 using InferenceServer.Llama;
 using InferenceServer.Models;
@@ -70,6 +71,16 @@ internal sealed class OptionTable
     private readonly Option<string?> _embeddingModel = Text("--embedding-model", "MODEL",
         "A model that embeds or ranks, for /v1/embeddings and /v1/rerank; named as that of --model. The same one as --model lets that one embed too; a model whose file says how it pools does so anyway.");
 
+    private readonly Option<string?> _draftModel = Text("--draft-model", "MODEL",
+        "A smaller model of the same vocabulary that guesses what --model says next, which verifies the guesses: replies stay the same, and come sooner where that pays; named as that of --model.");
+
+    private readonly Option<int> _draftMax = Number("--draft-max", "Most tokens that --draft-model guesses at a time.", 1, DraftModel.MostTokens, 8);
+    private readonly Option<float?> _draftLeastProbability = new("--draft-p-min")
+    {
+        HelpName = "P",
+        Description = "A guess that --draft-model takes to be less likely ends its draft. Default: 0.5.",
+        CustomParser = result => float.TryParse(One(result), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out float value) && value is >= 0 and <= 1 ? value : Fail<float?>(result, "a number from 0 to 1"),
+    };
     private readonly Option<string[]> _lora = List("--lora", AdapterForm,
         "A LoRA adapter of the model, a GGUF file; repeatable. Requests choose it as the model MODEL:NAME, where it counts SCALE times (1 if absent), or in their field lora.",
         text => Adapter(text) is not null, $"a name of {AdapterOptions.NameForm}, =, and the path of a GGUF file, which @ and a number from -{AdapterOptions.MostScale} to {AdapterOptions.MostScale} may follow");
@@ -198,7 +209,7 @@ internal sealed class OptionTable
         Command.SetAction(_ => 0);
         Options =
         [
-            _config, _model, _lora, _embeddingModel, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK,
+            _config, _model, _lora, _embeddingModel, _draftModel, _draftMax, _draftLeastProbability, _modelsDirectory, _hubEndpoint, _ollamaRegistry, _offline, _allowPull, _modelMemory, _keepAlive, _host, _port, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _backend, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK,
             _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _cacheDirectory, _cacheDisk, _dataDirectory, _retentionDays, _dataDisk, _chatTemplate, _apiKeys, _apiKeyFile, _corsOrigins, _allowedHosts,
             _strict, _shutdownTimeout, _moderation, _moderationRules, _moderationModel,
         ];
@@ -224,7 +235,7 @@ internal sealed class OptionTable
     /// <summary>Those that one of several models may have for itself.</summary>
     public IReadOnlyList<Option> OfOneModel =>
     [
-        _lora, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK, _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _chatTemplate,
+        _lora, _draftModel, _draftMax, _draftLeastProbability, _contextSize, _maxSequences, _threads, _batchSize, _microBatchSize, _gpuLayers, _splitMode, _tensorSplit, _mainGpu, _cpuMoe, _cpuMoeLayers, _deviceMemory, _kvUnified, _deterministic, _cacheTypeK, _cacheTypeV, _maxQueue, _targetItl, _cacheRam, _chatTemplate,
     ];
 
     /// <summary>Those of the server that a plan of its memory depends on.</summary>
@@ -249,7 +260,7 @@ internal sealed class OptionTable
     /// <summary>Has the values of these options complete to models of the library.</summary>
     public void CompleteModels(Func<CompletionContext, IEnumerable<CompletionItem>> models)
     {
-        foreach (Option<string?> option in (Option<string?>[])[_model, _embeddingModel, _moderationModel])
+        foreach (Option<string?> option in (Option<string?>[])[_model, _embeddingModel, _draftModel, _moderationModel])
             option.CompletionSources.Add(models);
     }
 
@@ -290,6 +301,9 @@ internal sealed class OptionTable
         return others with
         {
             Adapters = Given(_lora, []) is { Length: > 0 } adapters ? [.. adapters.Select(text => Adapter(text)!)] : others.Adapters,
+            DraftModelPath = Given(_draftModel, others.DraftModelPath),
+            LongestDraft = Given(_draftMax, others.LongestDraft),
+            LeastDraftProbability = Given(_draftLeastProbability, null) ?? others.LeastDraftProbability,
             ChatTemplatePath = Given(_chatTemplate, others.ChatTemplatePath),
             ContextSize = Given(_contextSize, others.ContextSize),
             MaxSequences = Given(_maxSequences, others.MaxSequences),

@@ -15,6 +15,7 @@ internal static partial class ConfigurationReference
     [
         ("Model", "[Getting started](getting-started.md) serves a model of your own. [Embeddings and ranking](embeddings.md) describes the second one, and [Models](models.md#lora-adapters) adapters.",
             ["--config", "--model", "--lora", "--chat-template", "--embedding-model"]),
+        ("Draft model", "[Models](models.md#a-draft-model) describes what it does.", ["--draft-model", "--draft-max", "--draft-p-min"]),
         ("Library of models", "[Models](models.md) describes names, pulls and the folder.", ["--models-dir", "--hub-endpoint", "--ollama-registry", "--offline", "--allow-pull", "--model-memory", "--keep-alive"]),
         ("Network and access", "[Operations](operations.md#keys) describes keys, and [what a browser may do](operations.md#browsers).",
             ["--host", "--port", "--api-key", "--api-key-file", "--cors-origin", "--allowed-host"]),

@@ -26,7 +26,7 @@ internal static partial class MetricsReference
         ("Prefix cache on disk", "^inference_disk_"),
         ("KV pool and prefix cache", "^inference_(kv_|prefix_|host_|restores|evicted|preemptions|checkpoints)"),
         ("Tokens", "^inference_[a-z]+_tokens_total$"),
-        ("Engine", "^inference_(engine_|requests_|decode_|lora_)"),
+        ("Engine", "^inference_(engine_|requests_|decode_|lora_|draft_)"),
     ];
 
     public static string Write(string exposition)

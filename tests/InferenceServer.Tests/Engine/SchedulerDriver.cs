@@ -2,6 +2,7 @@ using InferenceServer.Engine;
 using InferenceServer.Engine.Cache;
 using InferenceServer.Engine.Decoding;
 using InferenceServer.Engine.Scheduling;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 
 namespace InferenceServer.Tests.Engine;
@@ -22,7 +23,7 @@ internal sealed class SchedulerDriver : IDisposable
     private StepPlan? _inFlight;
     private int _emptySteps;
 
-    public SchedulerDriver(EngineOptions? options = null, DecoderLimits? limits = null)
+    public SchedulerDriver(EngineOptions? options = null, DecoderLimits? limits = null, Func<FakeTimeProvider, ScriptedDraftContext>? draft = null, int longestDraft = 4)
     {
         Limits = limits ?? new DecoderLimits(Cells: 4096, ContextLength: 4096, SequenceIds: 33, BatchSize: 512, MaxOutputs: 48, SharesCells: true, StateBytesPerToken: 16);
         Decoder = new ScriptedDecoder(Limits);
@@ -32,7 +33,8 @@ internal sealed class SchedulerDriver : IDisposable
             _disk = new DiskTier(new DiskStore(directory, Fingerprint, Time), options.DiskCacheBytes);
             _disk.Scan();
         }
-        Scheduler = new Scheduler(options, Limits, ScriptedDecoder.Vocabulary, Time, _disk);
+        Drafts = draft?.Invoke(Time);
+        Scheduler = new Scheduler(options, Limits, ScriptedDecoder.Vocabulary, Time, _disk, Drafts is null ? null : new Drafter(Drafts, longestDraft, leastProbability: 0.5f, Time, NullLogger.Instance));
     }
 
     public static byte[] Fingerprint { get; } = [.. Enumerable.Range(0, 32).Select(i => (byte)i)];
@@ -47,6 +49,9 @@ internal sealed class SchedulerDriver : IDisposable
     public ScriptedDecoder Decoder { get; }
 
     public Scheduler Scheduler { get; }
+
+    /// <summary>Null without a draft model.</summary>
+    public ScriptedDraftContext? Drafts { get; }
 
     /// <summary>How long each step seems to take.</summary>
     public TimeSpan StepTime { get; set; } = TimeSpan.FromMilliseconds(10);
@@ -68,6 +73,11 @@ internal sealed class SchedulerDriver : IDisposable
         StepPlan plan = Scheduler.Plan(Time.GetTimestamp());
         if (_inFlight is not null)
             Collect();
+        if (Scheduler.DraftJobs.Count > 0)
+        {
+            Scheduler.Drafter!.Run(Scheduler.DraftJobs);
+            Scheduler.PlanDrafted();
+        }
         bool launched = !plan.IsEmpty && Launch(plan);
         Deliver();
         if (launched && !Limits.Device.ComputesAhead)

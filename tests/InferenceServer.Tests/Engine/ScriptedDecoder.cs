@@ -190,7 +190,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
 
     public void Dispose() => Rests.Dispose();
 
-    private static ulong Next(ulong history, int token) => (history ^ (ulong)(token + 1)) * 0x9E3779B97F4A7C15UL + 0x2545F4914F6CDD1DUL;
+    internal static ulong Next(ulong history, int token) => (history ^ (ulong)(token + 1)) * 0x9E3779B97F4A7C15UL + 0x2545F4914F6CDD1DUL;
 
     private static ulong Origin(AdapterSet adapters)
     {
@@ -200,7 +200,7 @@ internal sealed class ScriptedDecoder(DecoderLimits limits) : IDecoder
         return origin;
     }
 
-    private static int Choose(ulong history) => (int)((history >> 40) % VocabularySize);
+    internal static int Choose(ulong history) => (int)((history >> 40) % VocabularySize);
 
     private ulong Compute(PlanRow row)
     {

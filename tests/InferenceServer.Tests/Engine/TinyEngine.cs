@@ -15,13 +15,28 @@ internal sealed class TinyEngine : IAsyncDisposable
 
     private readonly string _path = Path.Combine(Path.GetTempPath(), $"tiny-{Guid.NewGuid():N}.gguf");
     private readonly LlamaModel _model;
+    private readonly LlamaModel? _draft;
 
-    public TinyEngine(TinyArchitecture architecture = TinyArchitecture.Llama, int cells = 4096, EngineOptions? options = null, bool unified = true, int batch = 512)
+    public TinyEngine(TinyArchitecture architecture = TinyArchitecture.Llama, int cells = 4096, EngineOptions? options = null, bool unified = true, int batch = 512, Action<string>? writeDraft = null)
     {
         TinyModel.Write(_path, architecture);
         _model = LlamaModel.Load(Library, _path, new LlamaModelOptions(), null, CancellationToken.None);
         LlamaContextOptions context = new() { CellCount = cells, BatchSize = batch, MicroBatchSize = Math.Min(batch, 256), KvUnified = unified, Threads = 1, BatchThreads = 1 };
-        Engine = InferenceEngine.Start((options ?? new EngineOptions()) with { CheckInvariants = true, Device = options?.Device ?? DeviceProfile.TwoCores }, _model, context, new FakeTimeProvider(), NullLogger.Instance);
+        if (writeDraft is not null)
+        {
+            writeDraft(_path + ".draft");
+            _draft = LlamaModel.Load(Library, _path + ".draft", new LlamaModelOptions(), null, CancellationToken.None);
+        }
+        try
+        {
+            Engine = InferenceEngine.Start((options ?? new EngineOptions()) with { CheckInvariants = true, Device = options?.Device ?? DeviceProfile.TwoCores }, _model, context, new FakeTimeProvider(), NullLogger.Instance,
+                _draft is null ? null : new DraftModel(_draft, LongestDraft: 4, LeastProbability: 0, Cells: cells));
+        }
+        catch
+        {
+            Free();
+            throw;
+        }
     }
 
     public static LlamaLibrary Library => Loaded.Value;
@@ -57,7 +72,14 @@ internal sealed class TinyEngine : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Engine.DisposeAsync();
+        Free();
+    }
+
+    private void Free()
+    {
+        _draft?.Dispose();
         _model.Dispose();
         File.Delete(_path);
+        File.Delete(_path + ".draft");
     }
 }

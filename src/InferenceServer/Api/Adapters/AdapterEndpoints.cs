@@ -2,7 +2,6 @@ using System.Text.Json;
 using InferenceServer.Api.Library;
 using InferenceServer.Api.OpenAI;
 using InferenceServer.Chat;
-using InferenceServer.Engine;
 using InferenceServer.Llama;
 using InferenceServer.Models;
 

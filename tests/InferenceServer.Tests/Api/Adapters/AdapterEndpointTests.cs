@@ -2,7 +2,6 @@ using System.Text.Json;
 using InferenceServer.Engine;
 using InferenceServer.Llama;
 using InferenceServer.Models;
-using InferenceServer.Tests.Llama;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 
