@@ -38,8 +38,7 @@ export function fetchFrom(address, path, options = {}) {
 /** Starts the server on the small model with a data folder of its own, or with the folder and port of one before it. */
 export async function startServer(options = {}) {
   const folder = options.folder ?? await mkdtemp(join(tmpdir(), "browser-tests-"));
-  // On a busy machine the browser comes first: else a reply is over before the page can do anything about it.
-  const [program, ...first] = process.platform === "win32" ? command : ["nice", "-n", "5", ...command];
+  const [program, ...first] = command;
   const child = spawn(program, [...first, "--model", model, "--port", String(options.port ?? 0), "--data-dir", options.keepsNothing ? "off" : join(folder, "data"), ...options.arguments ?? []],
     { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise(resolve => child.once("exit", resolve));

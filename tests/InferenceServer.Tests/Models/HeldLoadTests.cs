@@ -94,7 +94,7 @@ public sealed partial class HeldLoadTests(ITestOutputHelper output) : IAsyncLife
         const int Seed = 18;
         output.WriteLine($"seed {Seed}");
         Random random = new(Seed);
-        for (int round = 0; round < 4; round++)
+        for (int round = 0; round < 2; round++)
         {
             await using ServerProcess server = await StartAsync();
             Task[] all =
