@@ -88,8 +88,17 @@ public sealed class MirostatTests
         SamplingOptions plain = Options(2, 3, 0.1f, 0.8f);
         SamplingOptions all = plain with
         {
-            TopK = 1, TopP = 0.1f, MinP = 0.9f, TypicalP = 0.1f, TopNSigma = 0.1f, XtcProbability = 1, DynamicTemperatureRange = 1,
-            PresencePenalty = 2, FrequencyPenalty = 2, RepetitionPenalty = 5, Dry = new DryOptions(5, 2, 0, -1),
+            TopK = 1,
+            TopP = 0.1f,
+            MinP = 0.9f,
+            TypicalP = 0.1f,
+            TopNSigma = 0.1f,
+            XtcProbability = 1,
+            DynamicTemperatureRange = 1,
+            PresencePenalty = 2,
+            FrequencyPenalty = 2,
+            RepetitionPenalty = 5,
+            Dry = new DryOptions(5, 2, 0, -1),
         };
         Sampler one = new(plain, [1, 2, 3], Vocabulary, 0), other = new(all, [1, 2, 3], Vocabulary, 0);
         Random random = new(3);
