@@ -14,7 +14,7 @@ if (unknown.length > 0)
 
 const [server, browser] = await Promise.all([startServer({ arguments: chosen.flatMap(name => ["--api-key", name]) }), startSharedBrowser()]);
 try {
-  const environment = { ...process.env, BROWSER_TEST_SHARED: JSON.stringify({ address: server.address, endpoint: browser.wsEndpoint() }) };
+  const environment = { ...process.env, BROWSER_TEST_SHARED: JSON.stringify({ address: server.address, pid: server.pid, endpoint: browser.wsEndpoint() }) };
   const child = spawn(process.execPath, ["--test", "--test-concurrency=2", "--test-reporter=spec", ...chosen.map(name => `${folder}${name}${suffix}`)],
     { stdio: "inherit", env: environment });
   process.exitCode = await new Promise(resolve => child.once("exit", code => resolve(code ?? 1)));

@@ -27,8 +27,44 @@ export const patience = 30_000;
 
 /** The server that the flows share, or one of this file's own. */
 export async function openServer() {
-  return shared === null ? await startServer() : { address: shared.address, stop: async () => {} };
+  if (shared === null)
+    return await startServer();
+  latestServer = shared.pid;
+  return { address: shared.address, stop: async () => {} };
 }
+
+// The small model writes 900 tokens in a second, which is over before a page on a busy machine has done anything about it.
+const stoppedMs = 50, runningMs = 25;
+let latestServer = null, slowing = null;
+
+/** Lets the server that was opened last run a part of the time only, until `goFast`. Windows has no such signals. */
+function goSlow() {
+  if (process.platform === "win32" || slowing !== null)
+    return;
+  const pid = latestServer;
+  const turn = stop => {
+    try {
+      process.kill(pid, stop ? "SIGSTOP" : "SIGCONT");
+      slowing = { pid, timer: setTimeout(turn, stop ? stoppedMs : runningMs, !stop) };
+    } catch {
+      slowing = null; // it has ended
+    }
+  };
+  turn(true);
+}
+
+function goFast() {
+  if (slowing === null)
+    return;
+  clearTimeout(slowing.timer);
+  try {
+    process.kill(slowing.pid, "SIGCONT");
+  } catch {
+    // It has ended.
+  }
+  slowing = null;
+}
+process.on("exit", goFast);
 
 /** Asks a server as this file does. */
 export function fetchFrom(address, path, options = {}) {
@@ -41,6 +77,7 @@ export async function startServer(options = {}) {
   const [program, ...first] = command;
   const child = spawn(program, [...first, "--model", model, "--port", String(options.port ?? 0), "--data-dir", options.keepsNothing ? "off" : join(folder, "data"), ...options.arguments ?? []],
     { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+  latestServer = child.pid;
   const ended = new Promise(resolve => child.once("exit", resolve));
   const address = await new Promise((resolve, reject) => {
     let said = "";
@@ -57,7 +94,7 @@ export async function startServer(options = {}) {
     setTimeout(() => reject(new Error(`the server did not start: ${said}`)), startLimitMs).unref();
   });
   return {
-    address, folder, port: Number(new URL(address).port),
+    address, folder, port: Number(new URL(address).port), pid: child.pid,
     /** As kill -9 does: nothing is flushed, nobody is told. */
     async kill() {
       child.kill("SIGKILL");
@@ -121,6 +158,7 @@ export async function openPage(browser, address, options = {}) {
 
 /** Closes a page on which nothing went wrong, and where the policy had nothing to refuse. */
 export async function closeClean({ page, problems }) {
+  goFast();
   const violations = await page.evaluate(() => globalThis.violations);
   await page.context().close();
   const all = [...problems, ...violations];
@@ -145,8 +183,9 @@ export async function replied(page, count) {
 
 export const lastReply = page => page.locator(".assistant-turn[data-item]").last().locator(".markdown, .plain, .code-block").first().innerText();
 
-/** From here on the model goes on for this many tokens, whatever it has to say. */
+/** From here on the model goes on for this many tokens, whatever it has to say, and slowly until the page is closed. */
 export async function withLongReplies(page, tokens) {
+  goSlow();
   await page.route("**/v1/responses", async route => {
     const body = route.request().postDataJSON();
     await route.continue(route.request().method() === "POST" && body.stream ? { postData: JSON.stringify({ ...body, ignore_eos: true, max_output_tokens: tokens }) } : {});
