@@ -353,6 +353,13 @@ internal sealed partial class ModelHost(ModelHostOptions options, Func<string, L
     {
         if (_entries.Find(entry => entry.Source.Id == wanted.Id) is { } outdated)
         {
+            // Who it made room for went away, and it is what is wanted next.
+            if (outdated.Source.Version == wanted.Version)
+            {
+                outdated.Yields = false;
+                Advance();
+                return;
+            }
             outdated.Yields = true;
             if (outdated.IsIdle)
                 Begin(UnloadAsync(outdated, "changed"));

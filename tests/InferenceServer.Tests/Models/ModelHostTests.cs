@@ -170,6 +170,23 @@ public sealed class ModelHostTests
     }
 
     [Fact]
+    public async Task A_model_that_makes_room_for_one_who_goes_away_serves_those_behind_without_a_load()
+    {
+        Stage stage = new(Unit);
+        ModelHost.Lease busy = await stage.UseAsync("a");
+        using CancellationTokenSource gone = new();
+        Task<ModelHost.Lease?> other = stage.Host.UseAsync("b", null, gone.Token);
+        stage.Clock.Advance(TimeSpan.FromSeconds(6));
+        Task<ModelHost.Lease> late = stage.UseAsync("a");
+        Assert.False(late.IsCompleted);
+        await gone.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => other);
+        (await late).Dispose();
+        busy.Dispose();
+        await stage.LogIsAsync("+a");
+    }
+
+    [Fact]
     public async Task A_model_that_is_no_longer_named_leaves_when_it_is_idle()
     {
         Stage stage = new(10 * Unit);
